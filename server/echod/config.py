@@ -1,0 +1,195 @@
+"""Every setting of a daemon: its unit, its default, and why it is what it is.
+
+One frozen dataclass is the single source: the flags, the environment variables
+(`ECHOD_` and the name in upper case), `--help` and the `echod_limit` metric are all
+made from it. The defaults of the wire's limits are PROTOCOL's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import ipaddress
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DURABILITIES = ("commit", "async", "none")
+READERS = ("callback", "greenlet")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
+
+
+class ConfigError(ValueError):
+    """A setting that can't be served; the text is for the person who gave it."""
+
+
+def _setting(default: Any, reason: str, **metadata: Any) -> Any:  # noqa: ANN401 — as `field`
+    return field(default=default, metadata={"reason": reason, **metadata})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What one daemon is told; sizes in bytes, times in seconds, as the names say."""
+
+    # Where it listens.
+    host: str = _setting("127.0.0.1", "address all ports listen on; 0.0.0.0 in a container")
+    echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free one", port=True)
+    admin_port: int = _setting(8080, "HTTP: /metrics, /livez, /readyz", port=True)
+    agent_port: int = _setting(8081, "HAProxy's agent-check asks here", port=True)
+    name: str = _setting("", "this daemon's name in logs and store; empty: host and random part")
+
+    # What an answer means.
+    store: str = _setting("memory://", "memory:// or redis[s]://[user:password@]host:port/db")
+    durability: str = _setting(
+        "commit", "what a reply on the plain port waits for, PROTOCOL §5", choices=DURABILITIES
+    )
+    async_lines_max: int = _setting(10_000, "durability async: lines that a crash may lose")
+    async_s_max: float = _setting(1.0, "durability async: age of the oldest of them")
+    session_ttl_s: int = _setting(300, "a dead daemon's connections stay in the store so long")
+
+    # Who may speak first.
+    proxy_protocol: bool = _setting(False, "require a PROXY v2 header from every peer")  # noqa: FBT003
+    proxy_networks: str = _setting(
+        PRIVATE_NETWORKS, "peers a PROXY header is taken from; others are refused"
+    )
+    proxy_header_bytes_max: int = _setting(
+        1024, "the header, its TLVs included; HAProxy's with a unique id has under 200"
+    )
+    proxy_s_max: float = _setting(5.0, "from accept to the end of that header")
+
+    # How much one client may take (PROTOCOL's table, limit=True makes a metric of it).
+    connections_max: int = _setting(10_000, "clients at once; one more is answered busy", limit=True)
+    line_bytes_max: int = _setting(8_192, "a line with its LF", limit=True)
+    line_s_max: float = _setting(60.0, "from a line's first byte to its LF", limit=True)
+    echo_idle_s_max: float = _setting(5.0, "plain port: nothing received", limit=True)
+    inflight_lines_max: int = _setting(
+        1_000, "unanswered lines; at the limit a connection is not read", limit=True
+    )
+    outbox_bytes_max: int = _setting(
+        1 << 20, "replies one client has not taken; above it: slow-consumer", limit=True
+    )
+    send_s_max: float = _setting(10.0, "unsent replies without progress", limit=True)
+    linger_s_max: float = _setting(
+        2.0, "reading on after ERR, so that a reset does not overtake it", limit=True
+    )
+
+    # How much the store may take.
+    commit_s_max: float = _setting(2.0, "from a line to the store's acknowledgement", limit=True)
+    batch_writes_max: int = _setting(
+        1_000, "writes of one batch: bounds a round trip, and what is sent again", limit=True
+    )
+    pending_bytes_max: int = _setting(
+        64 << 20, "unanswered replies of all clients; above it nobody is read", limit=True
+    )
+
+    # Leaving.
+    drain_s: float = _setting(10.0, "from SIGTERM to closing what is left", limit=True)
+    agent_interval_s: float = _setting(
+        0.5, "HAProxy's agent-inter: a drain goes on accepting for two of them"
+    )
+
+    reader: str = _setting(
+        "callback", "how a socket is waited for (docs/adr/0001)", choices=READERS
+    )
+    log_level: str = _setting("info", "least level that is logged", choices=LOG_LEVELS)
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be served.
+
+        Raises:
+            ConfigError: naming the setting, its value and what it must be.
+        """
+        for spec in dataclasses.fields(self):
+            value = getattr(self, spec.name)
+            flag = flag_of(spec.name)
+            if spec.metadata.get("port"):
+                if not 0 <= value <= 65_535:  # noqa: PLR2004 — a port has 16 bits
+                    raise ConfigError(f"{flag}={value}: a port is 0 to 65535")
+            elif isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
+                raise ConfigError(f"{flag}={value}: must be above 0")
+            choices = spec.metadata.get("choices")
+            if choices and value not in choices:
+                raise ConfigError(f"{flag}={value}: must be one of {', '.join(choices)}")
+        scheme = urlsplit(self.store).scheme
+        if scheme not in ("memory", "redis", "rediss", "unix"):
+            raise ConfigError(f"--store={self.store}: must begin memory://, redis:// or rediss://")
+        self.networks()
+        if not self.name:
+            name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+            object.__setattr__(self, "name", name)
+
+    def networks(self) -> tuple[Network, ...]:
+        """`proxy_networks`, parsed.
+
+        Raises:
+            ConfigError: for one that is not a network.
+        """
+        try:
+            return tuple(
+                ipaddress.ip_network(text.strip())
+                for text in self.proxy_networks.split(",")
+                if text.strip()
+            )
+        except ValueError as error:
+            raise ConfigError(f"--proxy-networks: {error}") from None
+
+    def limits(self) -> dict[str, float]:
+        """The settings that are limits, by name: what `echod_limit` shows."""
+        return {
+            spec.name: getattr(self, spec.name)
+            for spec in dataclasses.fields(self)
+            if spec.metadata.get("limit")
+        }
+
+
+def flag_of(name: str) -> str:
+    """`line_bytes_max` → `--line-bytes-max`."""
+    return "--" + name.replace("_", "-")
+
+
+def variable_of(name: str) -> str:
+    """`line_bytes_max` → `ECHOD_LINE_BYTES_MAX`."""
+    return "ECHOD_" + name.upper()
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
+    """Build a `Config`: a flag beats its environment variable, which beats the default.
+
+    Exits with status 2 and a message, as argparse does, for what can't be parsed.
+    """
+    parser = argparse.ArgumentParser(
+        prog="echod",
+        description="One echo daemon. Each flag is also an environment variable: --name, ECHOD_NAME.",
+    )
+    for spec in dataclasses.fields(Config):
+        kind = type(spec.default)
+        help_text = f"{spec.metadata['reason']} [{variable_of(spec.name)}, default %(default)s]"
+        text = environ.get(variable_of(spec.name), "")
+        if kind is bool:
+            on = text.lower() in ("1", "true", "yes", "on")
+            parser.add_argument(
+                flag_of(spec.name),
+                action=argparse.BooleanOptionalAction,
+                default=on if text else spec.default,
+                help=help_text,
+            )
+        else:
+            # argparse converts a default that is text, so both sources share one check.
+            parser.add_argument(
+                flag_of(spec.name), type=kind, default=text or spec.default, help=help_text,
+                metavar=kind.__name__.upper(),
+            )  # fmt: skip
+    try:
+        return Config(**vars(parser.parse_args(argv)))
+    except ConfigError as error:
+        parser.error(str(error))
