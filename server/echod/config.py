@@ -68,7 +68,9 @@ class Config:
     proxy_s_max: float = _setting(5.0, "from accept to the end of that header")
 
     # How much one client may take (PROTOCOL's table, limit=True makes a metric of it).
-    connections_max: int = _setting(10_000, "clients at once; one more is answered busy", limit=True)
+    connections_max: int = _setting(
+        10_000, "clients at once; one more is answered busy", limit=True
+    )
     line_bytes_max: int = _setting(8_192, "a line with its LF", limit=True)
     line_s_max: float = _setting(60.0, "from a line's first byte to its LF", limit=True)
     echo_idle_s_max: float = _setting(5.0, "plain port: nothing received", limit=True)

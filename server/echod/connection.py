@@ -1,0 +1,340 @@
+"""One client of the plain port: what is read, what is owed, what is unsent.
+
+    readable ─▶ lines ─▶ replies ─▶ held by the committer ─▶ acknowledged ─▶ sent ─▶ outbox
+                                    (durability none: sent at once)
+
+Nothing here waits: a connection is called when its socket can be read or written, when
+the store has answered, and by the sweeper when it should look at its deadlines. So no
+two greenlets ever use one socket (DESIGN D5), and a client costs its state and nothing
+else. PROTOCOL §1 is obeyed here, its limits are the port's.
+"""
+
+from __future__ import annotations
+
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import gevent
+
+from echod.lingering import linger
+from echod.protocol.errors import Code, error_line
+from echod.protocol.plain import answer
+from echod.protocol.wire import LF, is_too_long, split_lines
+from echod.reader import WRITE
+
+if TYPE_CHECKING:
+    import _socket
+
+    from echod.port import Port
+    from echod.session import Session
+    from echod.store.batch import Write
+
+log = logging.getLogger(__name__)
+
+# One receive: large enough for a pipeliner, small enough to be taken from malloc's heap.
+RECEIVE_BYTES = 16_384
+
+# Why a connection ended, beside the codes of PROTOCOL §4.
+CLIENT, RESET, LINE_TIMEOUT = "client", "reset", "line-timeout"
+
+
+class Connection:
+    """See the module.
+
+    Attributes:
+        gathering, gone: see `store.batch.Client`.
+        session: its identity in the store; None where nothing is stored.
+        inflight: lines read and not answered.
+        ending: why it is about to end, once what is owed is sent; "" if it is not.
+    """
+
+    __slots__ = (
+        "_farewell", "_heard_s", "_held_bytes", "_last", "_line_s", "_outbox", "_paused",
+        "_port", "_reader", "_socket", "_tail", "_unsent_s", "_writer", "closed", "counted",
+        "ending", "gathering", "gone", "inflight", "peer", "session",
+    )  # fmt: skip
+
+    def __init__(
+        self, port: Port, sock: _socket.socket, peer: str, session: Session | None, *, counted: bool
+    ) -> None:
+        """Take `sock`, which is non-blocking; `counted` clients are those of the metrics."""
+        self._port = port
+        self._socket = sock
+        self.peer = peer
+        self.session = session
+        self.counted = counted
+        self.gathering: Write | None = None
+        self.gone = self.closed = False
+        self.inflight = 0
+        self.ending = ""
+        self._tail = self._last = self._farewell = b""
+        self._held_bytes = 0
+        self._outbox: bytearray | None = None
+        self._paused = False
+        self._heard_s = self._line_s = self._unsent_s = port.clock.now_s
+        self._writer: Any = None
+        self._reader = port.reader(sock.fileno(), self.readable)
+
+    def start(self, received: bytes) -> None:
+        """Begin with the bytes that came behind a PROXY header, and be known to the store."""
+        if self.session is not None:
+            self._port.committer.open(self, self.session)
+        self._reader.start()
+        if received:
+            self._port.metrics.received_bytes += len(received)
+            self._take(received)
+
+    # Reading.
+
+    def readable(self) -> None:
+        """Receive once, and take what came."""
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close(RESET)
+            return
+        if not data:
+            self._end_of_input()
+            return
+        self._port.metrics.received_bytes += len(data)
+        self._heard_s = self._port.clock.now_s
+        self._take(self._tail + data if self._tail else data)
+
+    def _take(self, data: bytes) -> None:
+        """Take `data`; a bug in doing so ends this connection and no other."""
+        try:
+            self._take_lines(data)
+        except Exception:  # noqa: BLE001 — `broken` logs it; it ends this connection and no other
+            self.broken()
+
+    def _take_lines(self, data: bytes) -> None:
+        """Answer the whole lines of `data`, as many as may be in flight; keep the rest."""
+        port = self._port
+        line_bytes_max = port.line_bytes_max
+        lines, rest = split_lines(data, port.inflight_lines_max - self.inflight)
+        too_long = is_too_long(rest, line_bytes_max)
+        if lines:
+            if max(map(len, lines)) > line_bytes_max:
+                too_long = True
+                at = next(i for i, line in enumerate(lines) if len(line) > line_bytes_max)
+                del lines[at:]
+            if lines:
+                self._answer(lines)
+            if self.closed:
+                return
+        if rest and (lines or not self._tail):
+            self._line_s = port.clock.now_s
+        self._tail = rest
+        if too_long:
+            self.fail(Code.LINE_TOO_LONG, f"over {line_bytes_max} bytes")
+        elif self._owes_enough() or port.committer.full():
+            self._paused = True
+            self._reader.stop()
+            self._resume()
+
+    def _answer(self, lines: list[bytes]) -> None:
+        """Reply to `lines` now or when the store has them, as the durability says."""
+        port = self._port
+        count = len(lines)
+        reply, pair = answer(self._last, lines)
+        self._last = lines[-1]
+        port.metrics.lines_received += count
+        session = self.session
+        if session is None:
+            at_s = perf_counter()
+            self._send(reply)
+            port.metrics.replied(perf_counter() - at_s, count)
+            return
+        session.seq += count
+        write = self.gathering
+        if write is None:
+            write = port.committer.open(self, session)
+        cut = len(pair) - len(self._last)
+        if port.defers and not self.inflight and port.committer.may_defer():
+            port.committer.batcher.add_answered(write, count, pair, cut)
+            self._send(reply)
+            port.metrics.replied(perf_counter() - write.at_s, count)
+        else:
+            self.inflight += count
+            self._held_bytes += len(reply)
+            port.committer.batcher.add(write, reply, count, pair, cut)
+
+    def _end_of_input(self) -> None:
+        """PROTOCOL §1.4: answer what is complete, and the tail as a last line; then close."""
+        self._reader.stop()
+        if self._tail:
+            tail, self._tail = self._tail, b""
+            self._answer([tail])
+        self.ending = self.ending or CLIENT
+        self._settle()
+
+    def _owes_enough(self) -> bool:
+        """Whether this client must take, or the store answer, before more is read of it."""
+        return (
+            self.inflight >= self._port.inflight_lines_max
+            or self._held_bytes >= self._port.unsent_bytes_pause
+            or self._outbox is not None
+        )
+
+    def _resume(self) -> None:
+        """Read on, beginning with what was received and not taken, if nothing is against it.
+
+        Called whenever something that was owed has been paid.
+        """
+        if not self._paused or self.ending or self._owes_enough():
+            return
+        if self._port.committer.full():
+            self._port.committer.call_when_not_full(self._resume)
+            return
+        self._paused = False
+        self._heard_s = self._port.clock.now_s
+        self._reader.start()
+        if LF in self._tail:
+            tail, self._tail = self._tail, b""
+            self._take(tail)
+
+    # What the committer says (store.batch.Client).
+
+    def acknowledged(self, write: Write, now_s: float) -> None:
+        """The store has these lines: send their replies."""
+        if self.gone:
+            return
+        if write.waiting:
+            self.inflight -= write.waiting
+            self._held_bytes -= len(write.reply)
+            self._port.metrics.replied(now_s - write.at_s, write.waiting)
+            self._send(write.reply)
+        if self.ending or self._paused:
+            self._settle()
+
+    def unavailable(self) -> None:
+        """The store did not answer in time: what is in flight has no known fate."""
+        if not self.gone:
+            self.gone = True
+            self._farewell = b""
+            self.fail(Code.UNAVAILABLE, "the store did not acknowledge in time")
+
+    def broken(self) -> None:
+        """A bug, found while this connection was served: log it, end no other."""
+        log.exception("connection-failed peer=%s", self.peer)  # noqa: LOG004 — called in one
+        self.gone = True
+        self.fail(Code.INTERNAL, "a bug of the server; it has been logged")
+
+    # Sending.
+
+    def _send(self, data: bytes) -> None:
+        """Send at once; what the kernel does not take waits in the outbox."""
+        outbox = self._outbox
+        if outbox is None:
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.close(RESET)
+                return
+            self._port.metrics.sent_bytes += sent
+            if sent == len(data):
+                return
+            self._unsent_s = self._port.clock.now_s
+            self._outbox = bytearray(data[sent:])
+            self._writer = gevent.get_hub().loop.io(self._socket.fileno(), WRITE)
+            self._writer.start(self._writable)
+        else:
+            outbox += data
+        if self._outbox is not None and len(self._outbox) > self._port.outbox_bytes_max:
+            self.close(Code.SLOW_CONSUMER.value)
+
+    def _writable(self) -> None:
+        outbox = self._outbox
+        if outbox is None or self.closed:
+            return
+        try:
+            sent = self._socket.send(outbox)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close(RESET)
+            return
+        self._port.metrics.sent_bytes += sent
+        self._unsent_s = self._port.clock.now_s
+        del outbox[:sent]
+        if not outbox:
+            self._outbox = None
+            self._close_writer()
+            self._settle()
+
+    def _close_writer(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    # Ending.
+
+    def fail(self, code: Code, text: str, reason: str = "") -> None:
+        """End with `ERR`, once every reply that is due before it has been sent.
+
+        `reason` is what the metrics call it, where that is more exact than the code.
+        """
+        if self._farewell or self.closed:
+            return
+        self.ending = reason or code.value
+        self._farewell = error_line(code, text)
+        self._reader.stop()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Something owed has been paid: end, or read on, if nothing stands against it."""
+        if self.closed or self._outbox is not None:
+            return
+        if not self.ending:
+            self._resume()
+        elif self.gone or not self.inflight:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Everything due has been sent: say why, and go."""
+        if self._farewell:
+            sock = self._detach(self.ending)
+            linger(self._port, sock, self._farewell)
+        else:
+            self.close(self.ending)
+
+    def close(self, reason: str) -> None:
+        """Close at once, and delete what the store has of it."""
+        if not self.closed:
+            self._detach(reason).close()
+
+    def _detach(self, reason: str) -> _socket.socket:
+        """Leave the port and the store; whoever asked has the socket now."""
+        self.closed = self.gone = True
+        self._reader.close()
+        self._close_writer()
+        self._outbox = None
+        self._port.left(self, reason)
+        if self.session is not None:
+            self._port.committer.forget(self.session)
+        return self._socket
+
+    # Deadlines.
+
+    def sweep(self, now_s: float) -> None:
+        """Called about once a second: end what has waited too long (DESIGN D6)."""
+        port = self._port
+        if self._outbox is not None:
+            if now_s - self._unsent_s > port.send_s_max:
+                self.close(Code.SLOW_CONSUMER.value)
+        elif self.inflight or self._paused or self.ending:
+            return
+        elif now_s - self._heard_s > port.idle_s_max:
+            self.fail(Code.IDLE_TIMEOUT, f"nothing received for {port.idle_s_max:g} s")
+        elif self._tail and now_s - self._line_s > port.line_s_max:
+            text = f"a line not ended within {port.line_s_max:g} s"
+            self.fail(Code.IDLE_TIMEOUT, text, LINE_TIMEOUT)
+
+    def unsent_bytes(self) -> int:
+        """What waits in the outbox."""
+        return 0 if self._outbox is None else len(self._outbox)

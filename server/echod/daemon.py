@@ -1,0 +1,195 @@
+"""Wiring, and the two orders that matter: how a daemon starts and how it leaves (D12)."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import gevent
+from gevent.event import Event
+
+from echod.admin import Admin
+from echod.clock import Clock
+from echod.config import ConfigError
+from echod.listener import Listener
+from echod.metrics import Metrics, Registry
+from echod.port import SPARE_SOCKETS, Port
+from echod.protocol.errors import Code
+from echod.store.committer import Committer
+from echod.store.memory import MemoryStore
+from echod.store.redis import RedisStore
+from echod.sweeper import sweep_forever
+
+if TYPE_CHECKING:
+    from echod.config import Config
+    from echod.store.base import Store
+
+log = logging.getLogger(__name__)
+
+# Files that are not clients' sockets: libraries, listeners, the store, scrapers.
+OTHER_FILES = 128
+# A session that has no line yet is kept no longer (PROTOCOL's table).
+UNUSED_TTL_S_MAX = 30
+# How often a drain looks whether it is done.
+POLL_S = 0.02
+# New objects between two of the collector's passes. A connection is a handful, and each
+# pass looks at all of the young ones: the default of 700 costs more than the lines do.
+GC_THRESHOLD = 50_000
+
+
+class Daemon:
+    """One echod."""
+
+    def __init__(self, config: Config) -> None:
+        """Bind every port.
+
+        Raises:
+            ConfigError: a setting that this machine can't serve.
+            OSError: an address can't be had.
+        """
+        if "libev" not in gevent.config.loop.__module__:
+            raise ConfigError(f"echod needs gevent's libev loop, not {gevent.config.loop}")
+        self._config = config = _fit_to_files(config)
+        self._draining = False
+        self._leave = Event()
+        self._hurry = False
+        self._metrics = Metrics()
+        self._clock = Clock(monotonic())
+        self._committer = Committer(_store(config), config, self._clock, self._metrics)
+        self._port = Port(config, self._clock, self._committer, self._metrics)
+        self._listener = Listener(self._port, config)
+        self._registry = Registry(config, self._metrics, self._port, self._committer)
+        self._admin = Admin(
+            config, self._registry, lambda: (self._draining, self._committer.degraded())
+        )
+        self._sweeper: gevent.Greenlet[..., None] | None = None
+
+    def run(self) -> int:
+        """Serve until SIGTERM or SIGINT, leave in order; returns the exit status."""
+        for step in (
+            self._listen_to_signals,
+            self._committer.start,
+            self._start_sweeper,
+            self._admin.start,
+            self._listener.start,
+            self._settle_collector,
+            self._announce,
+        ):
+            step()
+        self._leave.wait()
+        for step in (
+            self._tell_the_balancer,  # the agent says `drain`; nobody new is sent here …
+            self._accept_the_last,  # … once it has heard, for which two intervals are enough
+            self._listener.stop,
+            self._let_clients_finish,  # until drain_s after the signal
+            self._close_the_rest,  # ERR draining, after what is due
+            self._commit_the_last,  # the deletions
+            self._committer.stop,  # Redis is closed last
+            self._admin.stop,
+        ):
+            step()
+        log.info("stopped")
+        return 0
+
+    def _listen_to_signals(self) -> None:
+        gevent.signal_handler(signal.SIGTERM, self._on_signal)
+        gevent.signal_handler(signal.SIGINT, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._draining:
+            self._hurry = True
+        self._draining = True
+        self._leave.set()
+
+    def _start_sweeper(self) -> None:
+        self._sweeper = gevent.spawn(
+            sweep_forever, self._clock, self._committer, self._port, self._listener, self._metrics
+        )
+
+    def _settle_collector(self) -> None:
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
+
+    def _announce(self) -> None:
+        ready: dict[str, Any] = {
+            "event": "ready",
+            "name": self._config.name,
+            "pid": os.getpid(),
+            "echo": self._listener.address,
+            "admin": self._admin.address,
+            "agent": self._admin.agent_address,
+        }
+        log.info("ready %s", " ".join(f"{key}={value}" for key, value in ready.items()))
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+
+    def _tell_the_balancer(self) -> None:
+        self._deadline_s = monotonic() + self._config.drain_s
+        self._registry.drain()
+        log.info("draining clients=%d", self._port.clients)
+
+    def _accept_the_last(self) -> None:
+        self._wait_until(monotonic() + 2 * self._config.agent_interval_s)
+
+    def _let_clients_finish(self) -> None:
+        while self._port.clients and not self._wait_until(monotonic() + POLL_S):
+            if monotonic() >= self._deadline_s:
+                return
+
+    def _wait_until(self, until_s: float) -> bool:
+        """Wait; returns at once, and true, when there is a hurry."""
+        until_s = min(until_s, self._deadline_s)
+        while not self._hurry and (left_s := until_s - monotonic()) > 0:
+            gevent.sleep(min(POLL_S, left_s))
+        return self._hurry
+
+    def _close_the_rest(self) -> None:
+        for connection in tuple(self._port.connections):
+            connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
+        patience_s = self._config.commit_s_max + self._config.linger_s_max
+        until_s = monotonic() + patience_s
+        while (self._port.connections or self._port.lingering) and monotonic() < until_s:
+            gevent.sleep(POLL_S)
+        for connection in tuple(self._port.connections):
+            connection.close(Code.DRAINING.value)
+
+    def _commit_the_last(self) -> None:
+        until_s = monotonic() + self._config.commit_s_max
+        while not self._committer.settled() and monotonic() < until_s:
+            gevent.sleep(POLL_S)
+
+
+def _store(config: Config) -> Store:
+    unused_s = min(UNUSED_TTL_S_MAX, config.session_ttl_s)
+    if config.store.startswith("memory:"):
+        return MemoryStore(config.session_ttl_s, unused_s)
+    return RedisStore(
+        config.store, config.name, config.session_ttl_s, unused_s, config.commit_s_max
+    )
+
+
+def _fit_to_files(config: Config) -> Config:
+    """Raise the limit of open files as far as it goes, and lower the cap if that is not enough.
+
+    Raises:
+        ConfigError: there are not files enough for any client.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    files = hard if hard != resource.RLIM_INFINITY else sys.maxsize
+    room = files - SPARE_SOCKETS - OTHER_FILES
+    if room < 1:
+        raise ConfigError(f"{files} open files are allowed: too few for any client")
+    if room >= config.connections_max:
+        return config
+    log.warning("connections_max lowered to %d: only %d open files are allowed", room, files)
+    return dataclasses.replace(config, connections_max=room)

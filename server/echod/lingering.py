@@ -1,0 +1,68 @@
+"""The end of a connection that the server closes: its ERR must arrive.
+
+Closing a socket that holds unread bytes makes the kernel send a reset, which can
+overtake the ERR in the client's receive queue (RFC 1122, 4.2.2.13). So the server shuts
+its sending side, reads on and throws away, and closes when the client does, or after
+`linger_s_max`; the sweeper looks.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import _socket
+
+    from echod.port import Port
+
+# Thrown away at most so much a turn; a client that sends faster is cut by the deadline.
+DISCARD_BYTES = 65_536
+
+
+def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
+    """Send `farewell`, close the sending side, and keep `sock` until the client has read it."""
+    try:
+        port.metrics.sent_bytes += sock.send(farewell)
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:
+        # The client is gone, or takes nothing: it will not read this either.
+        sock.close()
+        return
+    Lingering(port, sock)
+
+
+class Lingering:
+    """A socket that is only read any more; one of the port's `lingering`."""
+
+    __slots__ = ("_port", "_reader", "_socket", "_until_s")
+
+    def __init__(self, port: Port, sock: _socket.socket) -> None:
+        self._port = port
+        self._socket = sock
+        self._until_s = port.clock.now_s + port.linger_s_max
+        self._reader = port.reader(sock.fileno(), self._discard)
+        self._reader.start()
+        port.lingering.add(self)
+
+    def _discard(self) -> None:
+        try:
+            if self._socket.recv(DISCARD_BYTES):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # a reset: the client has closed in its way
+        self.close()
+
+    def sweep(self, now_s: float) -> None:
+        """Close when the time is over."""
+        if now_s >= self._until_s:
+            self.close()
+
+    def close(self) -> None:
+        """Close for good."""
+        if self in self._port.lingering:
+            self._port.lingering.discard(self)
+            self._reader.close()
+            self._socket.close()

@@ -1,0 +1,103 @@
+"""What the connections of one port share: its limits, its parts, and the set of them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from echod.connection import Connection
+from echod.lingering import Lingering, linger
+from echod.protocol.errors import Code, error_line
+from echod.reader import READERS
+from echod.session import Session
+
+if TYPE_CHECKING:
+    import _socket
+
+    from echod.clock import Clock
+    from echod.config import Config
+    from echod.metrics import Metrics
+    from echod.store.committer import Committer
+
+# Sockets beside the clients: PROXY headers that are still read, health checks, and
+# connections that linger. Beyond them a socket is closed without a word.
+SPARE_SOCKETS: Final = 256
+
+
+class Port:
+    """The plain port, PROTOCOL §1."""
+
+    name = "echo"
+
+    def __init__(
+        self, config: Config, clock: Clock, committer: Committer, metrics: Metrics
+    ) -> None:
+        self.clock = clock
+        self.committer = committer
+        self.metrics = metrics
+        self.reader = READERS[config.reader]
+        self.line_bytes_max = config.line_bytes_max
+        self.line_s_max = config.line_s_max
+        self.idle_s_max = config.echo_idle_s_max
+        self.inflight_lines_max = config.inflight_lines_max
+        self.outbox_bytes_max = config.outbox_bytes_max
+        # Replies that are held will be unsent: reading stops at half of what may be, so
+        # that what one more receive can add still fits, and only who takes nothing is slow.
+        self.unsent_bytes_pause = config.outbox_bytes_max // 2
+        self.send_s_max = config.send_s_max
+        self.linger_s_max = config.linger_s_max
+        self.stores = config.durability != "none"
+        self.defers = config.durability == "async"
+        self.connections: set[Connection] = set()
+        self.clients = 0
+        self.lingering: set[Lingering] = set()
+        self._connections_max = config.connections_max
+        self._daemon = config.name
+
+    def crowded(self) -> bool:
+        """Whether even the spare sockets are taken."""
+        sockets = len(self.connections) + len(self.lingering)
+        return sockets >= self._connections_max + SPARE_SOCKETS
+
+    def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
+        """A client has come, and `received` is what it has sent; above the cap it is `busy`."""
+        self.metrics.accepted(self.name)
+        if self.clients >= self._connections_max:
+            self.metrics.closed(self.name, Code.BUSY.value)
+            text = f"{self._connections_max} connections are open here"
+            linger(self, sock, error_line(Code.BUSY, text))
+            return
+        session = Session(self._daemon, peer, balancer_id, time.time()) if self.stores else None
+        connection = Connection(self, sock, peer, session, counted=True)
+        self.clients += 1
+        self.connections.add(connection)
+        connection.start(received)
+
+    def check(self, sock: _socket.socket, received: bytes) -> None:
+        """The balancer tests whether this daemon echoes.
+
+        It is answered without the store, whose faults are the agent's to tell (DESIGN
+        D11), and above the cap too: a full daemon is not a dead one.
+        """
+        self.metrics.health_checks += 1
+        connection = Connection(self, sock, "", None, counted=False)
+        self.connections.add(connection)
+        connection.start(received)
+
+    def left(self, connection: Connection, reason: str) -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if connection.counted:
+            self.clients -= 1
+            self.metrics.closed(self.name, reason)
+
+    def sweep(self, now_s: float) -> None:
+        """Let every connection look at its deadlines."""
+        for connection in tuple(self.connections):
+            connection.sweep(now_s)
+        for lingering in tuple(self.lingering):
+            lingering.sweep(now_s)
+
+    def unsent_bytes(self) -> int:
+        """What waits in all outboxes."""
+        return sum(connection.unsent_bytes() for connection in self.connections)

@@ -1,0 +1,28 @@
+"""The errors of the wire, PROTOCOL §4: `ERR <code> <text>`, one line.
+
+The code is stable and programs act on it; the text is for people. An error is a
+value that is answered, never an exception: it is the peer's doing or the store's,
+and no traceback helps anybody. A bug of ours is `internal`, and that one is logged.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Code(Enum):
+    """The codes that the plain port uses; every one of them closes the connection."""
+
+    BAD_REQUEST = "bad-request"
+    LINE_TOO_LONG = "line-too-long"
+    IDLE_TIMEOUT = "idle-timeout"
+    SLOW_CONSUMER = "slow-consumer"
+    BUSY = "busy"
+    UNAVAILABLE = "unavailable"
+    DRAINING = "draining"
+    INTERNAL = "internal"
+
+
+def error_line(code: Code, text: str) -> bytes:
+    r"""`ERR <code> <text>\n`; `text` must not hold an LF."""
+    return f"ERR {code.value} {text}\n".encode()

@@ -1,0 +1,61 @@
+"""What a store is: the one place that outlives daemons.
+
+`memory.py` and `redis.py` are held to the same behaviour by
+tests/contract/test_store.py. The committer is the only caller.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echod.store.batch import Write
+
+
+class StoreError(Exception):
+    """The store did not do, or may not have done, what it was asked.
+
+    `kind` is one lower-case word of few, for the metric: `timeout`, `closed`,
+    `refused`, or the store's own word (`oom`, `loading`, `readonly` …).
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+class Store(Protocol):
+    """One daemon's way to the store. Not for two greenlets at once."""
+
+    connected: bool
+    generation: int  # raised by whoever finds that the store lost data (DESIGN D9)
+
+    def connect(self) -> bool:
+        """Connect, and silence the connection before this one (DESIGN D2).
+
+        Returns:
+            Whether the store lost writes that it had acknowledged to this daemon.
+
+        Raises:
+            StoreError: it can't be had now; try again later.
+        """
+
+    def commit(self, writes: Sequence[Write]) -> list[Write]:
+        """Write the batch, in order; an empty one proves that the store is there.
+
+        Returns:
+            The writes whose session the store does not have, although it was `stored`:
+            they were not written. All others are as durable as the store makes them.
+
+        Raises:
+            StoreError: the batch was written in whole, in part or not at all; the
+                store must be `reset` before anything else is asked of it.
+        """
+
+    def reset(self) -> None:
+        """Drop the connection at once, with what it has not delivered."""
+
+    def close(self) -> None:
+        """Take leave: after the last commit."""

@@ -1,0 +1,205 @@
+"""Group commit: which writes share the next round trip to the store.
+
+    connection ──open, add──▶ pending ──take──▶ flying ──commit──▶ store
+         ▲───────── replies leave when their batch is acknowledged ────────┘
+
+Greedy: while one batch is on its way the next one gathers, and leaves as soon as the
+answer is there. No timer: at low load a batch is one line (DESIGN D2, docs/adr/0003).
+Lines of one connection that wait together collapse into one write of their last state.
+
+No socket, greenlet or clock: callers pass times. `committer.py` drives this under
+gevent, the tests drive it by hand.
+
+Invariants (tests/unit/test_batch.py holds them for random schedules):
+  order   writes leave in the order in which they were opened, a broken batch first;
+  once    the replies of a client that stays are handed out once each, in order;
+  bound   `held_bytes`, `lines_*` and `forgets` are the sums over what is pending and
+          flying, so whoever adds can stop at a limit: nothing is dropped in here
+          but the writes of clients that have gone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from echod.session import Session
+
+
+class Client(Protocol):
+    """Who adds lines and hears of their end: a connection, or a test."""
+
+    gathering: Write | None  # the write of this client that has not left yet
+    gone: bool  # nobody waits for it any more: what has not left must not
+
+    def acknowledged(self, write: Write, now_s: float) -> None:
+        """The store has it: send its reply. `now_s` is on the clock of `Write.at_s`."""
+
+    def unavailable(self) -> None:
+        """The store did not acknowledge in time: answer so, and be gone."""
+
+    def broken(self) -> None:
+        """`acknowledged` raised, which is a bug: log it and be gone. In an `except`."""
+
+
+class Write:
+    """One connection's share of one batch.
+
+    Attributes:
+        seq, cut, pair: the state after its last line (`session.encode_state`).
+        reply: the replies that wait for it, joined; b"" if none does.
+        waiting: lines that `reply` answers.
+        answered: lines that were answered already (durability async).
+        at_s: when the first of them was read, for the histogram of reply times.
+        since_s: the same on the daemon's clock, for the deadline.
+        forget: delete the session instead.
+    """
+
+    __slots__ = (
+        "answered", "at_s", "client", "cut", "forget", "pair", "reply", "seq", "session",
+        "since_s", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, client: Client, session: Session, at_s: float, since_s: float) -> None:
+        self.client = client
+        self.session = session
+        self.at_s = at_s
+        self.since_s = since_s
+        self.seq = session.seq
+        self.cut = 0
+        self.pair = self.reply = b""
+        self.waiting = self.answered = 0
+        self.forget = False
+
+
+class Nobody:
+    """The client of a write that no client waits for: the deletion of a session."""
+
+    gathering: Write | None = None
+    gone = False
+
+    def acknowledged(self, write: Write, now_s: float) -> None:
+        """Nobody is told."""
+
+    def unavailable(self) -> None:
+        """Nobody is told."""
+
+    def broken(self) -> None:
+        """Nobody is told."""
+
+
+NOBODY = Nobody()
+
+
+class Batcher:
+    """What waits for the store: `pending` to leave, and `flying`, which has left."""
+
+    __slots__ = ("flying", "forgets", "held_bytes", "lines_answered", "lines_waiting", "pending")
+
+    def __init__(self) -> None:
+        self.pending: list[Write] = []
+        self.flying: list[Write] = []
+        self.held_bytes = 0
+        self.lines_waiting = 0
+        self.lines_answered = 0
+        self.forgets = 0
+
+    def open(self, write: Write) -> None:
+        """Queue `write`; until it leaves, its client may add lines to it."""
+        write.client.gathering = write
+        self.pending.append(write)
+
+    def add(self, write: Write, reply: bytes, lines: int, pair: bytes, cut: int) -> None:
+        """Add `lines` lines, whose `reply` waits for the store, to a write that has not left."""
+        write.seq = write.session.seq
+        write.pair = pair
+        write.cut = cut
+        write.reply = write.reply + reply if write.reply else reply
+        write.waiting += lines
+        self.lines_waiting += lines
+        self.held_bytes += len(reply)
+
+    def add_answered(self, write: Write, lines: int, pair: bytes, cut: int) -> None:
+        """As `add`, for lines whose replies have been sent (durability async)."""
+        write.seq = write.session.seq
+        write.pair = pair
+        write.cut = cut
+        write.answered += lines
+        self.lines_answered += lines
+
+    def forget(self, session: Session, since_s: float) -> None:
+        """Queue the deletion of `session`, behind everything that was sent of it."""
+        write = Write(NOBODY, session, since_s, since_s)
+        write.forget = True
+        self.forgets += 1
+        self.pending.append(write)
+
+    def take(self, writes_max: int) -> list[Write]:
+        """Let the next batch leave: what flew and came down, else the oldest pending writes.
+
+        A broken batch comes first and alone, so that nothing newer overtakes it.
+        """
+        if self.flying:
+            self.flying = self._live(self.flying)
+        if not self.flying:
+            self.flying = self._live(self.pending[:writes_max])
+            del self.pending[:writes_max]
+            for write in self.flying:
+                write.client.gathering = None
+                write.session.sent = True
+        return self.flying
+
+    def acknowledge(self, missing: list[Write]) -> list[Write]:
+        """End the flight: the store has all of it but `missing`, which will leave next.
+
+        Returns:
+            The writes whose replies may be sent now.
+        """
+        batch, self.flying = self.flying, []
+        for write in missing:
+            write.session.stored = False
+        if missing:
+            again = set(map(id, missing))
+            self.pending[:0] = [write for write in batch if id(write) in again]
+            batch = [write for write in batch if id(write) not in again]
+        for write in batch:
+            self._settle(write)
+        return batch
+
+    def overdue(self, before_s: float) -> list[Write]:
+        """The writes with a line that has been waiting since `before_s` or longer."""
+        late = []
+        for queue in (self.flying, self.pending):
+            for write in queue:
+                if write.since_s > before_s:
+                    break
+                if write.waiting and not write.client.gone:
+                    late.append(write)
+        return late
+
+    def prune(self) -> None:
+        """Let go of what the clients that have gone were waiting for."""
+        self.flying = self._live(self.flying)
+        self.pending = self._live(self.pending)
+
+    def oldest_s(self) -> float | None:
+        """When, on the daemon's clock, the oldest write was opened; None for none."""
+        for queue in (self.flying, self.pending):
+            if queue:
+                return queue[0].since_s
+        return None
+
+    def _live(self, writes: list[Write]) -> list[Write]:
+        live = [write for write in writes if not write.client.gone]
+        if len(live) < len(writes):
+            for write in writes:
+                if write.client.gone:
+                    self._settle(write)
+        return live
+
+    def _settle(self, write: Write) -> None:
+        """Take the write out of the sums."""
+        self.lines_waiting -= write.waiting
+        self.lines_answered -= write.answered
+        self.held_bytes -= len(write.reply)
+        self.forgets -= write.forget

@@ -1,0 +1,201 @@
+"""The daemon's one committer: a greenlet that carries batch after batch to the store.
+
+    connect ──▶ take a batch ──▶ commit ──▶ acknowledge, replies leave ─┐
+       ▲            ▲                 │                                 │
+       │            └─────────────────┼─────────────────────────────────┘
+       └──── reset, wait, count ◀─────┘ in doubt: the same batch goes again, first
+
+Connections open writes here; the sweeper calls `tick`. What is decided about batches is
+in batch.py; this is its shell.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import gevent
+from gevent.event import Event
+
+from echod.store.base import StoreError
+from echod.store.batch import Batcher, Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from echod.clock import Clock
+    from echod.config import Config
+    from echod.metrics import Metrics
+    from echod.session import Session
+    from echod.store.base import Store
+    from echod.store.batch import Client
+
+log = logging.getLogger(__name__)
+
+# An idle daemon sends an empty batch so often: it proves the store, and sees the generation.
+HEARTBEAT_S = 1.0
+# Between attempts to connect, doubling, with jitter so that daemons don't come all at once.
+RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
+# Younger than this a waiting line says nothing about the store; older, the daemon is degraded.
+DEGRADED_S = 0.5
+# Deletions that may wait for the store. Those beyond are left to the keys' own expiry.
+FORGETS_MAX = 10_000
+
+
+class Committer:
+    """See the module. `store` is used by this greenlet alone."""
+
+    def __init__(self, store: Store, config: Config, clock: Clock, metrics: Metrics) -> None:
+        self.batcher = Batcher()
+        self.store = store
+        self._config = config
+        self._clock = clock
+        self._metrics = metrics
+        self._wake = Event()
+        self._idle = False
+        self._held_back: list[Callable[[], None]] = []
+        self._greenlet: gevent.Greenlet[..., None] | None = None
+
+    # What connections ask.
+
+    def open(self, client: Client, session: Session) -> Write:
+        """Queue a write for `client`, to which it may add lines until it leaves."""
+        now_s = self._clock.now_s
+        if now_s >= session.restate_s:
+            # A record lives twice as long as a state and is written as often as this.
+            session.stored = False
+            session.restate_s = now_s + self._config.session_ttl_s
+        write = Write(client, session, perf_counter(), now_s)
+        self.batcher.open(write)
+        if self._idle:
+            self._idle = False
+            self._wake.set()
+        return write
+
+    def forget(self, session: Session) -> None:
+        """Delete what the store may have of a session whose connection has ended."""
+        if not session.sent:
+            return
+        if self.batcher.forgets >= FORGETS_MAX:
+            self._metrics.store_error("forgets_full")
+            return
+        self.batcher.forget(session, self._clock.now_s)
+        if self._idle:
+            self._idle = False
+            self._wake.set()
+
+    def may_defer(self) -> bool:
+        """Durability async: whether one more line may be answered before it is stored."""
+        return (
+            self.batcher.lines_answered < self._config.async_lines_max
+            and self.oldest_age_s() < self._config.async_s_max
+        )
+
+    def full(self) -> bool:
+        """Whether so many bytes of replies wait that nobody should be read."""
+        return self.batcher.held_bytes >= self._config.pending_bytes_max
+
+    def call_when_not_full(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once, when `full` has ended."""
+        self._held_back.append(resume)
+
+    # What the agent, the metrics and the sweeper ask.
+
+    def oldest_age_s(self) -> float:
+        """For how long the oldest write has been waiting; 0 for none."""
+        oldest_s = self.batcher.oldest_s()
+        return 0.0 if oldest_s is None else self._clock.now_s - oldest_s
+
+    def degraded(self) -> bool:
+        """Whether the store is away, or slow enough to be called so."""
+        return not self.store.connected or self.oldest_age_s() > DEGRADED_S
+
+    def tick(self) -> None:
+        """Tell the clients whose lines have waited past the commit deadline."""
+        late = self.batcher.overdue(self._clock.now_s - self._config.commit_s_max)
+        if late:
+            for write in late:
+                write.client.unavailable()
+            self.batcher.prune()
+        self._release()
+
+    # The greenlet.
+
+    def start(self) -> None:
+        """Begin; the store may be away, and lines wait for it."""
+        self._greenlet = gevent.spawn(self._run)
+
+    def stop(self) -> None:
+        """End: what has not been committed stays so."""
+        if self._greenlet is not None:
+            self._greenlet.kill()
+        try:
+            self.store.close()
+        except StoreError as error:
+            log.warning("store-close failed kind=%s: %s", error.kind, error)
+
+    def settled(self) -> bool:
+        """Whether nothing waits for the store."""
+        return not self.batcher.pending and not self.batcher.flying
+
+    def _run(self) -> None:
+        retry_s = RETRY_S_MIN
+        while True:
+            try:
+                if not self.store.connected:
+                    self._connect()
+                self._commit()
+                retry_s = RETRY_S_MIN
+            except StoreError as error:
+                self._metrics.store_error(error.kind)
+                log.warning("store-failed kind=%s waiting=%d: %s", error.kind,
+                            self.batcher.lines_waiting, error)  # fmt: skip
+                self.store.reset()
+                gevent.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
+                retry_s = min(2 * retry_s, RETRY_S_MAX)
+            except Exception:
+                # A bug: the batch stays, and is tried again on a new connection.
+                log.exception("committer failed")
+                self._metrics.store_error("internal")
+                self.store.reset()
+                gevent.sleep(RETRY_S_MAX)
+
+    def _connect(self) -> None:
+        lost = self.store.connect()
+        self._metrics.store_connections += 1
+        if lost:
+            self._metrics.store_data_losses += 1
+            log.error("store-lost-data generation=%d", self.store.generation)
+        log.info("store-connected waiting=%d", self.batcher.lines_waiting)
+
+    def _commit(self) -> None:
+        batch = self.batcher.take(self._config.batch_writes_max)
+        if not batch:
+            self._wait()
+            batch = self.batcher.take(self._config.batch_writes_max)
+        began_s = perf_counter()
+        missing = self.store.commit(batch)
+        now_s = perf_counter()
+        metrics = self._metrics
+        if batch:
+            metrics.commit_seconds.observe(now_s - began_s)
+            metrics.batch_writes.observe(len(batch))
+        for write in self.batcher.acknowledge(missing):
+            try:
+                write.client.acknowledged(write, now_s)
+            except Exception:  # noqa: BLE001 — `broken` logs it; it ends one connection
+                write.client.broken()
+        if self._held_back:
+            self._release()
+
+    def _wait(self) -> None:
+        self._wake.clear()
+        self._idle = True
+        self._wake.wait(HEARTBEAT_S)
+        self._idle = False
+
+    def _release(self) -> None:
+        while self._held_back and not self.full():
+            self._held_back.pop()()

@@ -1,0 +1,143 @@
+"""One connection to Redis, without anything that acts on its own.
+
+redis-py's client retries, pools and reconnects by itself, and a retry hidden in a client
+can run a write twice, or let an old connection speak after a new one (DESIGN D2). So the
+committer has this: bytes out, replies in, an exception at the first doubt. redis-py
+still reads the URL, hiredis packs and parses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+from typing import TYPE_CHECKING, Any
+
+import hiredis
+from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
+
+from echod.store.base import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RECEIVE_BYTES = 65_536
+# SO_LINGER on with 0 seconds: closing resets, and nothing is delivered late.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+Reply = Any
+
+
+def pack(*words: str | bytes) -> bytes:
+    """One command in Redis's protocol."""
+    # hiredis's types say a tuple of one.
+    packed: bytes = hiredis.pack_command(words)  # type: ignore[arg-type]
+    return packed
+
+
+class Link:
+    """A connected, authenticated socket to Redis.
+
+    Attributes:
+        id: Redis's number for this connection, by which another one can kill it.
+        run_id: the Redis process at the other end.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        """Connect; each later wait is bounded by `timeout_s` too.
+
+        Raises:
+            StoreError: with the kind `refused`, `timeout`, `closed` or Redis's own word.
+        """
+        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py
+        self._reader = hiredis.Reader()
+        try:
+            self._socket = _connect(options, timeout_s)
+        except TimeoutError as error:
+            raise StoreError("timeout", f"connecting: {error}") from error
+        except OSError as error:
+            raise StoreError("refused", f"connecting: {error}") from error
+        try:
+            self._introduce(options)
+        except StoreError:
+            self.reset()
+            raise
+
+    def _introduce(self, options: dict[str, Any]) -> None:
+        first = []
+        if options.get("password"):
+            names = (options["username"],) if options.get("username") else ()
+            first.append(("AUTH", *names, options["password"]))
+        if options.get("db"):
+            first.append(("SELECT", str(options["db"])))
+        *_, self.id, info = self.ask(*first, ("CLIENT", "ID"), ("INFO", "server"))
+        fields = dict(line.partition(b":")[::2] for line in info.splitlines())
+        self.run_id: bytes = fields.get(b"run_id", b"")
+
+    def ask(self, *commands: Sequence[str | bytes]) -> list[Reply]:
+        """Send the commands in one go and return their replies.
+
+        Raises:
+            StoreError: if one of them failed, or no answer came.
+        """
+        packed = b"".join(pack(*command) for command in commands)
+        return self.exchange(packed, len(commands))
+
+    def exchange(self, packed: bytes, count: int) -> list[Reply]:
+        """Send packed commands and return their `count` replies.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        gets = self._reader.gets
+        replies: list[Reply] = []
+        try:
+            self._socket.sendall(packed)
+            while True:
+                while (reply := gets()) is not False:
+                    if isinstance(reply, hiredis.ReplyError):
+                        raise _refusal(reply)
+                    replies.append(reply)
+                if len(replies) >= count:
+                    return replies
+                data = self._socket.recv(RECEIVE_BYTES)
+                if not data:
+                    raise StoreError("closed", "Redis closed the connection")
+                self._reader.feed(data)
+        except TimeoutError as error:
+            raise StoreError("timeout", "no answer in time") from error
+        except (OSError, hiredis.ProtocolError) as error:
+            raise StoreError("closed", str(error)) from error
+
+    def reset(self) -> None:
+        """Close so that nothing of what was sent is delivered later by this kernel."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        self._socket.close()
+
+    def close(self) -> None:
+        """Close in order: everything was answered."""
+        self._socket.close()
+
+
+def _refusal(reply: Exception) -> StoreError:
+    """Redis's `-WORD text` as an error whose kind is that word."""
+    word, _, _ = str(reply).partition(" ")
+    return StoreError(word.lower() if word.isalpha() else "error", str(reply))
+
+
+def _connect(options: dict[str, Any], timeout_s: float) -> socket.socket:
+    kind = options.get("connection_class")
+    if kind is UnixDomainSocketConnection:
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        unix.settimeout(timeout_s)
+        unix.connect(options["path"])
+        return unix
+    host = options.get("host", "localhost")
+    plain = socket.create_connection((host, options.get("port", 6379)), timeout_s)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if kind is not SSLConnection:
+        return plain
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+    return context.wrap_socket(plain, server_hostname=host)
