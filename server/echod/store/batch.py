@@ -141,7 +141,7 @@ class Batcher:
         """
         if self.flying:
             self.flying = self._live(self.flying)
-        if not self.flying:
+        while self.pending and not self.flying:
             self.flying = self._live(self.pending[:writes_max])
             del self.pending[:writes_max]
             for write in self.flying:

@@ -61,12 +61,13 @@ class RedisStore:
             self._silence_former(link)
             marker, generation = link.ask(("GET", self._marker_key), ("GET", GENERATION_KEY))
             lost = int(marker or 0) < self._acknowledged
-            self.generation = max(self.generation, int(generation or 0))
             if lost:
-                (self.generation,) = link.ask(
-                    ("EVAL", RAISE_GENERATION, "1", GENERATION_KEY, str(self.generation))
-                )
+                # Above what this daemon knew, not above what it has just read: another
+                # daemon may have seen the same loss before.
+                known = str(self.generation)
+                (generation,) = link.ask(("EVAL", RAISE_GENERATION, "1", GENERATION_KEY, known))
                 self._acknowledged = 0
+            self.generation = max(self.generation, int(generation or 0))
         except StoreError:
             link.reset()
             raise

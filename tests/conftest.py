@@ -1,0 +1,99 @@
+"""What tests of several layers share: a real Redis, and daemons on free ports."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab import processes, redis_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from lab.processes import Process
+    from lab.redis_server import RedisServer
+
+
+class Echod:
+    """A daemon under test."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.host, port = process.ready["echo"].rsplit(":", 1)
+        self.port = int(port)
+        self.name: str = process.ready["name"]
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page on the admin port."""
+        url = f"http://{self.process.ready['admin']}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def metrics(self) -> dict[str, float]:
+        """All samples, by name and labels as they are printed."""
+        lines = self.get("/metrics")[1].splitlines()
+        rows = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in rows}
+
+    def closed(self, reason: str) -> float:
+        """How many clients were closed for `reason`."""
+        name = f'echod_connections_closed_total{{port="echo",reason="{reason}"}}'
+        return self.metrics().get(name, 0.0)
+
+    def log(self) -> str:
+        """Everything it has printed."""
+        return self.process.log.read_text()
+
+    def assert_healthy(self) -> None:
+        """It runs, and has logged no bug."""
+        assert self.process.alive
+        assert "Traceback" not in self.log()
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis for tests that don't disturb it."""
+    with redis_server.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A Redis that this test may freeze, kill or empty."""
+    with redis_server.start(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def echod(tmp_path: Path) -> Iterator[Callable[..., Echod]]:
+    """Start daemons: `echod(store=url, line_bytes_max=100, …)`; each setting is a flag.
+
+    At the end each is ended, and must not have logged a bug.
+    """
+    with contextlib.ExitStack() as stack:
+        daemons: list[Echod] = []
+
+        def start(program: tuple[str, ...] = ("-m", "echod"), **settings: Any) -> Echod:  # noqa: ANN401
+            settings = {"echo_port": 0, "admin_port": 0, "agent_port": 0, **settings}
+            flags = [
+                f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+                for name, value in settings.items()
+            ]
+            log = tmp_path / f"echod-{len(daemons)}.log"
+            process = processes.start([sys.executable, *program, *flags], log=log)
+            stack.callback(process.kill)
+            daemons.append(Echod(process))
+            return daemons[-1]
+
+        yield start
+        for daemon in daemons:
+            assert "Traceback" not in daemon.log()

@@ -1,0 +1,105 @@
+"""What only a real Redis can do: lose data, refuse, and keep an old connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import redis as redis_py
+
+from echod.store.base import StoreError
+from echod.store.redis import GENERATION_KEY, RedisStore
+from tests.contract.test_store import session, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.redis_server import RedisServer
+
+
+@pytest.fixture
+def client(own_redis: RedisServer) -> Iterator[redis_py.Redis]:
+    """Look at, and disturb, this test's Redis."""
+    with redis_py.Redis.from_url(own_redis.url) as made:
+        yield made
+
+
+def connected(server: RedisServer, name: str = "d1") -> RedisStore:
+    """A store that has committed twice."""
+    store = RedisStore(server.url, name, 60, 30, timeout_s=2.0)
+    assert store.connect() is False
+    store.commit([write(session(), 1)])
+    store.commit([write(session(), 1)])
+    return store
+
+
+def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """A Redis that came back empty raises the generation, by one, whoever notices (D9)."""
+    stores = [connected(own_redis, name) for name in ("d1", "d2")]
+    client.flushall()
+    for store in stores:
+        store.reset()
+        assert store.connect() is True
+        store.commit([])
+    assert client.get(GENERATION_KEY) == b"1"
+    assert [store.generation for store in stores] == [1, 1]
+    stores[0].reset()
+    assert stores[0].connect() is False
+
+
+def test_an_older_copy_is_noticed(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """A marker that is behind is as telling as none."""
+    store = connected(own_redis)
+    client.set("d:d1", 1)
+    store.reset()
+    assert store.connect() is True
+
+
+def test_generation_is_seen_with_the_next_batch(
+    own_redis: RedisServer, client: redis_py.Redis
+) -> None:
+    """Another daemon's finding reaches this one with its heartbeat."""
+    store = connected(own_redis)
+    client.set(GENERATION_KEY, 7)
+    store.commit([])
+    assert store.generation == 7
+
+
+def test_the_former_connection_is_killed(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """After a reset, a new connection ends the old one before it says anything (D2)."""
+    store = connected(own_redis)
+    link = store._link  # noqa: SLF001 — kept open on purpose, as a stalled network would
+    assert link is not None
+    store._link = None  # noqa: SLF001
+    store.connect()
+    assert str(link.id) not in {entry["id"] for entry in client.client_list()}
+    with pytest.raises(StoreError) as caught:
+        link.ask(("PING",))
+    assert caught.value.kind == "closed"
+
+
+def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """A full store, a wrong password, nobody there: each a word for the metric."""
+    store = connected(own_redis)
+    client.config_set("maxmemory", "1mb")
+    with pytest.raises(StoreError) as caught:
+        store.commit([write(session(), 1, b"x" * 8000, b"y" * 8000) for _ in range(200)])
+    assert caught.value.kind == "oom"
+    client.config_set("requirepass", "secret")
+    with pytest.raises(StoreError) as caught:
+        RedisStore(own_redis.url, "d", 60, 30, timeout_s=2.0).connect()
+    assert caught.value.kind == "noauth"
+    with_password = own_redis.url.replace("redis://", "redis://:secret@")
+    RedisStore(with_password, "d", 60, 30, timeout_s=2.0).connect()
+    own_redis.stop()
+    with pytest.raises(StoreError) as caught:
+        RedisStore(own_redis.url, "d", 60, 30, timeout_s=2.0).connect()
+    assert caught.value.kind == "refused"
+
+
+def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """A daemon that leaves in order leaves no key."""
+    store = connected(own_redis)
+    assert client.exists("d:d1")
+    store.close()
+    assert not client.exists("d:d1")

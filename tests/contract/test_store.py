@@ -1,0 +1,177 @@
+"""Every store behaves the same: memory and a real Redis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import redis as redis_py
+
+from echod.session import Session, decode_state
+from echod.store.base import StoreError
+from echod.store.batch import NOBODY, Write
+from echod.store.memory import MemoryStore
+from echod.store.redis import RedisStore
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from echod.session import State
+    from lab.redis_server import RedisServer
+
+TTL_S, TTL_UNUSED_S = 60, 1
+
+
+class Subject:
+    """A store, and a way to look behind it."""
+
+    def __init__(self, store: MemoryStore | RedisStore, client: redis_py.Redis | None) -> None:
+        self.store = store
+        self._client = client
+
+    def state(self, session: Session) -> State | None:
+        """The state kept for a session."""
+        value = (
+            self._client.get(session.state_key)
+            if self._client
+            else cast("MemoryStore", self.store).get(session.state_key)
+        )
+        return None if value is None else decode_state(cast("bytes", value))
+
+    def record(self, session: Session) -> dict[bytes, bytes]:
+        """The record's fields."""
+        if self._client:
+            return cast("dict[bytes, bytes]", self._client.hgetall(session.record_key))
+        fields = cast("MemoryStore", self.store).get(session.record_key) or ()
+        words = cast("tuple[bytes, ...]", fields)
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    def lose_everything(self) -> None:
+        """What an empty store in its place looks like."""
+        if self._client:
+            self._client.flushall()
+        else:
+            cast("MemoryStore", self.store).values.clear()
+
+
+@pytest.fixture(params=["memory", "redis"])
+def subject(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Subject]:
+    """Each store in turn, connected."""
+    if request.param == "memory":
+        memory = MemoryStore(TTL_S, TTL_UNUSED_S)
+        memory.connect()
+        yield Subject(memory, None)
+        return
+    store = RedisStore(redis.url, request.node.name, TTL_S, TTL_UNUSED_S, timeout_s=5.0)
+    store.connect()
+    with redis_py.Redis.from_url(redis.url) as client:
+        yield Subject(store, client)
+        client.flushall()
+    store.close()
+
+
+def session() -> Session:
+    """A new one."""
+    return Session("daemon-1", "192.0.2.1:5", "A1:B2", 1.5)
+
+
+def write(of: Session, seq: int = 0, previous: bytes = b"", last: bytes = b"") -> Write:
+    """A write of that state."""
+    made = Write(NOBODY, of, 0.0, 0.0)
+    made.seq, made.cut, made.pair = seq, len(previous), previous + last
+    return made
+
+
+def forget(of: Session) -> Write:
+    """A deletion."""
+    made = write(of)
+    made.forget = True
+    return made
+
+
+def test_first_write_makes_record_and_state(subject: Subject) -> None:
+    """A session that the store does not have is written whole."""
+    one = session()
+    assert subject.store.commit([write(one, 1, b"", b"a\n")]) == []
+    assert one.stored
+    assert subject.record(one) == {
+        b"kind": b"plain",
+        b"daemon": b"daemon-1",
+        b"peer": b"192.0.2.1:5",
+        b"id": b"A1:B2",
+        b"since": b"1.500",
+    }
+    found = subject.state(one)
+    assert found is not None
+    assert (found.seq, found.previous, found.last) == (1, b"", b"a\n")
+
+
+def test_any_bytes_survive(subject: Subject) -> None:
+    """Lines are bytes: NUL, CR, spaces, what is no UTF-8, and 8 KiB of it."""
+    one = session()
+    previous, last = bytes(range(256)) * 31 + b"\n", b" \xff\r\0$3\r\n"
+    subject.store.commit([write(one, 1)])
+    subject.store.commit([write(one, 2, previous, last)])
+    found = subject.state(one)
+    assert found is not None
+    assert (found.previous, found.last) == (previous, last)
+
+
+def test_a_batch_is_written_in_order(subject: Subject) -> None:
+    """Several writes of several sessions: the last of each stands."""
+    one, two = session(), session()
+    assert subject.store.commit([write(one, 1), write(two, 1), write(one, 2), forget(two)]) == []
+    found = subject.state(one)
+    assert found is not None
+    assert found.seq == 2
+    assert subject.state(two) is None
+
+
+def test_missing_is_told_and_not_written(subject: Subject) -> None:
+    """A stored session that the store no longer has is returned, others are written."""
+    one, two, new = session(), session(), session()
+    subject.store.commit([write(one, 1), write(two, 1)])
+    subject.lose_everything()
+    batch = [write(one, 2), write(new, 1), write(two, 2)]
+    assert subject.store.commit(batch) == [batch[0], batch[2]]
+    assert subject.state(one) is None
+    assert subject.state(new) is not None
+    one.stored = False
+    assert subject.store.commit([write(one, 3)]) == []
+    assert subject.record(one)
+
+
+def test_forget_leaves_nothing(subject: Subject) -> None:
+    """Deleting takes both keys, and may be done twice."""
+    one = session()
+    subject.store.commit([write(one, 1)])
+    subject.store.commit([forget(one)])
+    assert subject.state(one) is None
+    assert not subject.record(one)
+    assert subject.store.commit([forget(one)]) == []
+
+
+def test_unused_sessions_expire_sooner(subject: Subject) -> None:
+    """A session without a line is kept for the shorter time, one with a line is not."""
+    unused, used = session(), session()
+    subject.store.commit([write(unused, 0), write(used, 1)])
+    until(lambda: subject.state(unused) is None, 5, "the unused session to expire")
+    assert subject.state(used) is not None
+
+
+def test_empty_batch(subject: Subject) -> None:
+    """The heartbeat."""
+    assert subject.store.commit([]) == []
+
+
+def test_after_reset_nothing_is_taken_until_connect(subject: Subject) -> None:
+    """A store that was given up must be connected again; it still has everything."""
+    one = session()
+    subject.store.commit([write(one, 1)])
+    subject.store.reset()
+    assert not subject.store.connected
+    with pytest.raises(StoreError):
+        subject.store.commit([write(one, 2)])
+    assert subject.store.connect() is False
+    assert subject.store.commit([write(one, 2)]) == []
