@@ -20,7 +20,7 @@ import gevent
 from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
 from echod.protocol.plain import answer
-from echod.protocol.wire import LF, is_too_long, split_lines
+from echod.protocol.wire import LF, split_lines
 from echod.reader import WRITE
 
 if TYPE_CHECKING:
@@ -113,27 +113,27 @@ class Connection:
     def _take_lines(self, data: bytes) -> None:
         """Answer the whole lines of `data`, as many as may be in flight; keep the rest."""
         port = self._port
-        line_bytes_max = port.line_bytes_max
-        lines, rest = split_lines(data, port.inflight_lines_max - self.inflight)
-        too_long = is_too_long(rest, line_bytes_max)
-        if lines:
-            if max(map(len, lines)) > line_bytes_max:
-                too_long = True
-                at = next(i for i, line in enumerate(lines) if len(line) > line_bytes_max)
-                del lines[at:]
+        while True:
+            room = port.inflight_lines_max - self.inflight
+            lines, rest, too_long = split_lines(data, room, port.line_bytes_max)
+            if rest and (lines or not self._tail):
+                self._line_s = port.clock.now_s
+            self._tail = rest
             if lines:
                 self._answer(lines)
-            if self.closed:
+                if self.closed:
+                    return
+            if too_long:
+                self.fail(Code.LINE_TOO_LONG, f"over {port.line_bytes_max} bytes")
                 return
-        if rest and (lines or not self._tail):
-            self._line_s = port.clock.now_s
-        self._tail = rest
-        if too_long:
-            self.fail(Code.LINE_TOO_LONG, f"over {line_bytes_max} bytes")
-        elif self._owes_enough() or port.committer.full():
-            self._paused = True
-            self._reader.stop()
-            self._resume()
+            if self._owes_enough() or port.committer.full():
+                self._paused = True
+                self._reader.stop()
+                self._resume()
+                return
+            if len(lines) < room:
+                return
+            data = rest
 
     def _answer(self, lines: list[bytes]) -> None:
         """Reply to `lines` now or when the store has them, as the durability says."""
@@ -153,7 +153,7 @@ class Connection:
         if write is None:
             write = port.committer.open(self, session)
         cut = len(pair) - len(self._last)
-        if port.defers and not self.inflight and port.committer.may_defer():
+        if port.defers and not self.inflight and port.committer.may_defer(count):
             port.committer.batcher.add_answered(write, count, pair, cut)
             self._send(reply)
             port.metrics.replied(perf_counter() - write.at_s, count)

@@ -9,22 +9,24 @@ from __future__ import annotations
 LF = b"\n"
 
 
-def split_lines(data: bytes, lines_max: int) -> tuple[list[bytes], bytes]:
-    """Cut at most `lines_max` whole lines off the front of `data`.
+def split_lines(
+    data: bytes, lines_max: int, line_bytes_max: int
+) -> tuple[list[bytes], bytes, bool]:
+    """Cut at most `lines_max`, at least 1, whole lines off the front of `data`.
 
     Returns:
-        The lines, each with its LF, and what is left: an unfinished line, or, once
-        `lines_max` are out, any bytes at all.
+        The lines, each with its LF; what is left, an unfinished line, or, once
+        `lines_max` are out, any bytes at all; and whether what follows the lines begins
+        with a line over `line_bytes_max`, ended or not: then nothing is left.
     """
-    if data.find(LF) == len(data) - 1 and data and lines_max:
-        return [data], b""
-    *bodies, rest = data.split(LF, lines_max) if lines_max else (data,)
-    return [body + LF for body in bodies], rest
-
-
-def is_too_long(rest: bytes, line_bytes_max: int) -> bool:
-    """Say whether `rest` begins with a line over `line_bytes_max`, ended or not.
-
-    A line counts with its LF, so that many bytes without one are already too many.
-    """
-    return len(rest) >= line_bytes_max and rest.find(LF, 0, line_bytes_max) < 0
+    if data.find(LF) == len(data) - 1 and 0 < len(data) <= line_bytes_max:
+        return [data], b"", False
+    *bodies, rest = data.split(LF, lines_max)
+    lines = [body + LF for body in bodies]
+    for at, line in enumerate(lines):
+        if len(line) > line_bytes_max:
+            return lines[:at], b"", True
+    # A line counts with its LF, so that many bytes without one are already too many.
+    if len(rest) >= line_bytes_max and rest.find(LF, 0, line_bytes_max) < 0:
+        return lines, b"", True
+    return lines, rest, False

@@ -86,10 +86,10 @@ class Committer:
             self._idle = False
             self._wake.set()
 
-    def may_defer(self) -> bool:
-        """Durability async: whether one more line may be answered before it is stored."""
+    def may_defer(self, lines: int) -> bool:
+        """Durability async: whether so many lines more may be answered before they are stored."""
         return (
-            self.batcher.lines_answered < self._config.async_lines_max
+            self.batcher.lines_answered + lines <= self._config.async_lines_max
             and self.oldest_age_s() < self._config.async_s_max
         )
 
