@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -48,10 +49,8 @@ def converse(port: int, chunks: Iterable[bytes], *, patience_s: float = PATIENCE
                 sock.sendall(chunk)
             except (BrokenPipeError, ConnectionResetError):
                 break  # the server has said why
-        try:
+        with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
         return read_all(sock)
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 1.0
 # Between attempts to connect, doubling, with jitter so that daemons don't come all at once.
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
-# Younger than this a waiting line says nothing about the store; older, the daemon is degraded.
+# A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
 DEGRADED_S = 0.5
 # Deletions that may wait for the store. Those beyond are left to the keys' own expiry.
 FORGETS_MAX = 10_000
@@ -55,6 +55,7 @@ class Committer:
         self._metrics = metrics
         self._wake = Event()
         self._idle = False
+        self._asked_s: float | None = None  # when the batch on its way left
         self._held_back: list[Callable[[], None]] = []
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -109,8 +110,11 @@ class Committer:
         return 0.0 if oldest_s is None else self._clock.now_s - oldest_s
 
     def degraded(self) -> bool:
-        """Whether the store is away, or slow enough to be called so."""
-        return not self.store.connected or self.oldest_age_s() > DEGRADED_S
+        """Whether the store is away, or takes too long over a batch."""
+        asked_s = self._asked_s
+        return not self.store.connected or (
+            asked_s is not None and self._clock.now_s - asked_s > DEGRADED_S
+        )
 
     def tick(self) -> None:
         """Tell the clients whose lines have waited past the commit deadline."""
@@ -163,6 +167,7 @@ class Committer:
                 gevent.sleep(RETRY_S_MAX)
 
     def _connect(self) -> None:
+        self._asked_s = None
         lost = self.store.connect()
         self._metrics.store_connections += 1
         if lost:
@@ -176,7 +181,9 @@ class Committer:
             self._wait()
             batch = self.batcher.take(self._config.batch_writes_max)
         began_s = perf_counter()
+        self._asked_s = self._clock.now_s
         missing = self.store.commit(batch)
+        self._asked_s = None
         now_s = perf_counter()
         metrics = self._metrics
         if batch:

@@ -1,0 +1,113 @@
+"""What can be set on the load besides Locust's own options, and where the target is.
+
+Each is a flag, an environment variable (`LOADTEST_` and the name) and a field of the
+web page's start form; a master passes its values on to its workers.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from loadtest.client import REPLY_S_MAX
+
+DEFAULT_TARGET = "tcp://127.0.0.1:1234"
+
+# A variable and not a flag: as soon as Locust finds a shape in a locustfile it ignores
+# --users, and it reads the file before the flags.
+SHAPE_VARIABLE = "LOADTEST_SHAPE"
+ARTICLE_SHAPE = "article"
+ARTICLE_CLIENTS = 100
+ARTICLE_LOOPS = 100
+# Without a shape the same hundred come in groups, so that the page's curves show them come.
+SPAWN_RATE = 20.0
+
+
+class Positive(float):
+    """A number above 0.
+
+    Locust makes a form field's value with the type of the option's value before, so a
+    type that refuses checks the web page as well as the command line.
+    """
+
+    def __new__(cls, text: str | float) -> Self:
+        """Refuse what is not a number above 0 with an `ArgumentTypeError`."""
+        try:
+            value = super().__new__(cls, text)
+        except ValueError:
+            value = super().__new__(cls, math.nan)
+        if not 0 < value < math.inf:
+            raise ArgumentTypeError(f"{text!r}: must be a number above 0")
+        return value
+
+
+class Count(int):
+    """A whole number, 0 or more; a type for the same reason as `Positive`."""
+
+    def __new__(cls, text: str | int) -> Self:
+        """Refuse what is not a whole number from 0 with an `ArgumentTypeError`."""
+        try:
+            value = super().__new__(cls, text)
+        except ValueError:
+            value = super().__new__(cls, -1)
+        if value < 0:
+            raise ArgumentTypeError(f"{text!r}: must be a whole number, 0 or more")
+        return value
+
+
+def shape() -> str:
+    """The name of the shape that is asked for; empty for none.
+
+    Raises:
+        ValueError: for a name that there is not.
+    """
+    name = os.environ.get(SHAPE_VARIABLE, "")
+    if name not in ("", ARTICLE_SHAPE):
+        raise ValueError(f"{SHAPE_VARIABLE}={name}: must be {ARTICLE_SHAPE}, or empty")
+    return name
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Give Locust's parser our options, and our defaults for its own."""
+
+    def add(name: str, default: Any, reason: str, **more: Any) -> None:  # noqa: ANN401 — argparse's
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            env_var="LOADTEST_" + name.upper(),
+            type=type(default),
+            default=default,
+            help=f"{reason} (default: {default})",
+            **more,
+        )
+
+    loops = 0
+    if shape() == ARTICLE_SHAPE:
+        loops = ARTICLE_LOOPS
+    else:
+        parser.set_defaults(num_users=ARTICLE_CLIENTS, spawn_rate=SPAWN_RATE)
+    add("pause_s", Positive(1), "ArticleUser: seconds between lines; the server's idle limit is 5")
+    add("loops", Count(loops), "ArticleUser: leaves after so many connections; 0: never")
+    add("clients", Count(ARTICLE_CLIENTS), f"{SHAPE_VARIABLE}={ARTICLE_SHAPE}: clients at once")
+    add("lines_per_s", Positive(1), "SteadyUser: lines a second of each; above 0.2, as idle is 5 s")
+    add("reply_s_max", Positive(REPLY_S_MAX), "seconds to a whole reply; the server's limit is 2")
+    # Not in the web page: a browser shall not choose which file is written.
+    add("summary", "", "write the run's counts to this file, as JSON", include_in_web_ui=False)
+
+
+def target(url: str) -> tuple[str, int]:
+    """`tcp://host:port` → (host, port).
+
+    Raises:
+        ValueError: with the form that it must have.
+    """
+    parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "tcp" or not parts.hostname or not port or parts.path.strip("/"):
+        raise ValueError(f"--host={url}: must be tcp://HOST:PORT, as in {DEFAULT_TARGET}")
+    return parts.hostname, port

@@ -1,0 +1,195 @@
+"""The users that Locust runs: the article's client, and one that stays connected.
+
+In the statistics each is a request of type `tcp`:
+
+    connect  a connection made (not yet that a daemon serves it: HAProxy accepts first)
+    line     a line sent and its whole reply checked
+    loop     ArticleUser only: ten lines, then the server's end of the stream and no
+             byte more. It has no time, for its ten seconds are the client's own pauses
+
+Every conversation of an ArticleUser ends as one loop (right or failed), one failed
+line, or one failed connect. A user that Locust stops in the middle of something says
+nothing: what it had begun is not counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import gevent
+from locust import User, task
+from locust.exception import StopTest, StopUser
+
+from loadtest.client import PlainClient, PlainError, WrongReply
+from loadtest.options import DEFAULT_TARGET, target
+
+if TYPE_CHECKING:
+    from locust.env import Environment
+
+logger = logging.getLogger(__name__)
+
+ARTICLE_LINES = tuple(b"Hello World!:%d\n" % n for n in range(10))
+
+# After a failure: doubled with each one that follows, spread over the whole wait so
+# that thousands who lost the same daemon don't come back together.
+BACKOFF_S_FIRST = 0.2
+BACKOFF_S_MAX = 5.0
+
+# Differences logged by one process: enough to see a pattern; the rest is counted only.
+LOGGED_DIFFERENCES_MAX = 20
+
+
+def backoff_s(failures: int) -> float:
+    """How long to wait after so many failures in a row, at random."""
+    # 2 ** 10 is far above the maximum already, and no power of a week's failures.
+    longest = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures - 1, 10))
+    return random.uniform(0, longest)  # noqa: S311 — spreads load, hides nothing
+
+
+class PlainUser(User):
+    """A client of the plain port; what it does is its subclass's."""
+
+    abstract = True
+    host = DEFAULT_TARGET
+
+    _differences_logged: ClassVar[int] = 0
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.options: Any = environment.parsed_options  # a Namespace, ours in options.py
+        self.failures = 0  # in a row
+        try:
+            self.address = target(self.host or DEFAULT_TARGET)
+        except ValueError as error:
+            raise StopTest(str(error)) from None
+
+    def wait_time(self) -> float:
+        """Seconds to the next task, asked by Locust after each."""
+        return backoff_s(self.failures) if self.failures else self.pace_s()
+
+    def pace_s(self) -> float:
+        """Seconds to the next task when the last one went well."""
+        return 0.0
+
+    def connect(self) -> PlainClient:
+        """Connect, and report it."""
+        started = perf_counter()
+        try:
+            client = PlainClient(*self.address, reply_s_max=self.options.reply_s_max)
+        except PlainError as error:
+            self.report("connect", perf_counter() - started, error=error)
+            raise
+        self.report("connect", perf_counter() - started)
+        return client
+
+    def ask(self, client: PlainClient, line: bytes) -> None:
+        """Send a line, check its reply, and report it."""
+        started = perf_counter()
+        try:
+            length = client.ask(line)
+        except PlainError as error:
+            self.report("line", perf_counter() - started, error=error)
+            raise
+        self.report("line", perf_counter() - started, length)
+
+    def report(
+        self, name: str, took_s: float | None, length: int = 0, error: PlainError | None = None
+    ) -> None:
+        """Tell Locust of a request: `length` is the reply's bytes; no time is None."""
+        if isinstance(error, WrongReply) and PlainUser._differences_logged < LOGGED_DIFFERENCES_MAX:
+            PlainUser._differences_logged += 1
+            logger.error("%s: %s", name, error)
+        self.environment.events.request.fire(
+            request_type="tcp",
+            name=name,
+            response_time=None if took_s is None else took_s * 1000,
+            response_length=length,
+            exception=error,
+            context={},
+        )
+
+
+class ArticleUser(PlainUser):
+    """The article's client: ten lines with a pause between, then a new connection at once."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.loops = 0
+
+    @task
+    def conversation(self) -> None:
+        """One connection from beginning to end; after `--loops` of them the user leaves."""
+        try:
+            with self.connect() as client:
+                for line in ARTICLE_LINES:
+                    if line is not ARTICLE_LINES[0]:
+                        gevent.sleep(self.options.pause_s)
+                    self.ask(client, line)
+                self.finish(client)
+        except PlainError:
+            self.failures += 1
+        else:
+            self.failures = 0
+        self.loops += 1
+        if self.loops == self.options.loops:
+            raise StopUser
+
+    def finish(self, client: PlainClient) -> None:
+        """Disconnect, see that nothing more came, and report the loop."""
+        try:
+            client.finish()
+        except PlainError as error:
+            self.report("loop", None, error=error)
+            raise
+        self.report("loop", None)
+
+
+class SteadyUser(PlainUser):
+    """Stays connected and sends `--lines-per-s`, each line like no other user's.
+
+    So a reply that belongs to another connection is a wrong one.
+    """
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.name = secrets.token_hex(4).encode()
+        self.lines = 0
+        self.connection: PlainClient | None = None
+        self.due_s = 0.0  # of the next line, by perf_counter; 0: none sent yet
+
+    @task
+    def line(self) -> None:
+        """One line, on a new connection if the last one failed."""
+        self.lines += 1
+        try:
+            if self.connection is None:
+                self.connection = self.connect()
+            self.ask(self.connection, b"%s:%d\n" % (self.name, self.lines))
+        except PlainError:
+            self.failures += 1
+            self.disconnect()
+        else:
+            self.failures = 0
+
+    def pace_s(self) -> float:
+        """To the next line's time; late ones are not caught up with."""
+        now_s, interval_s = perf_counter(), 1 / self.options.lines_per_s
+        if not self.due_s:
+            # Locust starts users in groups, once a second: each finds its own moment.
+            self.due_s = now_s - random.uniform(0, interval_s)  # noqa: S311 — spreads load
+        self.due_s = max(self.due_s + interval_s, now_s)
+        return self.due_s - now_s
+
+    def on_stop(self) -> None:
+        """Locust's call when this user ends, however it does."""
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the connection, if there is one."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None

@@ -1,0 +1,129 @@
+"""Leaving in order (DESIGN D12): what was answered is on disk, and everybody hears it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import hiredis
+import pytest
+
+from echod.session import decode_state
+from lab.wait import until
+from tests.daemon import raw
+from tests.daemon.swarm import Swarm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lab.redis_server import RedisServer
+    from tests.conftest import Echod
+
+
+def committed(directory: Path) -> dict[str, int]:
+    """The highest `seq` of each client in Redis's append-only file, by its address."""
+    peers: dict[bytes, str] = {}
+    highest: dict[str, int] = {}
+    for path in sorted(directory.glob("**/*.incr.aof")):
+        reader = hiredis.Reader()
+        reader.feed(path.read_bytes())
+        while (command := reader.gets()) is not False:
+            match command:
+                case [b"HSET", key, *fields]:
+                    record = dict(zip(fields[::2], fields[1::2], strict=True))
+                    peers[key.removeprefix(b"r:")] = record[b"peer"].decode()
+                case [b"SET", key, value, *_] if key.startswith(b"s:"):
+                    peer = peers[key.split(b":")[1]]
+                    highest[peer] = max(highest.get(peer, 0), decode_state(value).seq)
+    return highest
+
+
+def test_sigterm_with_a_thousand_busy_clients(
+    echod: Callable[..., Echod], own_redis: RedisServer, tmp_path: Path
+) -> None:
+    """No answered line is lost, every client hears `draining`, and it ends with 0 in time."""
+    daemon = echod(store=own_redis.url, drain_s=2)
+    swarm = Swarm(daemon.port, 1000)
+    swarm.connect()
+    swarm.run(lambda: swarm.answered() > 5000, 60)
+    begin = time.monotonic()
+    daemon.process.signal(signal.SIGTERM)
+    swarm.run(lambda: False, 30)
+    assert swarm.ends() == {"draining": 1000}
+    assert daemon.process.wait(10)
+    assert daemon.process.status == 0
+    # drain_s, then what is due, the deletions, and the clients' own time to close.
+    assert time.monotonic() - begin < 2 + 3
+    on_disk = committed(tmp_path / "redis")
+    for member in swarm.members:
+        assert on_disk[member.address] >= member.answered
+    swarm.close()
+
+
+def agent_says(daemon: Echod) -> bytes:
+    """What HAProxy's agent-check would read."""
+    host, port = daemon.process.ready["agent"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 5) as sock:
+        return raw.read_all(sock)
+
+
+def test_the_order(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """First the agent says `drain`; the port is open for two intervals; then it is closed."""
+    daemon = echod(store=redis.url, agent_interval_s=0.7, drain_s=4)
+    until(lambda: agent_says(daemon) == b"up ready 100%\n", 5, "the store to be there")
+    assert daemon.get("/readyz")[0] == 200
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        daemon.process.signal(signal.SIGTERM)
+        until(lambda: agent_says(daemon) == b"drain\n", 1, "the agent to say drain")
+        assert daemon.get("/readyz")[0] == 503
+        assert daemon.get("/livez")[0] == 200
+        assert daemon.metrics()["echod_draining"] == 1
+        assert raw.converse(daemon.port, [b"late\n"]) == b"late\n"
+
+        def refused() -> bool:
+            try:
+                raw.connect(daemon.port).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        until(refused, 3, "the port to be closed")
+        sock.sendall(b"b\n")
+        assert raw.read(sock, 4) == b"a\nb\n"
+    assert daemon.process.wait(3)
+    assert daemon.process.status == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_twice_is_in_a_hurry(echod: Callable[..., Echod], redis: RedisServer, signum: int) -> None:
+    """A second signal ends the waiting, in order all the same."""
+    daemon = echod(store=redis.url)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        daemon.process.signal(signum)
+        until(lambda: "draining" in daemon.log(), 5, "the first signal")
+        daemon.process.signal(signum)
+        assert raw.read_all(sock).startswith(b"ERR draining ")
+    assert daemon.process.wait(5)
+    assert daemon.process.status == 0
+
+
+def test_without_a_store_it_leaves_all_the_same(
+    echod: Callable[..., Echod], own_redis: RedisServer
+) -> None:
+    """The store is away: what can't be committed is not waited for beyond its deadline."""
+    daemon = echod(store=own_redis.url, drain_s=1, commit_s_max=1)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        own_redis.process.kill()
+        daemon.process.signal(signal.SIGTERM)
+        assert raw.read_all(sock).startswith(b"ERR draining ")
+    assert daemon.process.wait(5)
+    assert daemon.process.status == 0

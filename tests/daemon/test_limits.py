@@ -1,0 +1,182 @@
+"""Every limit: its error, its metric, bounded memory, and nobody else harmed."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from lab.wait import until
+from tests.daemon import raw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.redis_server import RedisServer
+    from tests.conftest import Echod
+
+CONNECTIONS = 'echod_connections{port="echo"}'
+LINE = b"x" * 8000 + b"\n"
+
+
+def rss_bytes(daemon: Echod) -> int:
+    """Resident memory."""
+    size: int = psutil.Process(daemon.process.pid).memory_info().rss
+    return size
+
+
+@contextlib.contextmanager
+def honest(daemon: Echod) -> Iterator[Callable[[], float]]:
+    """A client beside the others; calling it echoes a line and returns the seconds it took."""
+    with raw.connect(daemon.port) as sock:
+        previous = b""
+
+        def echo() -> float:
+            nonlocal previous
+            begin = time.perf_counter()
+            line = b"honest %f\n" % begin
+            sock.sendall(line)
+            assert raw.read(sock, len(previous + line)) == previous + line
+            previous = line
+            return time.perf_counter() - begin
+
+        yield echo
+
+
+def test_busy_is_answered(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """Above the cap a client hears so at once; the others go on, and a place can be had again."""
+    daemon = echod(store=redis.url, connections_max=3)
+    with honest(daemon) as echo, raw.connect(daemon.port) as second, raw.connect(daemon.port):
+        echo()
+        until(lambda: daemon.metrics()[CONNECTIONS] == 3, 5, "three clients")
+        for sent in (b"", b"a line\n"):
+            with raw.connect(daemon.port) as fourth:
+                fourth.sendall(sent)
+                assert raw.read_all(fourth).startswith(b"ERR busy ")
+        assert daemon.closed("busy") == 2
+        echo()
+        second.close()
+        until(lambda: daemon.metrics()[CONNECTIONS] == 2, 5, "a free place")
+        assert raw.converse(daemon.port, [b"again\n"]) == b"again\n"
+
+
+def test_silent_clients_are_closed(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """200 that connect and say nothing hear `idle-timeout`; one that speaks is not harmed."""
+    daemon = echod(store=redis.url, echo_idle_s_max=1.5)
+    silent = [raw.connect(daemon.port) for _ in range(200)]
+    with honest(daemon) as echo:
+        until(lambda: echo() < 1 and daemon.closed("idle-timeout") == 200, 8, "200 to be closed")
+    assert all(raw.read_all(sock).startswith(b"ERR idle-timeout ") for sock in silent)
+    for sock in silent:
+        sock.close()
+
+
+def test_a_line_that_is_dripped(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """A client that always sends a byte in time, and never a line, is closed all the same."""
+    daemon = echod(store=redis.url, line_s_max=1, echo_idle_s_max=5)
+    with raw.connect(daemon.port) as sock, honest(daemon) as echo:
+        sock.sendall(b"whole\n")
+        assert raw.read(sock, 6) == b"whole\n"
+        sock.settimeout(0.1)
+
+        def drip() -> bytes:
+            echo()
+            with contextlib.suppress(OSError):
+                sock.sendall(b".")
+            try:
+                return sock.recv(1000)
+            except TimeoutError:
+                return b""
+
+        assert until(drip, 5, "the deadline").startswith(b"ERR idle-timeout a line not ended")
+    assert daemon.closed("line-timeout") == 1
+
+
+def test_a_line_without_end(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """An endless line is cut at the limit, after what was due, and costs no memory."""
+    daemon = echod(store=redis.url)
+    with honest(daemon) as echo:
+        echo()
+        before = rss_bytes(daemon)
+        for _ in range(20):
+            reply = raw.converse(daemon.port, [b"first\n", *[b"y" * 65_536] * 16])
+            assert reply.startswith(b"first\nERR line-too-long ")
+        assert echo() < 1
+    assert daemon.closed("line-too-long") == 20
+    assert rss_bytes(daemon) - before < 4 << 20
+
+
+@pytest.mark.parametrize("durability", ["commit", "none"])
+def test_a_client_that_never_reads(
+    echod: Callable[..., Echod], redis: RedisServer, durability: str
+) -> None:
+    """It is not read any more, then closed as a slow consumer; its memory is bounded."""
+    daemon = echod(store=redis.url, durability=durability, send_s_max=1.5, echo_idle_s_max=1)
+    sinks = []
+    with honest(daemon) as echo:
+        echo()
+        before = rss_bytes(daemon)
+        for _ in range(5):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", daemon.port))
+            sock.settimeout(0)
+            sinks.append(sock)
+        highest = 0
+
+        def pour() -> bool:
+            nonlocal highest
+            echo()
+            for sock in sinks:
+                with contextlib.suppress(OSError):
+                    sock.send(LINE * 10)
+            highest = max(highest, rss_bytes(daemon))
+            return daemon.closed("slow-consumer") == 5
+
+        until(pour, 20, "the slow consumers to be closed")
+        # Each may hold the outbox, and a pipeline's worth of lines on the way to it.
+        assert highest - before < 5 * (3 << 20)
+        echo()
+    for sock in sinks:
+        sock.close()
+
+
+def test_inflight_lines_are_bounded(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
+    """While the store does not answer, a pipeliner is read up to its limit and no further."""
+    daemon = echod(store=own_redis.url, inflight_lines_max=50, commit_s_max=3)
+    own_redis.process.signal(19)
+    try:
+        with raw.connect(daemon.port) as sock:
+            sock.sendall(b"a\n" * 10_000)
+            until(lambda: daemon.metrics()["echod_lines_waiting"] == 50, 2, "50 lines to wait")
+            assert daemon.metrics()["echod_lines_received_total"] == 50
+            own_redis.process.signal(18)
+            assert raw.read(sock, 39_998) == b"a\n" * 19_999
+    finally:
+        own_redis.process.signal(18)
+
+
+def test_all_clients_together_are_bounded(
+    echod: Callable[..., Echod], own_redis: RedisServer
+) -> None:
+    """Above `pending_bytes_max` nobody is read; when the store answers, all are served."""
+    daemon = echod(store=own_redis.url, pending_bytes_max=200_000, commit_s_max=5)
+    own_redis.process.signal(19)
+    try:
+        socks = [raw.connect(daemon.port) for _ in range(40)]
+        for sock in socks:
+            sock.sendall(LINE * 3)
+        until(lambda: daemon.metrics()["echod_held_bytes"] >= 200_000, 2, "the bound")
+        # One receive of each client may be under way when the bound is met.
+        assert daemon.metrics()["echod_held_bytes"] < 200_000 + 40 * 3 * 2 * len(LINE) / 2
+        own_redis.process.signal(18)
+        for sock in socks:
+            assert raw.read(sock, 5 * len(LINE)) == LINE * 5
+            sock.close()
+    finally:
+        own_redis.process.signal(18)
+    until(lambda: daemon.metrics()["echod_held_bytes"] == 0, 2, "nothing to be held")
