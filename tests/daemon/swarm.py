@@ -86,6 +86,7 @@ class Swarm:
                     key.data.receive()
                     if key.data.ended:
                         selector.unregister(key.fileobj)
+                        key.data.sock.close()
 
     def answered(self) -> int:
         """Lines answered to all of them."""

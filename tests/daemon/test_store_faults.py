@@ -228,7 +228,9 @@ def test_async_is_bounded(echod: Callable[..., Echod], own_redis: RedisServer) -
         client.send(b"one more\n")
         assert raw.read_all(client.sock).startswith(b"ERR unavailable ")
         late = Dialogue(daemon.port)
-        late.send(b"too old\n")
+        late.say(b"ahead\n")
+        until(lambda: daemon.metrics()["echod_async_seconds"] > 1, 5, "that line to be old")
+        late.send(b"behind it\n")
         assert raw.read_all(late.sock).startswith(b"ERR unavailable ")
     finally:
         own_redis.process.signal(signal.SIGCONT)

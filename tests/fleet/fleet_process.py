@@ -1,0 +1,66 @@
+"""`fleet up` as a process, and the pages of its parts, as the fleet's tests see them."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from lab.processes import Process
+
+# From the start to everything up, and from a signal to nothing left, on a busy machine.
+UP_S_MAX = 40.0
+GONE_S_MAX = 30.0
+
+FREE = ("--port=0", "--stats-port=0", "--locust-port=0", "--prometheus-port=0")
+
+
+class FleetUp:
+    """A running `fleet up`, its ready line, and every process under it."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.ready = process.ready
+        self.below = psutil.Process(process.pid).children(recursive=True)
+        host, port = self.ready["echo"].split(":")
+        self.address = host, int(port)
+
+    def pid_of(self, name: str) -> int:
+        """The process id of `redis`, `haproxy` or a daemon, as the ready line has it."""
+        for daemon in self.ready["daemons"]:
+            if daemon["name"] == name:
+                return int(daemon["pid"])
+        return int(self.ready[name]["pid"])
+
+    def says(self, text: str) -> bool:
+        """Whether it has printed `text`."""
+        return text in self.process.log.read_text()
+
+    def end(self, signum: int) -> int:
+        """Send a signal, wait for the end, see that nothing is left; the exit status."""
+        self.process.signal(signum)
+        assert self.process.wait(GONE_S_MAX), "fleet did not end"
+        until(lambda: not self.left(), GONE_S_MAX, f"the end of {self.left()}")
+        assert self.process.status is not None
+        return self.process.status
+
+    def left(self) -> list[psutil.Process]:
+        """Those below it that still run."""
+        return [process for process in self.below if process.is_running()]
+
+
+def get(address: str, path: str) -> str:
+    """The body of a page that must answer 200."""
+    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+        body: bytes = answer.read()
+        return body.decode()
+
+
+def get_json(address: str, path: str) -> Any:  # noqa: ANN401 — as json.loads
+    """As `get`, parsed."""
+    return json.loads(get(address, path))

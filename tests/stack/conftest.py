@@ -1,0 +1,39 @@
+"""The containers of all stack tests: started once, ended at the end, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.stack.fleet import Fleet, image_or_reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(scope="session")
+def fleet() -> Iterator[Fleet]:
+    """The whole of docker-compose.yml, healthy, under the load that starts by itself."""
+    if shutil.which("docker") is None:
+        pytest.skip("docker is not on PATH")
+    for words in (["version"], ["compose", "version"]):
+        done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"docker {' '.join(words)}: {done.stderr.strip()}")
+    fleet = Fleet()
+    services = json.loads(fleet.compose("config", "--format", "json"))["services"]
+    fleet.with_grafana = not image_or_reason(services.pop("grafana")["image"])
+    for service in services.values():
+        build = service.get("build")
+        reason = image_or_reason(build["args"]["PYTHON_IMAGE"] if build else service["image"])
+        if reason:
+            pytest.skip(reason)
+    try:
+        fleet.up()
+        yield fleet
+    finally:
+        fleet.down()

@@ -1,0 +1,148 @@
+"""The containers under test: `docker compose` with a project name and host ports of its own.
+
+Beside anything else that runs on the machine, and gone at the end with its volumes and
+images. Used by the stack tests.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from lab.wait import until
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Images are built and containers become healthy: tens of seconds, minutes on a slow line.
+COMPOSE_S_MAX = 600.0
+
+# How long anything may take that the fleet does by itself.
+DEADLINE_S = 60.0
+
+PUBLISHED = ("ECHO_PORT", "LOCUST_PORT", "GRAFANA_PORT", "PROMETHEUS_PORT", "HAPROXY_STATS_PORT")
+
+# Two, so that scaling down comes back to where it began.
+DAEMONS = 2
+
+
+class ComposeError(RuntimeError):
+    """`docker compose` failed; the text has what it said."""
+
+
+class Fleet:
+    """The containers, and the pages that they publish."""
+
+    def __init__(self) -> None:
+        self.project = f"echofleet-test-{os.getpid()}"
+        # Port 0: the kernel chooses, and `port` asks which.
+        self._env = {**os.environ, **dict.fromkeys(PUBLISHED, "0"), "ECHOD_REPLICAS": str(DAEMONS)}
+        self.with_grafana = False
+
+    def compose(self, *words: str) -> str:
+        """Run `docker compose`; returns its stdout.
+
+        Raises:
+            ComposeError: it failed.
+        """
+        argv = ["docker", "compose", "--project-name", self.project, *words]
+        done = subprocess.run(
+            argv,
+            cwd=ROOT,
+            env=self._env,
+            timeout=COMPOSE_S_MAX,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ComposeError(f"{' '.join(argv)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+        return done.stdout
+
+    def up(self) -> None:
+        """Build and start everything, Grafana only if its image can be had; wait for health."""
+        services = set(self.compose("config", "--services").split())
+        if not self.with_grafana:
+            services.remove("grafana")
+        self.compose("up", "--build", "--detach", "--wait", *sorted(services))
+
+    def down(self) -> None:
+        """End and remove everything that `up` made."""
+        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+
+    def scale(self, daemons: int) -> None:
+        """Have so many daemons, and HAProxy know them; the others are left alone."""
+        self.compose(
+            *("up", "--detach", "--wait", "--no-recreate", "--no-deps"),
+            *("--scale", f"server={daemons}", "server"),
+        )
+        until(lambda: len(self.servers()) == daemons, DEADLINE_S, f"{daemons} daemons in HAProxy")
+
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """What `docker inspect` says of the containers, stopped ones too."""
+        ids = self.compose("ps", "--all", "--quiet", *services).split()
+        shown = subprocess.run(["docker", "inspect", *ids], capture_output=True, check=True)
+        found: list[dict[str, Any]] = json.loads(shown.stdout)
+        return found
+
+    def port(self, service: str, port: int) -> int:
+        """Where the host's 127.0.0.1 has a service's port."""
+        return int(self.compose("port", service, str(port)).rsplit(":", 1)[1])
+
+    def page(self, service: str, port: int, path: str, post: bytes | None = None) -> str:
+        """A page of a service, through its published port; with `post` it is a POST."""
+        url = f"http://127.0.0.1:{self.port(service, port)}{path}"
+        with urllib.request.urlopen(url, post, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """The daemons that HAProxy sends clients to: its statistics of each, by name."""
+        rows = csv.DictReader(io.StringIO(self.page("haproxy", 8404, "/;csv").lstrip("# ")))
+        return {
+            row["svname"]: row
+            for row in rows
+            if row["pxname"] == "echod" and row["svname"] != "BACKEND" and row["status"] == "UP"
+        }
+
+    def prometheus(self, path: str) -> Any:  # noqa: ANN401 — what JSON holds
+        """The data of an answer of Prometheus's API."""
+        return json.loads(self.page("prometheus", 9090, f"/api/v1/{path}"))["data"]
+
+    def load(self) -> Load:
+        """What Locust has counted since its start or the last `forget`."""
+        return Load(json.loads(self.page("loadtest", 8089, "/stats/requests")))
+
+    def forget(self) -> None:
+        """Have Locust count from 0."""
+        self.page("loadtest", 8089, "/stats/reset", post=b"")
+
+
+class Load:
+    """Locust's counts at one moment."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        self.errors = {error["error"]: error["occurrences"] for error in report["errors"]}
+        self.failures: int = sum(self.errors.values())
+        self.users: int = report["user_count"]
+        self._counts = {row["name"]: row["num_requests"] for row in report["stats"]}
+
+    def count(self, name: str) -> int:
+        """How many of a kind: `connect`, `line`, `loop`."""
+        return int(self._counts.get(name, 0))
+
+
+def image_or_reason(image: str) -> str:
+    """Have an image, from here or its registry: empty, or why there is none."""
+    for words in (["image", "inspect"], ["pull", "--quiet"]):
+        argv = ["docker", *words, image]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return ""
+    return re.sub(r"\s+", " ", f"{image} cannot be had: {done.stderr.strip()}")

@@ -1,0 +1,150 @@
+"""`docker compose up` for real: the article's clients through HAProxy, and what may happen.
+
+The tests share one fleet and run in this order; each waits for what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.wait import until
+from loadtest.client import PlainClient, PlainError
+from tests.stack.fleet import DAEMONS, DEADLINE_S, ROOT, image_or_reason
+
+if TYPE_CHECKING:
+    from tests.stack.fleet import Fleet
+
+# docker-compose.yml's LOCUST_USERS.
+CLIENTS = 100
+
+# The issue's figure: a killed daemon leaves the others serving within it.
+SERVING_AGAIN_S_MAX = 2.0
+
+DASHBOARDS = ROOT / "monitoring" / "grafana" / "dashboards"
+
+
+def loops(fleet: Fleet, number: int) -> None:
+    """Wait until the load has ended so many conversations more, all of them right."""
+    fleet.forget()
+    until(lambda: fleet.load().count("loop") >= number, DEADLINE_S, f"{number} loops")
+    assert fleet.load().errors == {}
+
+
+def test_a_line_is_echoed(fleet: Fleet) -> None:
+    """The README's first example: two lines and a half-close, through the published port."""
+    with PlainClient("127.0.0.1", fleet.port("haproxy", 1234)) as client:
+        client.ask(b"a\n", b"b\n")
+        client.finish()
+
+
+def test_the_load_started_by_itself(fleet: Fleet) -> None:
+    """A hundred of the article's clients, every reply right, every daemon used."""
+    until(lambda: fleet.load().users == CLIENTS, DEADLINE_S, f"{CLIENTS} users")
+    loops(fleet, CLIENTS)
+    assert len(fleet.servers()) == DAEMONS
+    for name, server in fleet.servers().items():
+        assert int(server["stot"]) >= CLIENTS // DAEMONS // 2, name
+
+
+def test_only_who_must_reaches_redis(fleet: Fleet) -> None:
+    """A daemon connects to Redis; a neighbour of HAProxy's can't, by name or by address."""
+    networks = fleet.containers("redis")[0]["NetworkSettings"]["Networks"]
+    (address,) = [network["IPAddress"] for network in networks.values()]
+    probe = "import socket, sys; socket.create_connection((sys.argv[1], 6379), 2)"
+
+    def reaches(service: str, host: str) -> bool:
+        argv = ["docker", "exec", fleet.containers(service)[0]["Id"], "python", "-c", probe, host]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+    for host in ("redis", address):
+        assert reaches("server", host)
+        assert not reaches("loadtest", host)
+
+
+def test_prometheus_sees_everything(fleet: Fleet) -> None:
+    """Every daemon, HAProxy and Redis are scraped, and the dashboards' metrics exist."""
+    expected = {"echod": DAEMONS, "haproxy": 1, "redis": 1, "prometheus": 1}
+
+    def up() -> dict[str, int]:
+        result = fleet.prometheus("query?query=count%20by%20(job)%20(up%20%3D%3D%201)")["result"]
+        return {row["metric"]["job"]: int(row["value"][1]) for row in result}
+
+    until(lambda: up() == expected, DEADLINE_S, f"scrapes of {expected}")
+    families = fleet.prometheus("metadata")
+    known = {name + suffix for name in families for suffix in ("", "_bucket", "_sum", "_count")}
+    asked = {
+        name
+        for path in DASHBOARDS.glob("*.json")
+        for name in re.findall(r"\b(?:echod|haproxy|redis)_\w+", path.read_text())
+    }
+    assert asked
+    assert asked <= known
+
+
+def test_scaled_under_load(fleet: Fleet) -> None:
+    """From two daemons to four and back: new ones are used, leaving ones lose no client."""
+    fleet.forget()
+    fleet.scale(4)
+
+    def everyone_has_clients() -> bool:
+        return all(int(server["scur"]) for server in fleet.servers().values())
+
+    until(everyone_has_clients, DEADLINE_S, "clients on every daemon")
+    fleet.scale(DAEMONS)
+    assert fleet.load().errors == {}
+    loops(fleet, CLIENTS)
+
+
+def test_a_daemon_is_killed(fleet: Fleet) -> None:
+    """Its clients hear an early close, nobody a wrong reply, and the others go on serving."""
+    port = fleet.port("haproxy", 1234)
+    fleet.forget()
+    subprocess.run(["docker", "kill", fleet.containers("server")[0]["Id"]], check=True)
+    killed = last_failure = time.monotonic()
+    while time.monotonic() < killed + 2 * SERVING_AGAIN_S_MAX:
+        try:
+            with PlainClient("127.0.0.1", port) as client:
+                client.ask(b"still there?\n")
+        except PlainError:
+            last_failure = time.monotonic()
+    assert last_failure - killed <= SERVING_AGAIN_S_MAX
+    load = fleet.load()
+    assert all(error.startswith("EarlyClose(") for error in load.errors), load.errors
+    assert load.failures <= CLIENTS
+    # The whole load on what is left, and then on the one that is started again.
+    loops(fleet, CLIENTS)
+    fleet.scale(DAEMONS)
+    loops(fleet, CLIENTS)
+
+
+def test_grafana(fleet: Fleet) -> None:
+    """Grafana has its source and every dashboard, from the files."""
+    if not fleet.with_grafana:
+        services = json.loads(fleet.compose("config", "--format", "json"))["services"]
+        pytest.skip(image_or_reason(services["grafana"]["image"]))
+    found = json.loads(fleet.page("grafana", 3000, "/api/search?type=dash-db"))
+    expected = {json.loads(path.read_text())["uid"] for path in DASHBOARDS.glob("*.json")}
+    assert {dashboard["uid"] for dashboard in found} == expected
+    query = "/api/datasources/proxy/uid/prometheus/api/v1/query?query=up"
+    assert json.loads(fleet.page("grafana", 3000, query))["data"]["result"]
+
+
+def test_nothing_failed_unseen(fleet: Fleet) -> None:
+    """No container was restarted, and no daemon logged a bug."""
+    assert {container["Name"]: container["RestartCount"] for container in fleet.containers()} == (
+        dict.fromkeys((container["Name"] for container in fleet.containers()), 0)
+    )
+    assert "Traceback" not in fleet.compose("logs", "--no-color", "server")
+
+
+def test_all_leave_in_order(fleet: Fleet) -> None:
+    """On a stop everyone ends by itself and in time: nobody has to be killed."""
+    fleet.compose("stop")
+    for container in fleet.containers("server", "haproxy", "redis"):
+        assert container["State"]["ExitCode"] == 0, container["Name"]

@@ -1,0 +1,91 @@
+"""The `fleet` command: what it refuses before anything is started."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.cli import main
+from lab.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FREE = ["--port", "0", "--stats-port", "0", "--locust-port", "0", "--prometheus-port", "0"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Temporary directories would go to `tmp_path`, and none of these tests may make one."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    yield
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "argv, complaint",
+    [
+        (["up", "--daemons", "0"], "argument --daemons: '0': must be a whole number from 1 to 64"),
+        (["up", "--daemons", "four"], "'four': must be a whole number"),
+        (["up", "--port", "65536"], "argument --port: '65536': must be a whole number from 0"),
+        (["up", "--durability", "perhaps"], "argument --durability: invalid choice: 'perhaps'"),
+        (["up", "--appendfsync", "never"], "argument --appendfsync: invalid choice: 'never'"),
+        ([], "required: command"),
+    ],
+)
+def test_bad_flags(argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A flag that can't be is named, with what it must be."""
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "setting, complaint",
+    [
+        ("ECHO_PORT=echo", "argument --port: 'echo': must be"),
+        ("ECHOD_REPLICAS=1000", "argument --daemons: '1000': must be"),
+        ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be above 0"),
+    ],
+)
+def test_bad_variables(
+    setting: str,
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A variable is held to what its flag is, the daemons' own too, before anything is made."""
+    monkeypatch.setenv(*setting.split("="))
+
+    with pytest.raises(SystemExit) as caught:
+        main(["up"])
+
+    assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
+    """A port in use is named with its flag and variable before anything is started."""
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+
+        assert main(["up", *FREE, "--port", str(port)]) == 1
+
+    complaint = capsys.readouterr().err
+    assert f"port {port} (the echo): Address already in use" in complaint
+    assert "--port or ECHO_PORT" in complaint
+
+
+def test_a_missing_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A server program that is not there is named before anything is started."""
+    monkeypatch.setenv("ECHOFLEET_HAPROXY", str(tmp_path / "none"))
+
+    assert main(["up", *FREE]) == 1
+    assert f"fleet: ECHOFLEET_HAPROXY={tmp_path}/none: no such program" in capsys.readouterr().err
