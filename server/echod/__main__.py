@@ -22,7 +22,7 @@ def main() -> int:
     )
     try:
         daemon = Daemon(config)
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
         logging.getLogger("echod").error("can't start: %s", error)  # noqa: TRY400 — not a bug
         return 1
     return daemon.run()

@@ -20,6 +20,8 @@ from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 from prometheus_client import make_wsgi_app
 
+from echod.config import cannot_listen
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -40,7 +42,7 @@ class Admin:
         """Bind both ports.
 
         Raises:
-            OSError: an address can't be had.
+            ConfigError: an address can't be had.
         """
         self._state = state
         self._name = config.name
@@ -55,8 +57,11 @@ class Admin:
         self._agent: Any = StreamServer(
             (config.host, config.agent_port), self._tell, spawn=Pool(ASKERS_MAX)
         )
-        self._http.init_socket()
-        self._agent.init_socket()
+        for name, server in (("admin_port", self._http), ("agent_port", self._agent)):
+            try:
+                server.init_socket()
+            except OSError as error:
+                raise cannot_listen(name, config, error) from error
         self.address = f"{config.host}:{self._http.socket.getsockname()[1]}"
         self.agent_address = f"{config.host}:{self._agent.socket.getsockname()[1]}"
 

@@ -154,6 +154,12 @@ class Config:
         }
 
 
+def cannot_listen(port: str, config: Config, error: OSError) -> ConfigError:
+    """The error for a port that can't be had: it names the setting to change."""
+    flag, number = flag_of(port), getattr(config, port)
+    return ConfigError(f"{flag}={number} on {config.host}: {error.strerror or error}")
+
+
 def flag_of(name: str) -> str:
     """`line_bytes_max` → `--line-bytes-max`."""
     return "--" + name.replace("_", "-")

@@ -26,6 +26,7 @@ from echod.reader import WRITE
 if TYPE_CHECKING:
     import _socket
 
+    from echod.metrics import Metrics
     from echod.port import Port
     from echod.session import Session
     from echod.store.batch import Write
@@ -50,20 +51,43 @@ class Connection:
     """
 
     __slots__ = (
-        "_farewell", "_heard_s", "_held_bytes", "_last", "_line_s", "_outbox", "_paused",
-        "_port", "_reader", "_socket", "_tail", "_unsent_s", "_writer", "closed", "counted",
-        "ending", "gathering", "gone", "inflight", "peer", "session",
+        "_farewell",
+        "_heard_s",
+        "_held_bytes",
+        "_last",
+        "_line_s",
+        "_outbox",
+        "_paused",
+        "_port",
+        "_reader",
+        "_socket",
+        "_tail",
+        "_unsent_s",
+        "_writer",
+        "closed",
+        "ending",
+        "gathering",
+        "gone",
+        "inflight",
+        "metrics",
+        "peer",
+        "session",
     )  # fmt: skip
 
     def __init__(
-        self, port: Port, sock: _socket.socket, peer: str, session: Session | None, *, counted: bool
+        self,
+        port: Port,
+        sock: _socket.socket,
+        peer: str,
+        session: Session | None,
+        metrics: Metrics,
     ) -> None:
-        """Take `sock`, which is non-blocking; `counted` clients are those of the metrics."""
+        """Take `sock`, which is non-blocking; what it does is counted in `metrics`."""
         self._port = port
+        self.metrics = metrics
         self._socket = sock
         self.peer = peer
         self.session = session
-        self.counted = counted
         self.gathering: Write | None = None
         self.gone = self.closed = False
         self.inflight = 0
@@ -82,7 +106,7 @@ class Connection:
             self._port.committer.open(self, self.session)
         self._reader.start()
         if received:
-            self._port.metrics.received_bytes += len(received)
+            self.metrics.received_bytes += len(received)
             self._take(received)
 
     # Reading.
@@ -99,7 +123,7 @@ class Connection:
         if not data:
             self._end_of_input()
             return
-        self._port.metrics.received_bytes += len(data)
+        self.metrics.received_bytes += len(data)
         self._heard_s = self._port.clock.now_s
         self._take(self._tail + data if self._tail else data)
 
@@ -141,12 +165,12 @@ class Connection:
         count = len(lines)
         reply, pair = answer(self._last, lines)
         self._last = lines[-1]
-        port.metrics.lines_received += count
+        self.metrics.lines_received += count
         session = self.session
         if session is None:
             at_s = perf_counter()
             self._send(reply)
-            port.metrics.replied(perf_counter() - at_s, count)
+            self.metrics.replied(perf_counter() - at_s, count)
             return
         session.seq += count
         write = self.gathering
@@ -156,7 +180,7 @@ class Connection:
         if port.defers and not self.inflight and port.committer.may_defer(count):
             port.committer.batcher.add_answered(write, count, pair, cut)
             self._send(reply)
-            port.metrics.replied(perf_counter() - write.at_s, count)
+            self.metrics.replied(perf_counter() - write.at_s, count)
         else:
             self.inflight += count
             self._held_bytes += len(reply)
@@ -205,7 +229,7 @@ class Connection:
         if write.waiting:
             self.inflight -= write.waiting
             self._held_bytes -= len(write.reply)
-            self._port.metrics.replied(now_s - write.at_s, write.waiting)
+            self.metrics.replied(now_s - write.at_s, write.waiting)
             self._send(write.reply)
         if self.ending or self._paused:
             self._settle()
@@ -236,7 +260,7 @@ class Connection:
             except OSError:
                 self.close(RESET)
                 return
-            self._port.metrics.sent_bytes += sent
+            self.metrics.sent_bytes += sent
             if sent == len(data):
                 return
             self._unsent_s = self._port.clock.now_s
@@ -259,7 +283,7 @@ class Connection:
         except OSError:
             self.close(RESET)
             return
-        self._port.metrics.sent_bytes += sent
+        self.metrics.sent_bytes += sent
         self._unsent_s = self._port.clock.now_s
         del outbox[:sent]
         if not outbox:

@@ -52,8 +52,7 @@ class Daemon:
         """Bind every port.
 
         Raises:
-            ConfigError: a setting that this machine can't serve.
-            OSError: an address can't be had.
+            ConfigError: a setting that this machine can't serve, or an address that is taken.
         """
         if "libev" not in gevent.config.loop.__module__:
             raise ConfigError(f"echod needs gevent's libev loop, not {gevent.config.loop}")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from echod.config import cannot_listen
 from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
 from echod.protocol.proxy import ProxyHeaderError, parse
@@ -50,7 +51,7 @@ class Listener:
         """Bind and listen; connections wait until `start`.
 
         Raises:
-            OSError: the address can't be had.
+            ConfigError: the address can't be had.
         """
         self._port = port
         self._networks = config.networks() if config.proxy_protocol else None
@@ -60,8 +61,11 @@ class Listener:
         self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
         self._family = family
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._socket.bind((config.host, config.echo_port))
-        self._socket.listen(BACKLOG)
+        try:
+            self._socket.bind((config.host, config.echo_port))
+            self._socket.listen(BACKLOG)
+        except OSError as error:
+            raise cannot_listen("echo_port", config, error) from error
         self._socket.settimeout(0)
         self.address = _text(self._socket.getsockname())
         self._watcher: Any = gevent.get_hub().loop.io(self._socket.fileno(), READ)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from echod.connection import Connection
 from echod.lingering import Lingering, linger
+from echod.metrics import Metrics
 from echod.protocol.errors import Code, error_line
 from echod.reader import READERS
 from echod.session import Session
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from echod.clock import Clock
     from echod.config import Config
-    from echod.metrics import Metrics
     from echod.store.committer import Committer
 
 # Sockets beside the clients: PROXY headers that are still read, health checks, and
@@ -51,6 +51,7 @@ class Port:
         self.connections: set[Connection] = set()
         self.clients = 0
         self.lingering: set[Lingering] = set()
+        self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self._connections_max = config.connections_max
         self._daemon = config.name
 
@@ -68,7 +69,7 @@ class Port:
             linger(self, sock, error_line(Code.BUSY, text))
             return
         session = Session(self._daemon, peer, balancer_id, time.time()) if self.stores else None
-        connection = Connection(self, sock, peer, session, counted=True)
+        connection = Connection(self, sock, peer, session, self.metrics)
         self.clients += 1
         self.connections.add(connection)
         connection.start(received)
@@ -80,14 +81,14 @@ class Port:
         D11), and above the cap too: a full daemon is not a dead one.
         """
         self.metrics.health_checks += 1
-        connection = Connection(self, sock, "", None, counted=False)
+        connection = Connection(self, sock, "", None, self._checks)
         self.connections.add(connection)
         connection.start(received)
 
     def left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
-        if connection.counted:
+        if connection.metrics is not self._checks:
             self.clients -= 1
             self.metrics.closed(self.name, reason)
 
