@@ -105,7 +105,6 @@ class FaultyServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), Faulty)
         self.fail = fail
         self.line = line
-        self.ended = threading.Event()
 
 
 @contextmanager
@@ -234,11 +233,9 @@ def test_a_pace_is_kept(programs: Path, floor: processes.Process, tmp_path: Path
 
 def test_a_late_reply_is_charged_for_the_lines_it_kept_back(programs: Path, tmp_path: Path) -> None:
     """A pause of ten intervals makes ten late replies, not one."""
-    pause = threading.Timer(0.3, lambda: None)
 
     def stall(handler: Faulty, reply: bytes) -> None:
-        pause.start()
-        pause.join()
+        threading.Event().wait(0.3)
         handler.wfile.write(reply)
         previous = reply[len(reply) // 2 :]
         for line in handler.rfile:
@@ -271,7 +268,7 @@ def test_idle_connections_are_held_until_told(
 @pytest.mark.parametrize("seed", range(5))
 def test_the_floor_takes_any_cut(floor: processes.Process, seed: int) -> None:
     """Lines of any bytes, sent whole, byte by byte, and cut anywhere, with and without a tail."""
-    chance = random.Random(seed)  # noqa: S311 — a test's data
+    chance = random.Random(seed)
     lines = [chance.randbytes(chance.choice([0, 1, 60, 300])) for _ in range(40)]
     sent = b"\n".join([*(line.replace(b"\n", b"") for line in lines), b"tail" * (seed % 2)])
     cuts = sorted(chance.randrange(len(sent)) for _ in range(30))
@@ -286,9 +283,12 @@ def test_the_floor_takes_long_lines_and_slow_readers(floor: processes.Process) -
     line = b"x" * 8_191 + b"\n"
     sent = line * 3_000
     with socket.create_connection(("127.0.0.1", port_of(floor)), timeout=DEADLINE_S) as client:
-        writer = threading.Thread(
-            target=lambda: (client.sendall(sent), client.shutdown(socket.SHUT_WR))
-        )
+
+        def write() -> None:
+            client.sendall(sent)
+            client.shutdown(socket.SHUT_WR)
+
+        writer = threading.Thread(target=write)
         writer.start()
         received = client.makefile("rb").read()
         writer.join(DEADLINE_S)

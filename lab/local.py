@@ -1,0 +1,223 @@
+"""The whole fleet as local processes: Redis, daemons, HAProxy, Locust, Prometheus.
+
+    Plan ──▶ Fleet.start ──▶ Fleet.ready (addresses, pids) ──▶ Fleet.deaths … ──▶ Fleet.stop
+
+The start order and the stop order are each one list. A part that dies is told of and not
+started again: the lab kills parts on purpose. `local_up` makes the `fleet up` command of
+it; drills and tests use it as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import lab
+from echod import config as echod_config
+from lab import haproxy_server, locust_server, processes, prometheus_server, redis_server
+from lab.errors import LabError
+from lab.haproxy_server import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.processes import Process
+    from lab.redis_server import Appendfsync
+
+ROOT = Path(lab.__file__).resolve().parents[1]
+
+# A daemon ends within its drain; beyond it, what is queued is answered.
+DRAIN_SLACK_S = 5.0
+
+# Locust, HAProxy and Prometheus hold nothing that is worth a longer wait.
+STOP_S_MAX = 5.0
+
+
+class DirectoryError(LabError):
+    """The directory for the fleet's data and logs can't be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to bring up; a port of 0 is any free one."""
+
+    directory: Path
+    """Redis's data, the configurations, and a log for each process."""
+    daemons: int = 4
+    durability: str | None = None
+    """PROTOCOL §5; None leaves it to the daemon."""
+    appendfsync: Appendfsync = "always"
+    load: bool = False
+    """Whether Locust sends the article's clients through it."""
+    prometheus: bool = False
+    """Whether a Prometheus, which must be on PATH, watches it."""
+    echo_port: int = 0
+    stats_port: int = 0
+    locust_port: int = 0
+    prometheus_port: int = 0
+
+
+class Fleet:
+    """A plan, and what runs of it. Leaving its `with` block stops everything."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.parts: dict[str, Process] = {}
+        """Every process by name, in the order of starting; dead ones stay."""
+        self.dead: set[str] = set()
+        """Those that `deaths` has told of."""
+        self._lock: int | None = None
+        # Read now: a wrong ECHOD_ variable must not be found when it is time to stop.
+        self._daemon_stop_s = echod_config.parse([]).drain_s + DRAIN_SLACK_S
+
+    def start(self) -> None:
+        """Bring everything up, in this order: whoever is needed comes first.
+
+        Raises:
+            LabError: A part did not come up. Those before it run: call `stop`.
+        """
+        self._lock_directory()
+        store_url = self._start_redis()
+        self._start_daemons(store_url)
+        echo, stats = self._start_haproxy()
+        if self.plan.load:
+            self._start_locust(echo)
+        if self.plan.prometheus:
+            self._start_prometheus(stats)
+
+    def stop(self) -> None:
+        """End everything, in this order: whoever is needed goes last."""
+        for kind, grace_s in (
+            ("locust", STOP_S_MAX),
+            ("haproxy", STOP_S_MAX),
+            ("echod", self._daemon_stop_s),
+            ("redis", processes.GRACE_S),
+            ("prometheus", STOP_S_MAX),
+        ):
+            processes.terminate_all(self._of_kind(kind), grace_s)
+        self._unlock_directory()
+
+    def kill(self) -> None:
+        """End everything at once, by SIGKILL."""
+        for process in self.parts.values():
+            process.kill()
+        self._unlock_directory()
+
+    def deaths(self) -> Iterator[tuple[str, Process]]:
+        """The parts, by name, that have died since the last call."""
+        for name, process in self.parts.items():
+            if name not in self.dead and not process.alive:
+                self.dead.add(name)
+                yield name, process
+
+    @property
+    def daemons(self) -> list[Process]:
+        """The daemons, in the order of their numbers."""
+        return self._of_kind("echod")
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """Where everything is: the ready line of `fleet up`. What is not there is null."""
+        return {
+            "event": "ready",
+            "pid": os.getpid(),
+            "directory": str(self.plan.directory),
+            "echo": self.parts["haproxy"].ready["echo"],
+            "daemons": [
+                {key: daemon.ready[key] for key in ("name", "pid", "echo", "admin", "agent")}
+                for daemon in self.daemons
+            ],
+            **{
+                name: {"pid": self.parts[name].pid, **self.parts[name].ready}
+                if name in self.parts
+                else None
+                for name in ("redis", "haproxy", "locust", "prometheus")
+            },
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _of_kind(self, kind: str) -> list[Process]:
+        return [process for name, process in self.parts.items() if name.startswith(kind)]
+
+    def _start_redis(self) -> str:
+        directory = self.plan.directory / "redis"
+        redis = redis_server.start(directory, appendfsync=self.plan.appendfsync)
+        self.parts["redis"] = redis.process
+        return redis.url
+
+    def _start_daemons(self, store_url: str) -> None:
+        flags = ["--host", "127.0.0.1", "--store", store_url, "--proxy-protocol"]
+        flags += ["--echo-port", "0", "--admin-port", "0", "--agent-port", "0"]
+        if self.plan.durability:
+            flags += ["--durability", self.plan.durability]
+        for number in range(1, self.plan.daemons + 1):
+            name = f"echod{number}"
+            self.parts[name] = processes.start(
+                [sys.executable, "-m", "echod", "--name", name, *flags],
+                log=self.plan.directory / f"{name}.log",
+                expect_ready=False,
+            )
+        for daemon in self.daemons:
+            daemon.await_ready()
+
+    def _start_haproxy(self) -> tuple[str, str]:
+        haproxy = haproxy_server.start(
+            self.plan.directory,
+            ROOT / "haproxy" / "haproxy.cfg",
+            [
+                Daemon(daemon.ready["name"], daemon.ready["echo"], daemon.ready["agent"])
+                for daemon in self.daemons
+            ],
+            echo_port=self.plan.echo_port,
+            stats_port=self.plan.stats_port,
+        )
+        self.parts["haproxy"] = haproxy
+        return haproxy.ready["echo"], haproxy.ready["stats"]
+
+    def _start_locust(self, target: str) -> None:
+        self.parts["locust"] = locust_server.start(
+            self.plan.directory,
+            ROOT / "loadtest" / "locustfile.py",
+            target=target,
+            port=self.plan.locust_port,
+        )
+
+    def _start_prometheus(self, haproxy_stats: str) -> None:
+        admins = [daemon.ready["admin"] for daemon in self.daemons]
+        self.parts["prometheus"] = prometheus_server.start(
+            self.plan.directory,
+            {"echod": admins, "haproxy": [haproxy_stats]},
+            ROOT / "monitoring" / "prometheus" / "rules" / "*.yml",
+            port=self.plan.prometheus_port,
+        )
+
+    def _lock_directory(self) -> None:
+        """Two fleets on one append-only file would destroy it."""
+        directory = self.plan.directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryError(f"{directory}: another fleet is using it") from None
+        except OSError as error:
+            raise DirectoryError(f"{directory}: {error.strerror}") from None
+
+    def _unlock_directory(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

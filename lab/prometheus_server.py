@@ -1,0 +1,81 @@
+"""A Prometheus that watches the local fleet, where one is installed.
+
+The containers' Prometheus finds the daemons by DNS; here they are named, under the same
+job names, so that the rules and the dashboards fit both. Used by the local fleet.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+from lab import ports, processes
+from lab.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# A local fleet is looked at while it runs: days of it fit in this.
+STORAGE_SIZE_MAX = "256MB"
+
+
+def installed() -> bool:
+    """Whether there is a Prometheus on PATH; no wheel brings one."""
+    return shutil.which("prometheus") is not None
+
+
+def config(targets: Mapping[str, Sequence[str]], rules: Path) -> str:
+    """The configuration, as JSON, which YAML includes: job name → addresses to scrape."""
+    return json.dumps(
+        {
+            "global": {"scrape_interval": "5s", "evaluation_interval": "5s"},
+            "rule_files": [str(rules)],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": list(addresses)}]}
+                for job, addresses in targets.items()
+            ],
+        },
+        indent=2,
+    )
+
+
+def start(
+    directory: Path, targets: Mapping[str, Sequence[str]], rules: Path, *, port: int = 0
+) -> processes.Process:
+    """Start it; configuration, data and log (`prometheus*`) are in `directory`.
+
+    Args:
+        directory: Where its files go.
+        targets: Job name → addresses (host:port) that serve /metrics.
+        rules: Rule files, as a glob; none is well.
+        port: 0 for any free one.
+
+    Returns:
+        The process; `.ready` has the address `web`.
+
+    Raises:
+        lab.processes.StartError: It did not start; the text has its last words.
+    """
+    path = directory / "prometheus.yml"
+    path.write_text(config(targets, rules))
+
+    def attempt(numbers: Sequence[int]) -> processes.Process:
+        (number,) = numbers
+        process = processes.start(
+            [
+                "prometheus",
+                f"--config.file={path}",
+                f"--storage.tsdb.path={directory / 'prometheus'}",
+                f"--storage.tsdb.retention.size={STORAGE_SIZE_MAX}",
+                f"--web.listen-address={HOST}:{number}",
+            ],
+            log=directory / "prometheus.log",
+            expect_ready=False,
+        )
+        process.await_sign(lambda: process.listens_on(number), f"Prometheus on port {number}")
+        process.ready = {"web": f"{HOST}:{number}"}
+        return process
+
+    return ports.start_on([port], attempt)

