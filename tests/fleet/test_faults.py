@@ -1,0 +1,102 @@
+"""Faults that all daemons share must not empty the balance (DESIGN D11)."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.local import Fleet, Plan
+from lab.wait import until
+from tests.daemon.swarm import Swarm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FREEZE_S = 5.0
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    """Four daemons behind HAProxy, without a load of its own."""
+    with Fleet(Plan(directory=tmp_path)) as made:
+        until(lambda: len(up(made)) == 4, 15, "four daemons to be up")
+        yield made
+
+
+def servers(fleet: Fleet) -> list[dict[str, str]]:
+    """HAProxy's rows for the daemons of the checked backend."""
+    url = f"http://{fleet.ready['haproxy']['stats']}/;csv"
+    with urllib.request.urlopen(url, timeout=10) as page:
+        rows = csv.DictReader(page.read().decode().lstrip("# ").splitlines())
+        return [
+            row
+            for row in rows
+            if row["pxname"] == "echod" and row["svname"] not in ("BACKEND", "FRONTEND")
+        ]
+
+
+def up(fleet: Fleet) -> list[dict[str, str]]:
+    """Those that are up, at their full weight."""
+    return [row for row in servers(fleet) if row["status"] == "UP" and row["weight"] == "100"]
+
+
+def through(fleet: Fleet, size: int) -> Swarm:
+    """That many clients, connected through HAProxy."""
+    swarm = Swarm(int(fleet.ready["echo"].rsplit(":", 1)[1]), size)
+    swarm.connect()
+    return swarm
+
+
+def test_redis_frozen_under_load(fleet: Fleet) -> None:
+    """5 s without Redis: nobody is marked down, clients hear so, and service resumes by itself."""
+    swarm = through(fleet, 40)
+    swarm.run(lambda: swarm.answered() > 1000, 20)
+    redis = fleet.parts["redis"]
+    redis.signal(signal.SIGSTOP)
+    frozen_s = time.monotonic()
+    try:
+        swarm.run(lambda: time.monotonic() - frozen_s > FREEZE_S, 20)
+        assert swarm.ends() == {"unavailable": 40}
+        until(
+            lambda: {row["weight"] for row in servers(fleet)} == {"1"},
+            FREEZE_S,
+            "every agent to say 1 %",
+        )
+        meanwhile = through(fleet, 8)
+        meanwhile.run(lambda: time.monotonic() - frozen_s > FREEZE_S, 20)
+        assert set(meanwhile.ends()) <= {"", "unavailable"}
+    finally:
+        redis.signal(signal.SIGCONT)
+    assert {row["chkdown"] for row in servers(fleet)} == {"0"}
+    until(lambda: len(up(fleet)) == 4, 15, "every daemon to be at full weight again")
+    again = through(fleet, 40)
+    again.run(lambda: again.answered() > 1000, 20)
+    assert again.ends() == {"": 40}
+    for clients in (swarm, meanwhile, again):
+        clients.close()
+
+
+def test_a_frozen_daemon_is_left_out(fleet: Fleet) -> None:
+    """Its port still accepts, so only the check of the echo finds it; the others go on."""
+    frozen = fleet.daemons[0]
+    frozen.signal(signal.SIGSTOP)
+    try:
+        # `UP 1/3` is on its way down, and still in the balance.
+        until(
+            lambda: [row["status"] for row in servers(fleet)].count("DOWN") == 1,
+            5,
+            "the frozen daemon to be marked down",
+        )
+        swarm = through(fleet, 20)
+        swarm.run(lambda: min(member.answered for member in swarm.members) > 10, 10)
+        assert swarm.ends() == {"": 20}
+        swarm.close()
+    finally:
+        frozen.signal(signal.SIGCONT)
+    until(lambda: len(up(fleet)) == 4, 15, "it to be back")
