@@ -72,7 +72,7 @@ class Connection:
         "metrics",
         "peer",
         "session",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from echod.clock import Clock
     from echod.config import Config
     from echod.store.committer import Committer
+
+log = logging.getLogger(__name__)
 
 # Sockets beside the clients: PROXY headers that are still read, health checks, and
 # connections that linger. Beyond them a socket is closed without a word.
@@ -69,6 +72,9 @@ class Port:
             linger(self, sock, error_line(Code.BUSY, text))
             return
         session = Session(self._daemon, peer, balancer_id, time.time()) if self.stores else None
+        if log.isEnabledFor(logging.DEBUG):
+            name = session.name.decode() if session else ""
+            log.debug("connection-accepted name=%s peer=%s id=%s", name, peer, balancer_id)
         connection = Connection(self, sock, peer, session, self.metrics)
         self.clients += 1
         self.connections.add(connection)
@@ -90,6 +96,8 @@ class Port:
         self.connections.discard(connection)
         if connection.metrics is not self._checks:
             self.clients -= 1
+            if log.isEnabledFor(logging.DEBUG):
+                log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
 
     def sweep(self, now_s: float) -> None:

@@ -66,9 +66,16 @@ class Session:
     """
 
     __slots__ = (
-        "name", "record", "record_key", "restate_s", "sent", "seq", "state_key", "stored",
+        "name",
+        "record",
+        "record_key",
+        "restate_s",
+        "sent",
+        "seq",
+        "state_key",
+        "stored",
         "wire_prefix",
-    )  # fmt: skip
+    )
 
     def __init__(self, daemon: str, peer: str, balancer_id: str, since_s: float) -> None:
         """`since_s` is Unix time; `peer` and `balancer_id` may be empty."""

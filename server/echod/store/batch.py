@@ -56,9 +56,18 @@ class Write:
     """
 
     __slots__ = (
-        "answered", "at_s", "client", "cut", "forget", "pair", "reply", "seq", "session",
-        "since_s", "waiting",
-    )  # fmt: skip
+        "answered",
+        "at_s",
+        "client",
+        "cut",
+        "forget",
+        "pair",
+        "reply",
+        "seq",
+        "session",
+        "since_s",
+        "waiting",
+    )
 
     def __init__(self, client: Client, session: Session, at_s: float, since_s: float) -> None:
         self.client = client
