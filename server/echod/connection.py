@@ -168,32 +168,40 @@ class Connection:
         self.metrics.lines_received += count
         session = self.session
         if session is None:
-            at_s = perf_counter()
-            self._send(reply)
-            self.metrics.replied(perf_counter() - at_s, count)
+            self._reply(reply, count)
             return
         session.seq += count
-        write = self.gathering
-        if write is None:
-            write = port.committer.open(self, session)
+        committer = port.committer
+        write = self.gathering or committer.open(self, session)
         cut = len(pair) - len(self._last)
-        if port.defers and not self.inflight and port.committer.may_defer(count):
-            port.committer.batcher.add_answered(write, count, pair, cut)
-            self._send(reply)
-            self.metrics.replied(perf_counter() - write.at_s, count)
+        if port.defers and not self.inflight and committer.may_defer(count):
+            committer.batcher.add_answered(write, count, pair, cut, port.clock.now_s)
+            self._reply(reply, count)
         else:
             self.inflight += count
             self._held_bytes += len(reply)
-            port.committer.batcher.add(write, reply, count, pair, cut)
+            if not write.waiting:
+                write.at_s = perf_counter()
+                write.since_s = port.clock.now_s
+            committer.batcher.add(write, reply, count, pair, cut)
+
+    def _reply(self, reply: bytes, lines: int) -> None:
+        """Answer lines that wait for nothing."""
+        at_s = perf_counter()
+        self._send(reply)
+        self.metrics.replied(perf_counter() - at_s, lines)
 
     def _end_of_input(self) -> None:
         """PROTOCOL §1.4: answer what is complete, and the tail as a last line; then close."""
         self._reader.stop()
-        if self._tail:
-            tail, self._tail = self._tail, b""
-            self._answer([tail])
-        self.ending = self.ending or CLIENT
-        self._settle()
+        try:
+            if self._tail:
+                tail, self._tail = self._tail, b""
+                self._answer([tail])
+            self.ending = self.ending or CLIENT
+            self._settle()
+        except Exception:  # noqa: BLE001 — as `_take`
+            self.broken()
 
     def _owes_enough(self) -> bool:
         """Whether this client must take, or the store answer, before more is read of it."""
@@ -208,7 +216,7 @@ class Connection:
 
         Called whenever something that was owed has been paid.
         """
-        if not self._paused or self.ending or self._owes_enough():
+        if not self._paused or self.gone or self.ending or self._owes_enough():
             return
         if self._port.committer.full():
             self._port.committer.call_when_not_full(self._resume)
@@ -230,6 +238,8 @@ class Connection:
             self.inflight -= write.waiting
             self._held_bytes -= len(write.reply)
             self.metrics.replied(now_s - write.at_s, write.waiting)
+            # It could not be expected to speak before it was answered.
+            self._heard_s = self._port.clock.now_s
             self._send(write.reply)
         if self.ending or self._paused:
             self._settle()
@@ -238,13 +248,14 @@ class Connection:
         """The store did not answer in time: what is in flight has no known fate."""
         if not self.gone:
             self.gone = True
-            self._farewell = b""
+            self.ending = ""  # whatever it was: what is owed before it will not come
             self.fail(Code.UNAVAILABLE, "the store did not acknowledge in time")
 
     def broken(self) -> None:
         """A bug, found while this connection was served: log it, end no other."""
         log.exception("connection-failed peer=%s", self.peer)  # noqa: LOG004 — called in one
         self.gone = True
+        self.ending = ""
         self.fail(Code.INTERNAL, "a bug of the server; it has been logged")
 
     # Sending.
@@ -288,6 +299,7 @@ class Connection:
         del outbox[:sent]
         if not outbox:
             self._outbox = None
+            self._heard_s = self._unsent_s
             self._close_writer()
             self._settle()
 
@@ -301,9 +313,11 @@ class Connection:
     def fail(self, code: Code, text: str, reason: str = "") -> None:
         """End with `ERR`, once every reply that is due before it has been sent.
 
+        One that is about to end anyway ends as it was going to: a half-closed client's
+        last reply may have no LF, and an `ERR` stands at the beginning of a line.
         `reason` is what the metrics call it, where that is more exact than the code.
         """
-        if self._farewell or self.closed:
+        if self.ending or self.closed:
             return
         self.ending = reason or code.value
         self._farewell = error_line(code, text)
@@ -338,6 +352,7 @@ class Connection:
         self._reader.close()
         self._close_writer()
         self._outbox = None
+        self.gathering = None  # it holds this connection, and replies that nobody will get
         self._port.left(self, reason)
         if self.session is not None:
             self._port.committer.forget(self.session)

@@ -87,9 +87,10 @@ class Daemon:
         for step in (
             self._tell_the_balancer,  # the agent says `drain`; nobody new is sent here …
             self._accept_the_last,  # … once it has heard, for which two intervals are enough
-            self._listener.stop,
+            self._refuse_the_next,  # but health checks: a daemon marked down loses its clients
             self._let_clients_finish,  # until drain_s after the signal
             self._close_the_rest,  # ERR draining, after what is due
+            self._listener.stop,
             self._commit_the_last,  # the deletions
             self._committer.stop,  # Redis is closed last
             self._admin.stop,
@@ -139,6 +140,9 @@ class Daemon:
     def _accept_the_last(self) -> None:
         self._wait_until(monotonic() + 2 * self._config.agent_interval_s)
 
+    def _refuse_the_next(self) -> None:
+        self._port.leaving = True
+
     def _let_clients_finish(self) -> None:
         while self._port.clients and not self._wait_until(monotonic() + POLL_S):
             if monotonic() >= self._deadline_s:
@@ -152,6 +156,7 @@ class Daemon:
         return self._hurry
 
     def _close_the_rest(self) -> None:
+        log.info("closing clients=%d", self._port.clients)
         for connection in tuple(self._port.connections):
             connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
         patience_s = self._config.commit_s_max + self._config.linger_s_max

@@ -45,7 +45,7 @@ def _text(address: Any) -> str:  # noqa: ANN401 — what accept returns depends 
 
 
 class Listener:
-    """One listening socket, and the peers whose header is still being read."""
+    """One listening socket."""
 
     def __init__(self, port: Port, config: Config) -> None:
         """Bind and listen; connections wait until `start`.
@@ -70,7 +70,6 @@ class Listener:
         self.address = _text(self._socket.getsockname())
         self._watcher: Any = gevent.get_hub().loop.io(self._socket.fileno(), READ)
         self._paused_ticks = 0
-        self.handshakes: set[Handshake] = set()
 
     def start(self) -> None:
         """Begin to accept."""
@@ -79,6 +78,7 @@ class Listener:
     def stop(self) -> None:
         """Take what has been connected so far, then close the port."""
         self._accept()
+        self._paused_ticks = 0
         self._watcher.close()
         self._socket.close()
 
@@ -88,11 +88,6 @@ class Listener:
             self._paused_ticks -= 1
             if not self._paused_ticks:
                 self.start()
-
-    def sweep(self, now_s: float) -> None:
-        """End the handshakes that take too long."""
-        for handshake in tuple(self.handshakes):
-            handshake.sweep(now_s)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_TURN):
@@ -115,7 +110,7 @@ class Listener:
             self._admit(sock, address)
 
     def _admit(self, sock: _socket.socket, address: Any) -> None:  # noqa: ANN401 — as `_text`
-        if self._port.crowded() or len(self.handshakes) >= self._config.connections_max:
+        if self._port.crowded():
             self._port.metrics.accepted(self._port.name)
             self._port.metrics.closed(self._port.name, Code.BUSY.value)
             sock.close()
@@ -123,7 +118,7 @@ class Listener:
             self._port.join(sock, _text(address), "", b"")
         elif any(ipaddress.ip_address(address[0]) in network for network in self._networks):
             handshake = Handshake(self, self._port, sock, self._config)
-            self.handshakes.add(handshake)
+            self._port.handshakes.add(handshake)
             handshake.start()
         else:
             self.refuse(sock, "refused", f"{address[0]} is no balancer of ours")
@@ -182,7 +177,7 @@ class Handshake:
 
     def _end(self) -> _socket.socket:
         self._reader.close()
-        self._listener.handshakes.discard(self)
+        self._port.handshakes.discard(self)
         return self._socket
 
     def sweep(self, now_s: float) -> None:

@@ -191,13 +191,12 @@ class _Collector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         committer, batcher = self._committer, self._committer.batcher
-        unstored_s = committer.oldest_age_s() if batcher.lines_answered else 0.0
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
             ("outbox_bytes", "Replies that clients have not taken.", self._port.unsent_bytes()),
             ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
-            ("async_seconds", "Age of the oldest of them.", unstored_s),
+            ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self.draining),
             ("store_generation", "Raised when data was lost.", committer.store.generation),

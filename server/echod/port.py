@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from echod.clock import Clock
     from echod.config import Config
+    from echod.listener import Handshake
     from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ class Port:
         self.defers = config.durability == "async"
         self.connections: set[Connection] = set()
         self.clients = 0
+        self.leaving = False  # nobody new is served; health checks are
+        self.handshakes: set[Handshake] = set()
         self.lingering: set[Lingering] = set()
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self._connections_max = config.connections_max
@@ -60,16 +63,17 @@ class Port:
 
     def crowded(self) -> bool:
         """Whether even the spare sockets are taken."""
-        sockets = len(self.connections) + len(self.lingering)
+        sockets = len(self.connections) + len(self.handshakes) + len(self.lingering)
         return sockets >= self._connections_max + SPARE_SOCKETS
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
-        """A client has come, and `received` is what it has sent; above the cap it is `busy`."""
+        """A client has come, and `received` is what it has sent; served unless full or leaving."""
         self.metrics.accepted(self.name)
+        if self.leaving:
+            self._refuse(sock, Code.DRAINING, "this daemon is leaving; reconnect")
+            return
         if self.clients >= self._connections_max:
-            self.metrics.closed(self.name, Code.BUSY.value)
-            text = f"{self._connections_max} connections are open here"
-            linger(self, sock, error_line(Code.BUSY, text))
+            self._refuse(sock, Code.BUSY, f"{self._connections_max} connections are open here")
             return
         session = Session(self._daemon, peer, balancer_id, time.time()) if self.stores else None
         if log.isEnabledFor(logging.DEBUG):
@@ -91,6 +95,10 @@ class Port:
         self.connections.add(connection)
         connection.start(received)
 
+    def _refuse(self, sock: _socket.socket, code: Code, text: str) -> None:
+        self.metrics.closed(self.name, code.value)
+        linger(self, sock, error_line(code, text))
+
     def left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
@@ -104,6 +112,8 @@ class Port:
         """Let every connection look at its deadlines."""
         for connection in tuple(self.connections):
             connection.sweep(now_s)
+        for handshake in tuple(self.handshakes):
+            handshake.sweep(now_s)
         for lingering in tuple(self.lingering):
             lingering.sweep(now_s)
 

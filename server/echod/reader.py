@@ -92,6 +92,7 @@ class GreenletReader:
         """See `Reader`; a greenlet that is parked is ended from the loop."""
         self._closed = True
         self._watcher.close()
+        del self._on_readable
         if self._greenlet and self._greenlet is not gevent.getcurrent():
             self._hub.loop.run_callback(self._greenlet.throw, GreenletExit)
 

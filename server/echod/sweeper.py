@@ -40,6 +40,5 @@ def sweep_forever(
             listener.tick()
             if ticks % TICKS_PER_SWEEP == 0:
                 port.sweep(clock.now_s)
-                listener.sweep(clock.now_s)
         except Exception:
             log.exception("sweep failed")

@@ -41,6 +41,17 @@ def read_all(sock: socket.socket) -> bytes:
     return read(sock, 1 << 40)
 
 
+def read_now(sock: socket.socket) -> bytes:
+    """What has come already; b"" for nothing."""
+    sock.settimeout(0)
+    try:
+        return sock.recv(65_536)
+    except BlockingIOError:
+        return b""
+    finally:
+        sock.settimeout(PATIENCE_S)
+
+
 def converse(port: int, chunks: Iterable[bytes], *, patience_s: float = PATIENCE_S) -> bytes:
     """Send `chunks` one by one, half-close, and return all that comes back."""
     with connect(port, patience_s) as sock:

@@ -14,6 +14,7 @@ from echod.session import decode_state
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.swarm import Swarm
+from tests.daemon.test_proxy_protocol import CLIENT, LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +64,24 @@ def test_sigterm_with_a_thousand_busy_clients(
     swarm.close()
 
 
+def test_health_checks_until_the_end(echod: Callable[..., Echod], redis: RedisServer) -> None:
+    """A daemon that drains is echoing: a balancer that finds it down would cut its clients."""
+    daemon = echod(store=redis.url, proxy_protocol=True, agent_interval_s=0.2, drain_s=3)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(CLIENT + b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        daemon.process.signal(signal.SIGTERM)
+        until(
+            lambda: raw.converse(daemon.port, [CLIENT + b"b\n"]).startswith(b"ERR draining "),
+            3,
+            "newcomers to be refused",
+        )
+        while not raw.read_now(sock):
+            assert raw.converse(daemon.port, [LOCAL + b"check\n"]) == b"check\n"
+    assert daemon.process.wait(5)
+    assert daemon.process.status == 0
+
+
 def agent_says(daemon: Echod) -> bytes:
     """What HAProxy's agent-check would read."""
     host, port = daemon.process.ready["agent"].rsplit(":", 1)
@@ -71,7 +90,7 @@ def agent_says(daemon: Echod) -> bytes:
 
 
 def test_the_order(echod: Callable[..., Echod], redis: RedisServer) -> None:
-    """First the agent says `drain`; the port is open for two intervals; then it is closed."""
+    """First the agent says `drain`; newcomers are served for two intervals, then refused."""
     daemon = echod(store=redis.url, agent_interval_s=0.7, drain_s=4)
     until(lambda: agent_says(daemon) == b"up ready 100%\n", 5, "the store to be there")
     assert daemon.get("/readyz")[0] == 200
@@ -85,14 +104,11 @@ def test_the_order(echod: Callable[..., Echod], redis: RedisServer) -> None:
         assert daemon.metrics()["echod_draining"] == 1
         assert raw.converse(daemon.port, [b"late\n"]) == b"late\n"
 
-        def refused() -> bool:
-            try:
-                raw.connect(daemon.port).close()
-            except ConnectionRefusedError:
-                return True
-            return False
-
-        until(refused, 3, "the port to be closed")
+        until(
+            lambda: raw.converse(daemon.port, [b"later\n"]).startswith(b"ERR draining "),
+            3,
+            "newcomers to be refused",
+        )
         sock.sendall(b"b\n")
         assert raw.read(sock, 4) == b"a\nb\n"
     assert daemon.process.wait(3)
@@ -112,6 +128,25 @@ def test_twice_is_in_a_hurry(echod: Callable[..., Echod], redis: RedisServer, si
         assert raw.read_all(sock).startswith(b"ERR draining ")
     assert daemon.process.wait(5)
     assert daemon.process.status == 0
+
+
+def test_a_tail_is_the_last_thing_said(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
+    """A half-closed client's last reply has no LF: no `ERR draining` is put behind it."""
+    daemon = echod(store=own_redis.url, commit_s_max=5)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        own_redis.process.signal(signal.SIGSTOP)
+        sock.sendall(b"tail")
+        sock.shutdown(socket.SHUT_WR)
+        until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 5, "the tail to be read")
+        daemon.process.signal(signal.SIGTERM)
+        until(lambda: "draining" in daemon.log(), 5, "the first signal")
+        daemon.process.signal(signal.SIGTERM)
+        until(lambda: "closing clients=1" in daemon.log(), 5, "the rest to be closed")
+        own_redis.process.signal(signal.SIGCONT)
+        assert raw.read_all(sock) == b"a\ntail"
+    assert daemon.process.wait(5)
 
 
 def test_without_a_store_it_leaves_all_the_same(

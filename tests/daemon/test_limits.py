@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from echod.port import SPARE_SOCKETS
 from lab.wait import until
 from tests.daemon import raw
 
@@ -148,16 +150,16 @@ def test_a_client_that_never_reads(
 def test_inflight_lines_are_bounded(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
     """While the store does not answer, a pipeliner is read up to its limit and no further."""
     daemon = echod(store=own_redis.url, inflight_lines_max=50, commit_s_max=3)
-    own_redis.process.signal(19)
+    own_redis.process.signal(signal.SIGSTOP)
     try:
         with raw.connect(daemon.port) as sock:
             sock.sendall(b"a\n" * 10_000)
             until(lambda: daemon.metrics()["echod_lines_waiting"] == 50, 2, "50 lines to wait")
             assert daemon.metrics()["echod_lines_received_total"] == 50
-            own_redis.process.signal(18)
+            own_redis.process.signal(signal.SIGCONT)
             assert raw.read(sock, 39_998) == b"a\n" * 19_999
     finally:
-        own_redis.process.signal(18)
+        own_redis.process.signal(signal.SIGCONT)
 
 
 def test_all_clients_together_are_bounded(
@@ -165,7 +167,7 @@ def test_all_clients_together_are_bounded(
 ) -> None:
     """Above `pending_bytes_max` nobody is read; when the store answers, all are served."""
     daemon = echod(store=own_redis.url, pending_bytes_max=200_000, commit_s_max=5)
-    own_redis.process.signal(19)
+    own_redis.process.signal(signal.SIGSTOP)
     try:
         socks = [raw.connect(daemon.port) for _ in range(40)]
         for sock in socks:
@@ -173,10 +175,93 @@ def test_all_clients_together_are_bounded(
         until(lambda: daemon.metrics()["echod_held_bytes"] >= 200_000, 2, "the bound")
         # One receive of each client may be under way when the bound is met.
         assert daemon.metrics()["echod_held_bytes"] < 200_000 + 40 * 3 * 2 * len(LINE) / 2
-        own_redis.process.signal(18)
+        own_redis.process.signal(signal.SIGCONT)
         for sock in socks:
             assert raw.read(sock, 5 * len(LINE)) == LINE * 5
             sock.close()
     finally:
-        own_redis.process.signal(18)
+        own_redis.process.signal(signal.SIGCONT)
     until(lambda: daemon.metrics()["echod_held_bytes"] == 0, 2, "nothing to be held")
+
+
+def test_held_back_clients_may_go(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
+    """Clients that were not read for the others' sake, and reset meanwhile, disturb nobody."""
+    daemon = echod(store=own_redis.url, pending_bytes_max=100_000, commit_s_max=5)
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        socks = [raw.connect(daemon.port) for _ in range(20)]
+        for sock in socks:
+            sock.sendall(LINE * 2)
+        until(lambda: daemon.metrics()["echod_held_bytes"] >= 100_000, 2, "the bound")
+        for sock in socks:
+            raw.reset(sock)
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+    assert raw.converse(daemon.port, [b"a\n"]) == b"a\n"
+    until(lambda: daemon.metrics()[CONNECTIONS] == 0, 5, "all to have left")
+
+
+def test_what_gone_clients_left_is_let_go(
+    echod: Callable[..., Echod], own_redis: RedisServer
+) -> None:
+    """While the store is away, lines of clients that have gone hold no memory."""
+    daemon = echod(store=own_redis.url)
+    own_redis.process.kill()
+    until(lambda: daemon.metrics()["echod_degraded"] == 1, 5, "it to be noticed")
+    for _ in range(50):
+        sock = raw.connect(daemon.port)
+        sock.sendall(LINE * 2)
+        raw.reset(sock)
+    until(lambda: daemon.metrics()["echod_held_bytes"] == 0, 5, "nothing to be held")
+
+
+def test_the_commit_deadline_begins_with_the_line(
+    echod: Callable[..., Echod], own_redis: RedisServer
+) -> None:
+    """A client that connected long before its line has the whole deadline for the line."""
+    daemon = echod(store=own_redis.url, commit_s_max=1.5)
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        with raw.connect(daemon.port) as first:
+            first.sendall(b"on its way\n")
+            until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 5, "it to be so")
+            sock = raw.connect(daemon.port)
+            assert raw.read_all(first).startswith(b"ERR unavailable ")
+            begin = time.monotonic()
+            sock.sendall(b"a\n")
+            assert raw.read_all(sock).startswith(b"ERR unavailable ")
+            assert 1.4 < time.monotonic() - begin < 2.2
+            sock.close()
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+
+
+def test_idle_time_begins_with_the_reply(
+    echod: Callable[..., Echod], own_redis: RedisServer
+) -> None:
+    """A client that waited for its reply longer than it may be idle is not idle."""
+    daemon = echod(store=own_redis.url, commit_s_max=10, echo_idle_s_max=1.5)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        own_redis.process.signal(signal.SIGSTOP)
+        try:
+            sock.sendall(b"b\n")
+            stopped = time.monotonic()
+            until(lambda: time.monotonic() - stopped > 2.5, 5, "longer than it may be idle")
+        finally:
+            own_redis.process.signal(signal.SIGCONT)
+        assert raw.read(sock, 4) == b"a\nb\n"
+        begin = time.monotonic()
+        assert raw.read_all(sock).startswith(b"ERR idle-timeout ")
+        assert time.monotonic() - begin > 1.3
+
+
+def test_headers_that_never_end_take_few_files(echod: Callable[..., Echod]) -> None:
+    """Peers that are slow with their PROXY header have the spare sockets, and no more."""
+    daemon = echod(proxy_protocol=True, connections_max=10, proxy_s_max=60)
+    socks = [raw.connect(daemon.port) for _ in range(300)]
+    until(lambda: daemon.closed("busy") == 300 - 10 - SPARE_SOCKETS, 5, "those beyond to be closed")
+    assert psutil.Process(daemon.process.pid).num_fds() < 10 + SPARE_SOCKETS + 30
+    for sock in socks:
+        sock.close()

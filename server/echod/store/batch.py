@@ -50,7 +50,7 @@ class Write:
         reply: the replies that wait for it, joined; b"" if none does.
         waiting: lines that `reply` answers.
         answered: lines that were answered already (durability async).
-        at_s: when the first of them was read, for the histogram of reply times.
+        at_s: when the first waiting line was read, for the histogram of reply times.
         since_s: the same on the daemon's clock, for the deadline.
         forget: delete the session instead.
     """
@@ -103,7 +103,16 @@ NOBODY = Nobody()
 class Batcher:
     """What waits for the store: `pending` to leave, and `flying`, which has left."""
 
-    __slots__ = ("flying", "forgets", "held_bytes", "lines_answered", "lines_waiting", "pending")
+    __slots__ = (
+        "_answered_flying_s",
+        "_answered_pending_s",
+        "flying",
+        "forgets",
+        "held_bytes",
+        "lines_answered",
+        "lines_waiting",
+        "pending",
+    )
 
     def __init__(self) -> None:
         self.pending: list[Write] = []
@@ -112,6 +121,8 @@ class Batcher:
         self.lines_waiting = 0
         self.lines_answered = 0
         self.forgets = 0
+        self._answered_flying_s: float | None = None
+        self._answered_pending_s: float | None = None
 
     def open(self, write: Write) -> None:
         """Queue `write`; until it leaves, its client may add lines to it."""
@@ -128,8 +139,10 @@ class Batcher:
         self.lines_waiting += lines
         self.held_bytes += len(reply)
 
-    def add_answered(self, write: Write, lines: int, pair: bytes, cut: int) -> None:
-        """As `add`, for lines whose replies have been sent (durability async)."""
+    def add_answered(self, write: Write, lines: int, pair: bytes, cut: int, now_s: float) -> None:
+        """As `add`, for lines that are answered without waiting (durability async)."""
+        if self._answered_pending_s is None:
+            self._answered_pending_s = now_s
         write.seq = write.session.seq
         write.pair = pair
         write.cut = cut
@@ -153,6 +166,10 @@ class Batcher:
         while self.pending and not self.flying:
             self.flying = self._live(self.pending[:writes_max])
             del self.pending[:writes_max]
+            # What stays behind, when there is more than a batch, counts as old as what left.
+            self._answered_flying_s = self._answered_pending_s
+            if not self.pending:
+                self._answered_pending_s = None
             for write in self.flying:
                 write.client.gathering = None
                 write.session.sent = True
@@ -165,6 +182,7 @@ class Batcher:
             The writes whose replies may be sent now.
         """
         batch, self.flying = self.flying, []
+        self._answered_flying_s = None
         for write in missing:
             write.session.stored = False
         if missing:
@@ -177,26 +195,24 @@ class Batcher:
 
     def overdue(self, before_s: float) -> list[Write]:
         """The writes with a line that has been waiting since `before_s` or longer."""
-        late = []
-        for queue in (self.flying, self.pending):
-            for write in queue:
-                if write.since_s > before_s:
-                    break
-                if write.waiting and not write.client.gone:
-                    late.append(write)
-        return late
+        return [
+            write
+            for queue in (self.flying, self.pending)
+            for write in queue
+            if write.waiting and write.since_s <= before_s and not write.client.gone
+        ]
 
     def prune(self) -> None:
         """Let go of what the clients that have gone were waiting for."""
         self.flying = self._live(self.flying)
         self.pending = self._live(self.pending)
 
-    def oldest_s(self) -> float | None:
-        """When, on the daemon's clock, the oldest write was opened; None for none."""
-        for queue in (self.flying, self.pending):
-            if queue:
-                return queue[0].since_s
-        return None
+    def answered_since_s(self) -> float | None:
+        """When, on the daemon's clock, the oldest unstored line was answered; None for none."""
+        if not self.lines_answered:
+            return None
+        flying_s = self._answered_flying_s
+        return self._answered_pending_s if flying_s is None else flying_s
 
     def _live(self, writes: list[Write]) -> list[Write]:
         live = [write for write in writes if not write.client.gone]

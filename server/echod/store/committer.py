@@ -91,7 +91,7 @@ class Committer:
         """Durability async: whether so many lines more may be answered before they are stored."""
         return (
             self.batcher.lines_answered + lines <= self._config.async_lines_max
-            and self.oldest_age_s() < self._config.async_s_max
+            and self.unstored_s() < self._config.async_s_max
         )
 
     def full(self) -> bool:
@@ -104,10 +104,10 @@ class Committer:
 
     # What the agent, the metrics and the sweeper ask.
 
-    def oldest_age_s(self) -> float:
-        """For how long the oldest write has been waiting; 0 for none."""
-        oldest_s = self.batcher.oldest_s()
-        return 0.0 if oldest_s is None else self._clock.now_s - oldest_s
+    def unstored_s(self) -> float:
+        """Durability async: the age of the oldest line that a crash would lose; 0 for none."""
+        since_s = self.batcher.answered_since_s()
+        return 0.0 if since_s is None else self._clock.now_s - since_s
 
     def degraded(self) -> bool:
         """Whether the store is away, or takes too long over a batch."""
@@ -118,12 +118,12 @@ class Committer:
 
     def tick(self) -> None:
         """Tell the clients whose lines have waited past the commit deadline."""
-        late = self.batcher.overdue(self._clock.now_s - self._config.commit_s_max)
-        if late:
-            for write in late:
+        if self.degraded():
+            for write in self.batcher.overdue(self._clock.now_s - self._config.commit_s_max):
                 write.client.unavailable()
+            # While nothing leaves, what gone clients left behind is let go of here.
             self.batcher.prune()
-        self._release()
+            self._release()
 
     # The greenlet.
 

@@ -1,0 +1,100 @@
+"""A6: the article's client, with asyncio: N clients at once, a task each.
+
+Each sends `Hello World!:0` … `Hello World!:9`, one a second, prints each reply as it
+comes, and leaves. Notice `readexactly`: the length of a reply is known, so the stream can
+be asked for it. The article's client took what one `read` gave for one reply, which
+holds until a reply is cut, or two arrive together.
+
+Prints the transcript on stdout and a summary on stderr; the exit status is 1 if any
+reply was wrong or missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+
+REPLY_S_MAX = 10.0  # for a reply, or for the connection; a silent server must not hold us
+RECV_BYTES = 4096
+
+
+class Wrong(Exception):  # noqa: N818 — what the server did
+    """A reply that is not the one owed."""
+
+
+async def reply(reader: asyncio.StreamReader, owed: bytes) -> bytes:
+    """Read one reply, however it is cut.
+
+    Raises:
+        Wrong: It differs from `owed`, or the connection ended within it.
+    """
+    try:
+        got = await reader.readexactly(len(owed))
+    except asyncio.IncompleteReadError as error:
+        got = error.partial
+    if got != owed:
+        raise Wrong(f"owed {owed!r}, got {got!r}")
+    return got
+
+
+async def leave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Half-close, and see that nothing more was on its way.
+
+    Raises:
+        Wrong: There was.
+    """
+    writer.write_eof()
+    if extra := await reader.read(RECV_BYTES):
+        raise Wrong(f"owed nothing more, got {extra!r}")
+
+
+async def client(host: str, port: int, lines: int, pause_s: float) -> bool:
+    """One client's visit; whether every reply was right."""
+    previous = b""
+    try:
+        async with asyncio.timeout(REPLY_S_MAX):
+            reader, writer = await asyncio.open_connection(host, port)
+        try:
+            for number in range(lines):
+                line = b"Hello World!:%d\n" % number
+                writer.write(line)
+                async with asyncio.timeout(REPLY_S_MAX):
+                    sys.stdout.write((await reply(reader, previous + line)).decode())
+                previous = line
+                await asyncio.sleep(pause_s)
+            async with asyncio.timeout(REPLY_S_MAX):
+                await leave(reader, writer)
+        finally:
+            writer.close()
+    except (Wrong, OSError) as error:
+        sys.stderr.write(f"a client, after {previous!r}: {str(error) or 'no reply in time'}\n")
+        return False
+    return True
+
+
+async def run(flags: argparse.Namespace) -> int:
+    """Run all clients at once; returns how many got every reply right."""
+    clients = (
+        client(flags.host, flags.port, flags.lines, flags.pause_s) for _ in range(flags.clients)
+    )
+    return sum(await asyncio.gather(*clients))
+
+
+def main() -> None:
+    """Run all clients at once, and judge."""
+    parser = argparse.ArgumentParser(description="The article's clients, with asyncio.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=1234)
+    parser.add_argument("--clients", type=int, default=100)
+    parser.add_argument("--lines", type=int, default=10, help="for each client")
+    parser.add_argument("--pause-s", type=float, default=1.0, help="seconds after each line")
+    flags = parser.parse_args()
+    right = asyncio.run(run(flags))
+    sys.stdout.flush()
+    sys.stderr.write(f"{right} of {flags.clients} clients got {flags.lines} right replies\n")
+    sys.exit(right != flags.clients)
+
+
+if __name__ == "__main__":
+    main()
