@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from echod.config import Config
 from tests.config.checks import ROOT, check
 
+DEFAULTS = ROOT / ".env"
+
 
 @pytest.fixture(scope="module")
 def services(compose: list[str]) -> dict[str, dict[str, Any]]:
-    """The services, with .env's values in their places."""
-    text = check([*compose, "config", "--format", "json"])
+    """The services, with .env's values in their places, whatever the shell says."""
+    settings = {line.split("=", 1)[0] for line in DEFAULTS.read_text().splitlines()}
+    env = {name: value for name, value in os.environ.items() if name not in settings}
+    text = check([*compose, "config", "--format", "json"], env=env)
     found: dict[str, dict[str, Any]] = json.loads(text)["services"]
     return found
 
@@ -81,7 +86,7 @@ def test_stopping_takes_longer_than_the_drain(services: dict[str, dict[str, Any]
 def test_redis_keeps_what_it_acknowledged(services: dict[str, dict[str, Any]]) -> None:
     """On disk before the answer, an error when full, and well below the container's memory."""
     redis = services["redis"]
-    options = dict(word.removeprefix("--").split(" ", 1) for word in redis["command"][1:])
+    options = dict(word.removeprefix("--").split(" ", 1) for word in redis["command"])
     assert options["appendonly"] == "yes"
     assert options["appendfsync"] == "always"
     assert options["save"] == '""'
@@ -93,7 +98,7 @@ def test_redis_keeps_what_it_acknowledged(services: dict[str, dict[str, Any]]) -
 def test_images_are_pinned_in_one_place(services: dict[str, dict[str, Any]]) -> None:
     """Every image has a version, and .env is where it stands."""
     pinned = dict(
-        line.split("=", 1) for line in (ROOT / ".env").read_text().splitlines() if "_IMAGE=" in line
+        line.split("=", 1) for line in DEFAULTS.read_text().splitlines() if "_IMAGE=" in line
     )
     used = {service["image"] for service in services.values() if "build" not in service}
     used |= {

@@ -31,6 +31,9 @@ PUBLISHED = ("ECHO_PORT", "LOCUST_PORT", "GRAFANA_PORT", "PROMETHEUS_PORT", "HAP
 # Two, so that scaling down comes back to where it began.
 DAEMONS = 2
 
+# The article's.
+CLIENTS = 100
+
 
 class ComposeError(RuntimeError):
     """`docker compose` failed; the text has what it said."""
@@ -42,7 +45,9 @@ class Fleet:
     def __init__(self) -> None:
         self.project = f"echofleet-test-{os.getpid()}"
         # Port 0: the kernel chooses, and `port` asks which.
-        self._env = {**os.environ, **dict.fromkeys(PUBLISHED, "0"), "ECHOD_REPLICAS": str(DAEMONS)}
+        ports = dict.fromkeys(PUBLISHED, "0")
+        sizes = {"ECHOD_REPLICAS": str(DAEMONS), "LOCUST_USERS": str(CLIENTS), "LOADTEST_SHAPE": ""}
+        self._env = {**os.environ, **ports, **sizes}
         self.with_grafana = False
 
     def compose(self, *words: str) -> str:
@@ -74,7 +79,12 @@ class Fleet:
 
     def down(self) -> None:
         """End and remove everything that `up` made."""
-        self.compose("down", "--volumes", "--remove-orphans", "--rmi", "local", "--timeout", "1")
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "1")
+        # `down --rmi` knows only what BuildKit built.
+        built = {
+            name for name in self.compose("config", "--images").split() if self.project in name
+        }
+        subprocess.run(["docker", "image", "rm", *built], capture_output=True, check=False)
 
     def scale(self, daemons: int) -> None:
         """Have so many daemons, and HAProxy know them; the others are left alone."""

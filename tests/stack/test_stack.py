@@ -15,25 +15,34 @@ import pytest
 
 from lab.wait import until
 from loadtest.client import PlainClient, PlainError
-from tests.stack.fleet import DAEMONS, DEADLINE_S, ROOT, image_or_reason
+from tests.stack.fleet import CLIENTS, DAEMONS, DEADLINE_S, ROOT, image_or_reason
 
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
-# docker-compose.yml's LOCUST_USERS.
-CLIENTS = 100
-
 # The issue's figure: a killed daemon leaves the others serving within it.
 SERVING_AGAIN_S_MAX = 2.0
+
+# What a sample's name may have beyond its family's.
+SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
 
 DASHBOARDS = ROOT / "monitoring" / "grafana" / "dashboards"
 
 
-def loops(fleet: Fleet, number: int) -> None:
-    """Wait until the load has ended so many conversations more, all of them right."""
-    fleet.forget()
-    until(lambda: fleet.load().count("loop") >= number, DEADLINE_S, f"{number} loops")
-    assert fleet.load().errors == {}
+# What a client may hear of a daemon that was killed under it. Silence: HAProxy up to 3.0.11
+# can freeze a client that it was just connecting to a daemon that goes down (mended
+# upstream in March 2025, "possible freeze during a forced shut on a stream").
+HEARD_OF_A_KILL = ("EarlyClose(", "ReplyTimeout('silence')")
+
+
+def more_loops(fleet: Fleet, number: int) -> None:
+    """Wait until the load has ended so many conversations more.
+
+    As many as there are clients: then whatever went wrong before is in Locust's counts,
+    which its workers send in every three seconds.
+    """
+    goal = fleet.load().count("loop") + number
+    until(lambda: fleet.load().count("loop") >= goal, DEADLINE_S, f"{number} more loops")
 
 
 def test_a_line_is_echoed(fleet: Fleet) -> None:
@@ -46,7 +55,8 @@ def test_a_line_is_echoed(fleet: Fleet) -> None:
 def test_the_load_started_by_itself(fleet: Fleet) -> None:
     """A hundred of the article's clients, every reply right, every daemon used."""
     until(lambda: fleet.load().users == CLIENTS, DEADLINE_S, f"{CLIENTS} users")
-    loops(fleet, CLIENTS)
+    more_loops(fleet, CLIENTS)
+    assert fleet.load().errors == {}
     assert len(fleet.servers()) == DAEMONS
     for name, server in fleet.servers().items():
         assert int(server["stot"]) >= CLIENTS // DAEMONS // 2, name
@@ -77,7 +87,7 @@ def test_prometheus_sees_everything(fleet: Fleet) -> None:
 
     until(lambda: up() == expected, DEADLINE_S, f"scrapes of {expected}")
     families = fleet.prometheus("metadata")
-    known = {name + suffix for name in families for suffix in ("", "_bucket", "_sum", "_count")}
+    known = {name + suffix for name in families for suffix in SUFFIXES}
     asked = {
         name
         for path in DASHBOARDS.glob("*.json")
@@ -89,7 +99,6 @@ def test_prometheus_sees_everything(fleet: Fleet) -> None:
 
 def test_scaled_under_load(fleet: Fleet) -> None:
     """From two daemons to four and back: new ones are used, leaving ones lose no client."""
-    fleet.forget()
     fleet.scale(4)
 
     def everyone_has_clients() -> bool:
@@ -97,30 +106,32 @@ def test_scaled_under_load(fleet: Fleet) -> None:
 
     until(everyone_has_clients, DEADLINE_S, "clients on every daemon")
     fleet.scale(DAEMONS)
+    more_loops(fleet, CLIENTS)
     assert fleet.load().errors == {}
-    loops(fleet, CLIENTS)
 
 
 def test_a_daemon_is_killed(fleet: Fleet) -> None:
-    """Its clients hear an early close, nobody a wrong reply, and the others go on serving."""
+    """Its clients hear that it is gone, nobody a wrong reply; the others go on serving."""
     port = fleet.port("haproxy", 1234)
-    fleet.forget()
     subprocess.run(["docker", "kill", fleet.containers("server")[0]["Id"]], check=True)
-    killed = last_failure = time.monotonic()
-    while time.monotonic() < killed + 2 * SERVING_AGAIN_S_MAX:
+    killed = begun = time.monotonic()
+    failed_s: list[float] = []  # when what failed was begun
+    while begun < killed + 2 * SERVING_AGAIN_S_MAX:
         try:
-            with PlainClient("127.0.0.1", port) as client:
+            with PlainClient("127.0.0.1", port, reply_s_max=1) as client:
                 client.ask(b"still there?\n")
         except PlainError:
-            last_failure = time.monotonic()
-    assert last_failure - killed <= SERVING_AGAIN_S_MAX
-    load = fleet.load()
-    assert all(error.startswith("EarlyClose(") for error in load.errors), load.errors
-    assert load.failures <= CLIENTS
-    # The whole load on what is left, and then on the one that is started again.
-    loops(fleet, CLIENTS)
+            failed_s.append(begun - killed)
+        begun = time.monotonic()
+    assert all(begun_s < SERVING_AGAIN_S_MAX for begun_s in failed_s), failed_s
+    # Two conversations of everyone: one may have been cut, and is in the counts.
+    more_loops(fleet, 2 * CLIENTS)
+    heard = fleet.load().errors
+    assert all(error.startswith(HEARD_OF_A_KILL) for error in heard), heard
     fleet.scale(DAEMONS)
-    loops(fleet, CLIENTS)
+    fleet.forget()
+    more_loops(fleet, CLIENTS)
+    assert fleet.load().errors == {}
 
 
 def test_grafana(fleet: Fleet) -> None:
@@ -135,11 +146,16 @@ def test_grafana(fleet: Fleet) -> None:
     assert json.loads(fleet.page("grafana", 3000, query))["data"]["result"]
 
 
+def test_nobody_is_root(fleet: Fleet) -> None:
+    """Every container's user is another, of its image or of the file."""
+    for container in fleet.containers():
+        assert container["Config"]["User"].split(":")[0] not in ("", "0", "root"), container["Name"]
+
+
 def test_nothing_failed_unseen(fleet: Fleet) -> None:
     """No container was restarted, and no daemon logged a bug."""
-    assert {container["Name"]: container["RestartCount"] for container in fleet.containers()} == (
-        dict.fromkeys((container["Name"] for container in fleet.containers()), 0)
-    )
+    restarts = {container["Name"]: container["RestartCount"] for container in fleet.containers()}
+    assert not any(restarts.values()), restarts
     assert "Traceback" not in fleet.compose("logs", "--no-color", "server")
 
 
