@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from echod.config import Config
-    from echod.metrics import Registry
+    from echod.exposition import Registry
 
 # Scrapers and balancers at once; a daemon has a handful.
 ASKERS_MAX = 64

@@ -19,8 +19,9 @@ from gevent.event import Event
 from echod.admin import Admin
 from echod.clock import Clock
 from echod.config import ConfigError
+from echod.exposition import Registry
 from echod.listener import Listener
-from echod.metrics import Metrics, Registry
+from echod.metrics import Metrics
 from echod.port import SPARE_SOCKETS, Port
 from echod.protocol.errors import Code
 from echod.store.committer import Committer

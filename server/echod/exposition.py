@@ -1,0 +1,156 @@
+"""Every metric's name and help, in one place. docs/metrics.md says what each is good for.
+
+The samples are made when somebody asks. No label has a value for each session, client or
+daemon (DESIGN D8).
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from echod import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.core import Metric
+
+    from echod.config import Config
+    from echod.metrics import Metrics
+    from echod.port import Port
+    from echod.store.committer import Committer
+
+
+class _Collector(Collector):
+    """The daemon's numbers as samples, made at each scrape."""
+
+    def __init__(self, config: Config, metrics: Metrics, port: Port, committer: Committer) -> None:
+        self._config = config
+        self._metrics = metrics
+        self._port = port
+        self._committer = committer
+        self.draining = False
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing before the daemon runs; the names are unique by construction."""
+        return iter(())
+
+    def collect(self) -> Iterator[Metric]:
+        """All samples."""
+        yield from self._counters()
+        yield from self._labelled()
+        yield from self._gauges()
+        yield from self._histograms()
+        limits = GaugeMetricFamily(
+            "echod_limit", "A limit in force, by its setting's name.", labels=["name"]
+        )
+        for name, value in self._config.limits().items():
+            limits.add_metric([name], value)
+        yield limits
+        libraries = {name: version(name) for name in ("gevent", "greenlet", "hiredis", "redis")}
+        yield InfoMetricFamily(
+            "echod_build",
+            "What is running.",
+            value={
+                "version": __version__,
+                "python": platform.python_version(),
+                "durability": self._config.durability,
+                "reader": self._config.reader,
+                **libraries,
+            },
+        )
+
+    def _counters(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        for name, text, value in (
+            ("accept_errors", "Accepts that failed for want of files.", metrics.accept_errors),
+            ("health_checks", "Connections of the balancer itself.", metrics.health_checks),
+            ("lines_received", "Whole lines read.", metrics.lines_received),
+            ("lines_answered", "Lines whose reply was handed on.", metrics.lines_answered),
+            ("received_bytes", "Bytes read from clients.", metrics.received_bytes),
+            ("sent_bytes", "Bytes the kernel took for clients.", metrics.sent_bytes),
+            ("store_connections", "Connections made to the store.", metrics.store_connections),
+            ("store_data_losses", "Times the store had lost data.", metrics.store_data_losses),
+        ):
+            yield CounterMetricFamily(f"echod_{name}", text, value=value)
+
+    def _labelled(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        family = CounterMetricFamily(
+            "echod_connections_accepted", "Clients that came.", labels=["port"]
+        )
+        for port in (self._port.name,):
+            family.add_metric([port], metrics.accepted_by_port.get(port, 0))
+        yield family
+        family = CounterMetricFamily(
+            "echod_connections_closed", "Clients' connections ended.", labels=["port", "reason"]
+        )
+        for (port, reason), count in metrics.closed_by_reason.items():
+            family.add_metric([port, reason], count)
+        yield family
+        family = CounterMetricFamily(
+            "echod_handshakes_failed", "Peers without a usable PROXY header.", labels=["reason"]
+        )
+        for reason, count in metrics.handshakes_failed.items():
+            family.add_metric([reason], count)
+        yield family
+        family = CounterMetricFamily(
+            "echod_store_errors", "What the store did not do.", labels=["kind"]
+        )
+        for kind, count in metrics.store_errors.items():
+            family.add_metric([kind], count)
+        yield family
+
+    def _gauges(self) -> Iterator[Metric]:
+        committer, batcher = self._committer, self._committer.batcher
+        for name, text, value in (
+            ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
+            ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
+            ("outbox_bytes", "Replies that clients have not taken.", self._port.unsent_bytes()),
+            ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
+            ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
+            ("degraded", "1 while the store is away or slow.", committer.degraded()),
+            ("draining", "1 since SIGTERM.", self.draining),
+            ("store_generation", "Raised when data was lost.", committer.store.generation),
+        ):
+            yield GaugeMetricFamily(f"echod_{name}", text, value=value)
+        family = GaugeMetricFamily("echod_connections", "Clients connected.", labels=["port"])
+        family.add_metric([self._port.name], self._port.clients)
+        yield family
+
+    def _histograms(self) -> Iterator[Metric]:
+        metrics = self._metrics
+        for name, text, histogram in (
+            ("reply_seconds", "From reading a line to sending its reply.", metrics.reply_seconds),
+            ("commit_seconds", "A batch's round trip to the store.", metrics.commit_seconds),
+            ("batch_writes", "Connections that shared a batch.", metrics.batch_writes),
+            ("loop_lag_seconds", "How late the loop's tick came.", metrics.loop_lag_seconds),
+        ):
+            yield HistogramMetricFamily(
+                f"echod_{name}", text, buckets=histogram.buckets(), sum_value=histogram.total
+            )
+
+
+class Registry:
+    """What `/metrics` shows: the daemon's samples and the process's."""
+
+    def __init__(self, config: Config, metrics: Metrics, port: Port, committer: Committer) -> None:
+        self.prometheus = CollectorRegistry()
+        self._collector = _Collector(config, metrics, port, committer)
+        self.prometheus.register(self._collector)
+        ProcessCollector(registry=self.prometheus)
+
+    def drain(self) -> None:
+        """The daemon is leaving."""
+        self._collector.draining = True
