@@ -136,12 +136,19 @@ def describe(chosen: Cores, data: Path) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
         "redis_server": _redis_version(),
-        "compiler": compiler.version(),
+        "compiler": _compiler(),
         "dockerd": _runs("dockerd"),
         "loopback_tracked": loopback_tracked(),
         "data_filesystem": _filesystem(data),
         "fsync_us": round(fsync_us(data), 1),
     }
+
+
+def _compiler() -> str:
+    try:
+        return compiler.version()
+    except BenchError:
+        return "none"
 
 
 def loopback_tracked() -> bool:

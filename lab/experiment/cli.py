@@ -1,0 +1,295 @@
+"""`fleet experiment models|scaling`: measure, write `results/NAME-DATE/`, say what it means.
+
+stdout gets the answers and where the report is, stderr the progress. The exit status is 1 if
+a reply was wrong or a system could not be measured; the report is written all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lab.bench import compiler, machine
+from lab.errors import LabError
+from lab.experiment import c10k, models, results, scaling, setting, stack, systems
+from lab.experiment.errors import ExperimentError
+from lab.experiment.progress import Progress
+from lab.experiment.workload import PAUSE_S, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.experiment.page import Report
+
+Number = TypeVar("Number", int, float)
+
+# More of any is a mistake: it would run for hours, or not fit one load generator.
+CLIENTS_MAX, LINES_MAX, LOOPS_MAX, REPEATS_MAX = 5_000, 1_000, 1_000, 100
+
+# Above 4, a pause comes near the servers' idle limit of 5 s, which the article has too.
+PAUSE_SCALE = (0.001, 4.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Of `models`: what is run when nothing is asked for."""
+
+    clients: int = 100
+    lines: int = 10
+    pause_scale: float = 0.1
+    serial_clients: int = 10
+    repeat: int = 5
+
+
+# Five repeats take some three minutes, most of them the serial server's and the starts.
+MODELS = Defaults()
+MODELS_QUICK = Defaults(clients=10, lines=3, pause_scale=0.02, serial_clients=3, repeat=2)
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingDefaults:
+    """Of `scaling`."""
+
+    daemons: tuple[int, ...] = (1, 2, 4, 8)
+    connections: int = 200
+    seconds: float = 1.5
+    warm_up_s: float = 0.3
+    repeat: int = 4
+    c10k: int | None = None
+
+
+# Four repeats take some four minutes on two CPUs.
+SCALING = ScalingDefaults()
+SCALING_QUICK = ScalingDefaults((1, 2, 3), 24, seconds=0.2, warm_up_s=0.05, repeat=1, c10k=300)
+
+DAEMONS_MAX, CONNECTIONS_MAX, SECONDS_MAX = 64, 10_000, 60.0
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `experiment` and its commands."""
+    parser = subparsers.add_parser(
+        "experiment",
+        help="a question, measurements, and a report that answers it",
+        description="Measure, and write a report that a person can read and pass on.",
+    )
+    commands = parser.add_subparsers(dest="experiment", required=True)
+    _add_models(commands)
+    _add_scaling(commands)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the experiment that was asked for; returns the exit status.
+
+    Raises:
+        LabError: This machine can't run it.
+    """
+    if sys.platform != "linux":
+        raise ExperimentError("fleet experiment needs Linux: CPU clocks and /proc")
+    status: int = args.run_experiment(args)
+    return status
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "models",
+        help="the article's workload on each of its servers, and on the fleet",
+        description="The article's workload on each of its servers, and on the fleet.",
+    )
+    parser.set_defaults(run_experiment=_models)
+    for flag, kind, least, most, what in (
+        ("--clients", int, 1, CLIENTS_MAX, "at once"),
+        ("--lines", int, 2, LINES_MAX, "of each client"),
+        ("--pause-scale", float, *PAUSE_SCALE, "times the article's second between lines"),
+        ("--serial-clients", int, 2, CLIENTS_MAX, "of the serial server; extrapolated"),
+        ("--repeat", int, 1, REPEATS_MAX, "each system so often, in turns"),
+    ):
+        default = getattr(MODELS, flag[2:].replace("-", "_"))
+        parser.add_argument(
+            flag, type=_between(kind, least, most), metavar="N", help=f"{what} [{default}]"
+        )
+    parser.add_argument(
+        "--loops", type=_between(int, 1, LOOPS_MAX), default=1, metavar="N", help="[%(default)s]"
+    )
+    parser.add_argument(
+        "--only",
+        type=lambda text: text.split(","),
+        default=["*"],
+        metavar="NAME,…",
+        help=f"with * and ?: {', '.join(system.name for system in systems.SYSTEMS)}",
+    )
+    _add_common(parser)
+
+
+def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "scaling",
+        help="the same load on 1, 2, 4, 8 daemons; what each part of the fleet costs",
+        description="The same load on more and more daemons; what each part of the fleet costs;"
+        " how many connections one daemon holds.",
+    )
+    parser.set_defaults(run_experiment=_scaling)
+    parser.add_argument("--daemons", type=_sizes, metavar="N,…", help="[1,2,4,8]")
+    for flag, kind, least, most, what in (
+        ("--connections", int, 1, CONNECTIONS_MAX, "in all, shared by the daemons"),
+        ("--seconds", float, 0.1, SECONDS_MAX, "measured each time"),
+        ("--repeat", int, 1, REPEATS_MAX, "each so often, in turns"),
+    ):
+        parser.add_argument(
+            flag, type=_between(kind, least, most), metavar="N",
+            help=f"{what} [{getattr(SCALING, flag[2:])}]",
+        )  # fmt: skip
+    parser.add_argument(
+        "--appendfsync",
+        choices=("no-aof", "no", "everysec", "always"),
+        default="always",
+        help="of Redis [%(default)s, as shipped]",
+    )
+    parser.add_argument(
+        "--c10k", type=_between(int, 0, c10k.CONNECTIONS_MAX), metavar="N",
+        help="connections on one daemon, 0 for none [as many as files and ports allow]",
+    )  # fmt: skip
+    _add_common(parser)
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="[%(default)s]"
+    )
+
+
+def _models(args: argparse.Namespace) -> int:
+    # matplotlib takes a second to load, which no other command should wait for.
+    from lab.experiment import models_report  # noqa: PLC0415
+
+    defaults = MODELS_QUICK if args.quick else MODELS
+    chosen, left_out = systems.select(args.only)
+    wanted = {
+        name: getattr(args, name) or getattr(defaults, name)
+        for name in ("clients", "lines", "pause_scale", "serial_clients", "repeat")
+    }
+    workload = Workload(
+        wanted["clients"], wanted["lines"], wanted["pause_scale"] * PAUSE_S, args.loops
+    )
+    machine.require(workload.clients)
+    plan = models.Plan(chosen, workload, wanted["serial_clients"], wanted["repeat"])
+    started = datetime.now().astimezone()
+    directory = results.new_directory(args.results, "models", started)
+    facts = setting.describe()
+    with Progress(plan.repeats * len(chosen)) as progress:
+        outcome = models.measure_all(plan, progress)
+    models_report.write_raw(directory, outcome)
+    report = models_report.report(
+        directory, plan, outcome,
+        machine=facts.rows, command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        warnings=[
+            *_cautions(args, plan.repeats),
+            *facts.warnings,
+            *(f"{name} was left out: {reason}." for name, reason in left_out.items()),
+            *(f"Failed: {text}" for text in outcome.failed),
+        ],
+    )  # fmt: skip
+    return _finish(args.results, directory, report, failed=bool(outcome.failed))
+
+
+def _scaling(args: argparse.Namespace) -> int:
+    from lab.experiment import scaling_report  # noqa: PLC0415 — as in _models
+
+    defaults = SCALING_QUICK if args.quick else SCALING
+    cache = compiler.cache_directory()
+    plan = scaling.Plan(
+        daemons=args.daemons or defaults.daemons,
+        connections=args.connections or defaults.connections,
+        seconds=args.seconds or defaults.seconds,
+        warm_up_s=defaults.warm_up_s,
+        repeats=args.repeat or defaults.repeat,
+        appendfsync=args.appendfsync,
+        programs=compiler.build(cache),
+        data=cache,
+    )
+    if plan.connections < max(plan.daemons):
+        raise ExperimentError(f"{max(plan.daemons)} daemons need as many --connections")
+    wanted = defaults.c10k if args.c10k is None else args.c10k
+    machine.require(plan.connections)
+    started = datetime.now().astimezone()
+    directory = results.new_directory(args.results, "scaling", started)
+    facts = setting.describe()
+    steps = plan.repeats * len(stack.SHAPES) * len(plan.daemons)
+    held = None
+    with Progress(steps + (c10k.STEPS if wanted != 0 else 0)) as progress:
+        points, failed = scaling.measure_all(plan, progress)
+        if wanted != 0:
+            try:
+                held = c10k.hold(plan, wanted, progress)
+            except LabError as error:
+                failed.append(f"many connections: {error}")
+    scaling_report.write_raw(directory, points, held)
+    report = scaling_report.report(
+        directory, plan, points, held,
+        machine=facts, command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        warnings=[
+            *_cautions(args, plan.repeats),
+            *facts.warnings,
+            *(f"Failed: {text}" for text in failed),
+        ],
+    )  # fmt: skip
+    return _finish(args.results, directory, report, failed=bool(failed))
+
+
+# Fewer have a range that the next run will not keep to.
+REPEATS_MIN = 3
+
+
+def _cautions(args: argparse.Namespace, repeats: int) -> list[str]:
+    """Why the answers of so small a run must not be trusted."""
+    if args.quick:
+        return ["This was a smoke run (--quick): it shows that it works, and no figure."]
+    if repeats < REPEATS_MIN:
+        return [f"With fewer than {REPEATS_MIN} repeats ranges say little, and so do the answers."]
+    return []
+
+
+def _finish(root: Path, directory: Path, report: Report, *, failed: bool) -> int:
+    """Write and tell; the exit status."""
+    name = directory.name.split("-")[0]
+    results.write_run(directory, report, name, _command(), failed=failed)
+    index = results.write_index(root)
+    print(f"{report.title}\n\n{report.lead}")
+    for answer in report.answers:
+        print(f"\n{answer.question}  [{answer.verdict}]\n  {answer.text}")
+    for text in report.warnings:
+        print(f"\nNOTE {text}")
+    agreement = results.against_the_last(root, directory)
+    if agreement:
+        print(f"\nThis run {agreement}.")
+    print(f"\nreport: {directory / 'report.html'}\nall runs: {index}")
+    return 1 if failed else 0
+
+
+def _command() -> str:
+    """What was typed, as anybody would type it."""
+    return " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])  # noqa: PTH119 — no path is meant
+
+
+def _between(kind: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
+    def parse(text: str) -> Number:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text}: must be {least:g} to {most:g}")
+        return value
+
+    parse.__name__ = getattr(kind, "__name__", "number")  # argparse names it in its error
+    return parse
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """`1,2,4` → (1, 2, 4), each once, by rising size."""
+    sizes = tuple(sorted({int(part) for part in text.split(",")}))
+    if not 1 <= sizes[0] <= sizes[-1] <= DAEMONS_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: numbers of daemons are 1 to {DAEMONS_MAX}")
+    return sizes

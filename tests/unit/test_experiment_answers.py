@@ -1,0 +1,203 @@
+"""What the experiments conclude, from figures made up for it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from lab.experiment import costs, models_answers, scaling_answers
+from lab.experiment.c10k import Held
+from lab.experiment.costs import Busy
+from lab.experiment.models import Measured
+from lab.experiment.samples import SAME, Answer
+from lab.experiment.scaling import Point
+from lab.experiment.stack import SHAPES
+from lab.experiment.workload import Workload
+
+ARTICLE = Workload(clients=100, lines=10, pause_s=0.1)
+MIB = 1 << 20
+
+# A loop's time and CPU, and memory, of systems as they might be.
+SYSTEMS = {
+    "serial": (9.05, 0.01, 13),
+    "threads": (0.93, 0.12, 30),
+    "gevent_streamserver": (0.92, 0.05, 22),
+    "asyncio_streams": (0.93, 0.08, 24),
+    "asyncio_protocol": (0.92, 0.045, 24),
+    "fleet_1": (0.95, 0.15, 90),
+    "fleet_4": (0.95, 0.25, 210),
+}
+
+
+def run(seed: int, noise: float = 0.02, repeats: int = 5) -> list[Measured]:
+    """The systems, each repeat a little off."""
+    rng = random.Random(seed)
+    return [
+        Measured(
+            system=name,
+            repeat=repeat,
+            clients=10 if name == "serial" else 100,
+            loop_s=loop_s * rng.uniform(1, 1 + noise),
+            served_at_once=1 if name == "serial" else 100,
+            unevenness=0.01,
+            cpu_s_by_part={"servers": cpu_s * rng.uniform(1 - noise, 1 + noise)},
+            idle_bytes_by_part={"servers": 10 * MIB},
+            most_bytes_by_part={"servers": mib * MIB},
+            load_cpu_s=0.1,
+            load_busy=0.1,
+            reply_p50_s=0.001,
+            reply_p99_s=0.01,
+        )
+        for repeat in range(1, repeats + 1)
+        for name, (loop_s, cpu_s, mib) in SYSTEMS.items()
+    ]
+
+
+def concluded(measured: list[Measured]) -> dict[str, Answer]:
+    """The answers by their questions."""
+    summaries = models_answers.summarise(measured, ARTICLE)
+    return {answer.question: answer for answer in models_answers.answers(summaries, ARTICLE)}
+
+
+def test_the_serial_server_is_fifty_times_slower_and_why() -> None:
+    """Extrapolated from ten clients, openly, with the product that explains it."""
+    answer = concluded(run(1))["What does it cost to serve one client at a time?"]
+    assert answer.verdict == "serial is at least 50 times slower"
+    assert "100 clients x 9 pauses x 0.1 s = 90 s" in answer.text
+    assert "Measured were 10 clients" in answer.text
+    assert "x 100/10 is extrapolated" in answer.text
+
+
+def test_uneven_departures_are_not_extrapolated_silently() -> None:
+    """If clients did not leave one by one, the report does not conclude."""
+    uneven = [replace(one, unevenness=0.5) for one in run(1)]
+    answer = concluded(uneven)["What does it cost to serve one client at a time?"]
+    assert answer.verdict == SAME
+    assert "may be wrong" in answer.text
+
+
+def test_concurrent_servers_are_not_told_apart_by_time() -> None:
+    """A few per cent are no difference; a half more is."""
+    question = "Does the kind of concurrency matter to the clients?"
+    assert concluded(run(1))[question].verdict == SAME
+    slower = [
+        replace(one, loop_s=1.5 * one.loop_s) if one.system == "threads" else one for one in run(1)
+    ]
+    answer = concluded(slower)[question]
+    assert answer.verdict == "yes"
+    assert "a thread per connection" in answer.text
+
+
+def test_pairs_and_the_fleet() -> None:
+    """What is apart is said, with the ratio; what is not measured is not asked."""
+    answers = concluded(run(1))
+    assert answers["Do threads cost more CPU than greenlets?"].verdict == "yes"
+    assert "2.4" in answers["Do threads cost more CPU than greenlets?"].text
+    state = answers["What does it cost to keep the state in Redis, behind HAProxy?"]
+    assert state.verdict == f"time: {SAME}; CPU: more"
+    assert answers["Do more daemons make the article's workload faster?"].verdict == SAME
+    assert not any("Node" in question for question in answers)
+
+
+@pytest.mark.parametrize("busy,verdict", [(0.2, "no"), (0.6, SAME), (0.9, "yes")])
+def test_a_busy_load_generator_is_told_of(busy: float, verdict: str) -> None:
+    """It may be what was measured."""
+    answers = concluded([replace(one, load_busy=busy) for one in run(1)])
+    assert answers["Was the load generator itself the bottleneck?"].verdict == verdict
+
+
+def test_two_runs_agree() -> None:
+    """Same systems, other noise: every verdict is the same."""
+    verdicts = [
+        {q: answer.verdict for q, answer in concluded(run(seed)).items()} for seed in (1, 2)
+    ]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_the_lead_says_it_in_one_paragraph() -> None:
+    """And says so when there is nothing to compare."""
+    summaries = models_answers.summarise(run(1), ARTICLE)
+    assert "times slower" in models_answers.lead(summaries, ARTICLE)
+    assert "not both measured" in models_answers.lead({}, ARTICLE)
+    assert models_answers.answers({}, ARTICLE) == []
+
+
+IDLE = Busy(daemons=0.2, redis=0.2, redis_disk=0.1, haproxy=0.2, load=0.2, machine=1.0)
+
+
+def points(busy: Busy = IDLE, growth: float = 1.0, repeats: int = 4) -> list[Point]:
+    """Every shape on 1, 2, 4 daemons; `growth` times the rate for each doubling."""
+    rng = random.Random(5)
+    return [
+        Point(
+            shape=shape,
+            daemons=daemons,
+            repeat=repeat,
+            round_trips_per_s=20_000 * growth**step * rng.uniform(0.98, 1.02),
+            p50_us=900,
+            p99_us=2_000,
+            daemons_us=15.0 if shape.stored else 8.0,
+            redis_us=10.0 if shape.stored else 0.0,
+            redis_disk_us=5.0 if shape.stored else 0.0,
+            haproxy_us=16.0 if shape.proxied else 0.0,
+            load_us=7.0,
+            busy=busy,
+        )
+        for repeat in range(repeats)
+        for shape in SHAPES
+        for step, daemons in enumerate((1, 2, 4))
+    ]
+
+
+def test_cpus_that_ran_out_are_not_the_design() -> None:
+    """On a full machine the lead says whose limit it was."""
+    summaries = scaling_answers.summarise(points())
+    assert "The 2 CPUs ran out" in scaling_answers.lead(summaries, cpus=2)
+    answers = scaling_answers.answers(summaries, 2, None)
+    question = "Redis, HAProxy: what do more daemons bring, and what is full?"
+    (answer,) = [answer for answer in answers if answer.question == question]
+    assert answer.verdict == f"{SAME}; full with 4: {costs.CPUS}"
+    assert "this machine's 2 CPUs had nothing left" in answer.text
+
+
+def test_growth_and_its_limit_are_named() -> None:
+    """Where a part is full, it is that part."""
+    busy = replace(IDLE, redis=0.8, redis_disk=0.15, machine=0.5)
+    summaries = scaling_answers.summarise(points(busy, growth=1.6))
+    lead = scaling_answers.lead(summaries, cpus=16)
+    assert "4 daemons carry more than 1" in lead
+    assert f"Full was {costs.REDIS}" in lead
+
+
+def test_costs_and_predictions() -> None:
+    """From the full fleet's medians: 41 µs a round trip, 10 of them Redis's."""
+    summaries = scaling_answers.summarise(points())
+    answers = {answer.question: answer for answer in scaling_answers.answers(summaries, 2, None)}
+    assert answers["What does the store cost?"].verdict == "more CPU"
+    assert "25.0 µs with Redis, and 8.00 µs without" in answers["What does the store cost?"].text
+    assert answers["What does HAProxy cost?"].verdict == "more CPU"
+    eight = answers["What would be full first on 8 CPUs?"]
+    assert "195,000" in eight.text
+    assert "100,000" in eight.text
+    assert answers["What would be full first on 64 CPUs?"].verdict == costs.REDIS
+
+
+def test_laws_need_three_sizes() -> None:
+    """One for each shape; none from two numbers of daemons."""
+    assert set(scaling_answers.laws(points())) == {shape.name for shape in SHAPES}
+    assert not scaling_answers.laws([point for point in points() if point.daemons < 4])
+
+
+def test_c10k_is_not_claimed_by_fewer() -> None:
+    """Ten thousand are ten thousand."""
+    held = Held(12_000, 3.0, "the open-file limit", 1000, 1500, 1.0, 5.0, 10_000, 25.0)
+    question = "Does one daemon hold 10,000 connections?"
+
+    def verdict(one: Held) -> str:
+        answers = scaling_answers.answers(scaling_answers.summarise(points()), 2, one)
+        return next(answer.verdict for answer in answers if answer.question == question)
+
+    assert verdict(held) == "yes"
+    assert verdict(replace(held, connections=9_999)).startswith("not tried: the open-file limit")

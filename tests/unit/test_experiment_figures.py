@@ -1,0 +1,237 @@
+"""The experiments' pure figures: ranges, the scaling law, what is full, predictions, steps."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.bench.summary import Spread
+from lab.experiment import costs, usl
+from lab.experiment.costs import Busy, Costs
+from lab.experiment.samples import (
+    LESS,
+    MORE,
+    SAME,
+    Answer,
+    compare,
+    disagreements,
+    number,
+    ranged,
+    ratio,
+    spread,
+)
+from lab.experiment.workload import Visit, Workload, served, unevenness
+
+POSITIVE = st.floats(0.01, 1e6)
+REPEATS = st.lists(POSITIVE, min_size=1, max_size=7)
+IDLE = Busy(daemons=0.1, redis=0.1, redis_disk=0.0, haproxy=0.1, load=0.1, machine=0.3)
+
+
+def exact(value: float) -> Spread:
+    """A figure that was the same in every repeat."""
+    return Spread(value, value, value)
+
+
+@given(REPEATS, REPEATS)
+def test_a_ratio_holds_every_ratio_of_two_repeats(ones: list[float], others: list[float]) -> None:
+    """However the repeats are paired, their ratio is within the range."""
+    found = ratio(spread(ones), spread(others))
+    for one in ones:
+        for other in others:
+            assert found.min <= one / other * (1 + 1e-9)
+            assert found.max >= one / other * (1 - 1e-9)
+    assert found.min <= found.median <= found.max
+
+
+@given(REPEATS, REPEATS)
+def test_comparisons_are_symmetrical_and_cautious(ones: list[float], others: list[float]) -> None:
+    """More one way is less the other way, and overlapping ranges are never told apart."""
+    one, other = spread(ones), spread(others)
+    mirrored = {MORE: LESS, LESS: MORE, SAME: SAME}
+    assert compare(one, other) == mirrored[compare(other, one)]
+    if max(one.min, other.min) <= min(one.max, other.max):
+        assert compare(one, other) == SAME
+
+
+@given(POSITIVE, st.floats(1.0, 4.0), st.integers(0, 2**32))
+def test_two_runs_never_contradict_each_other(value: float, times: float, seed: int) -> None:
+    """With repeats that are up to 10 % off, no run says `more` where another says `less`."""
+    rng = random.Random(seed)
+
+    def run() -> str:
+        ones = [value * times * rng.uniform(0.9, 1.1) for _ in range(5)]
+        return compare(spread(ones), spread(value * rng.uniform(0.9, 1.1) for _ in range(5)))
+
+    verdicts = {run() for _ in range(4)}
+    assert LESS not in verdicts
+    if times > 1.25 * 1.1 / 0.9:
+        assert verdicts == {MORE}
+
+
+def test_nothing_has_no_median() -> None:
+    """Neither a spread of no repeats nor a ratio to nothing is made up."""
+    with pytest.raises(ValueError, match="no repeats"):
+        spread([])
+    with pytest.raises(ValueError, match="no ratio"):
+        ratio(exact(1), exact(0))
+
+
+@pytest.mark.parametrize(
+    "value,text",
+    [
+        (0, "0"),
+        (0.01234, "0.0123"),
+        (0.9996, "1.00"),
+        (4.5678, "4.57"),
+        (78.94, "78.9"),
+        (999.9, "1,000"),
+        (123456, "123,000"),
+        (-2.5, "-2.50"),
+    ],
+)
+def test_numbers_have_three_digits(value: float, text: str) -> None:
+    """Never an exponent."""
+    assert number(value) == text
+
+
+def test_a_range_is_shown_only_if_there_is_one() -> None:
+    """To three digits."""
+    assert ranged(Spread(1.0, 0.5, 2.0), " s") == "1.00 s (0.500-2.00)"
+    assert ranged(Spread(1.0, 0.9999, 1.0001)) == "1.00"
+
+
+def test_disagreements_are_those_of_common_questions() -> None:
+    """A question that only one of the runs asked is none."""
+    before = [Answer("a", "yes", ""), Answer("b", SAME, ""), Answer("c", "no", "")]
+    after = [Answer("a", "yes", "other figures"), Answer("b", "yes", ""), Answer("d", "no", "")]
+    assert disagreements(before, after) == ["b"]
+
+
+@given(st.floats(100, 1e6), st.floats(0, 0.9), st.floats(0, 0.1))
+def test_the_law_is_found_again(rate: float, contention: float, crosstalk: float) -> None:
+    """From exact points, its three numbers."""
+    law = usl.Law(rate, contention, crosstalk, 0.0)
+    found = usl.fit([(size, law.throughput(size)) for size in (1, 2, 4, 8)])
+    assert found.rate == pytest.approx(rate, rel=1e-6)
+    assert found.contention == pytest.approx(contention, abs=1e-6)
+    assert found.crosstalk == pytest.approx(crosstalk, abs=1e-6)
+    assert found.error < 1e-6
+
+
+@given(st.lists(st.tuples(st.integers(1, 64), POSITIVE), min_size=3, max_size=20))
+def test_a_law_is_never_impossible(points: list[tuple[int, float]]) -> None:
+    """Whatever the points: nothing negative, and a positive throughput everywhere."""
+    if len({size for size, _ in points}) < usl.SIZES_MIN:
+        with pytest.raises(ValueError, match="needs 3"):
+            usl.fit(points)
+        return
+    law = usl.fit(points)
+    assert law.rate > 0
+    assert law.contention >= 0
+    assert law.crosstalk >= 0
+    assert all(law.throughput(size) > 0 for size in (1, 2, 64, 1000))
+
+
+def test_noise_moves_the_law_little() -> None:
+    """Points that are 3 % off give the throughput between them within 10 %."""
+    rng = random.Random(3)
+    law = usl.Law(10_000, 0.05, 0.004, 0.0)
+    points = [
+        (size, law.throughput(size) * rng.uniform(0.97, 1.03))
+        for size in (1, 2, 4, 8)
+        for _ in range(4)
+    ]
+    found = usl.fit(points)
+    for size in (3, 6):
+        assert found.throughput(size) == pytest.approx(law.throughput(size), rel=0.1)
+    assert found.error < 0.05
+
+
+def test_the_peak_of_a_law() -> None:
+    """Where one daemon more no longer helps; without crosstalk there is none."""
+    law = usl.Law(1000, 0.04, 0.01, 0.0)
+    assert law.peak == pytest.approx(math.sqrt(0.96 / 0.01))
+    assert law.throughput(law.peak) > law.throughput(law.peak * 1.1)
+    assert law.throughput(law.peak) > law.throughput(law.peak / 1.1)
+    assert math.isinf(usl.Law(1000, 0.5, 0.0, 0.0).peak)
+
+
+@pytest.mark.parametrize("points", [[(1, 1.0), (2, 2.0), (2, 2.1)], [(1, 1.0), (2, 0.0), (3, 1.0)]])
+def test_the_law_needs_points(points: list[tuple[int, float]]) -> None:
+    """Three sizes, and rates above 0."""
+    with pytest.raises(ValueError, match=r"needs 3|above 0"):
+        usl.fit(points)
+
+
+@pytest.mark.parametrize(
+    "repeats,part",
+    [
+        ([IDLE, IDLE], costs.NOTHING),
+        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.9)], costs.DAEMONS),
+        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.85)], SAME),
+        ([replace(IDLE, redis=0.5, redis_disk=0.45)], costs.REDIS),
+        ([replace(IDLE, haproxy=0.99)], costs.HAPROXY),
+        ([replace(IDLE, load=0.99)], costs.LOAD),
+        ([replace(IDLE, machine=0.99)], costs.CPUS),
+        ([replace(IDLE, daemons=0.97, machine=1.0)], costs.DAEMONS),
+        ([replace(IDLE, daemons=0.84, machine=1.0)], SAME),
+        ([replace(IDLE, machine=0.85)], SAME),
+    ],
+)
+def test_what_is_full(repeats: list[Busy], part: str) -> None:
+    """A part's own limit before the machine's, and no verdict from what is nearly full."""
+    assert costs.saturated(repeats) == part
+
+
+def test_predictions_follow_their_formulas() -> None:
+    """20 + 10 + 10 µs: 8 CPUs give 200,000/s, Redis's thread 100,000, or 50,000 with the disk."""
+    measured = Costs(exact(20), redis=exact(10), redis_disk=exact(10), haproxy=exact(10))
+    few, many = costs.predict(measured, 1), costs.predict(measured, 8)
+    assert few.all_cpus == pytest.approx((25_000, 25_000))
+    assert few.redis == pytest.approx((50_000, 100_000))
+    assert few.first == costs.PREDICTED_CPUS
+    assert few.limit == pytest.approx((25_000, 25_000))
+    assert many.first == costs.REDIS
+    assert many.limit == pytest.approx((50_000, 100_000))
+    assert costs.predict(measured, 3).first == SAME
+    used = costs.needs(measured, 100_000)
+    assert (used.daemons, used.haproxy, used.redis) == pytest.approx((2, 1, 1))
+
+
+def visit(client: int, first_reply_s: float, ended_s: float, fault: str = "") -> Visit:
+    """A visit with these times."""
+    return Visit(0, client, 0.0, first_reply_s, ended_s, (first_reply_s,), fault)
+
+
+@given(st.lists(st.tuples(POSITIVE, POSITIVE), max_size=30))
+def test_served_counts_each_visit_once(times: list[tuple[float, float]]) -> None:
+    """The steps rise in time, never below 0 nor above all, and end at 0."""
+    visits = [visit(at, begin, begin + length) for at, (begin, length) in enumerate(times)]
+    steps = served(visits)
+    assert [at for at, _ in steps] == sorted({at for at, _ in steps})
+    assert all(0 <= count <= len(times) for _, count in steps)
+    assert steps[-1][1] == 0
+    area = sum(count * (after - at) for (at, count), (after, _) in pairwise(steps))
+    assert area == pytest.approx(sum(length for _, length in times), rel=1e-6, abs=1e-6)
+
+
+def test_served_leaves_faults_out() -> None:
+    """A visit that failed was not served."""
+    assert served([visit(0, 1, 2), visit(1, 1, 2, "closed early")]) == [(0, 0), (1, 1), (2, 0)]
+
+
+def test_even_departures_may_be_extrapolated() -> None:
+    """k-th of n at k/n is even; all at the end is not."""
+    assert unevenness([visit(at, 0, at + 1) for at in range(10)]) == pytest.approx(0)
+    assert unevenness([visit(at, 0, 10) for at in range(10)]) == pytest.approx(0.9)
+
+
+def test_a_visit_lasts_its_pauses() -> None:
+    """Ten lines have nine pauses between them."""
+    assert Workload(100, 10, 0.1).visit_s == pytest.approx(0.9)
