@@ -39,7 +39,7 @@ check: $(STAMP) ## format, lint, types; YAML and Dockerfiles too
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/yamllint --strict .
-	$(VENV)/bin/hadolint $(wildcard */Dockerfile)
+	$(VENV)/bin/hadolint $(wildcard */Dockerfile */*/Dockerfile)
 
 format: $(STAMP) ## put the Python files in shape
 	$(VENV)/bin/ruff format

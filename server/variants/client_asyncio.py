@@ -1,8 +1,9 @@
 """A6: the article's client, with asyncio: N clients at once, a task each.
 
 Each sends `Hello World!:0` … `Hello World!:9`, one a second, prints each reply as it
-comes, and leaves. Notice `readexactly`: the length of a reply is known, so the stream can
-be asked for it. The article's client took what one `read` gave for one reply, which
+comes, and leaves. Notice `reply`: it reads on until a reply is whole, for TCP carries
+bytes and not messages, and stops at the first wrong byte (`readexactly` would wait for as
+many as are owed). The article's client took what one `read` gave for one reply, which
 holds until a reply is cut, or two arrive together.
 
 Prints the transcript on stdout and a summary on stderr; the exit status is 1 if any
@@ -29,12 +30,12 @@ async def reply(reader: asyncio.StreamReader, owed: bytes) -> bytes:
     Raises:
         Wrong: It differs from `owed`, or the connection ended within it.
     """
-    try:
-        got = await reader.readexactly(len(owed))
-    except asyncio.IncompleteReadError as error:
-        got = error.partial
-    if got != owed:
-        raise Wrong(f"owed {owed!r}, got {got!r}")
+    got = b""
+    while len(got) < len(owed):
+        data = await reader.read(min(RECV_BYTES, len(owed) - len(got)))
+        got += data
+        if not data or not owed.startswith(got):
+            raise Wrong(f"owed {owed!r}, got {got!r}")
     return got
 
 

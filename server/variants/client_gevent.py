@@ -1,7 +1,7 @@
 """A4: the article's client, with gevent: N clients at once, a greenlet each.
 
 Each sends `Hello World!:0` … `Hello World!:9`, one a second, prints each reply as it
-comes, and leaves. Notice `replies`: it reads on until a reply is whole, for TCP carries
+comes, and leaves. Notice `reply`: it reads on until a reply is whole, for TCP carries
 bytes and not messages. The article's client took what one `recv` gave for one reply,
 which holds until a reply is cut, or two arrive together.
 

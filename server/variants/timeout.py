@@ -25,7 +25,10 @@ What differs from gevent's documented semantics, and why:
         raised: asyncio counts requests to cancel, it does not queue them. Likewise a
         cancellation by somebody else always goes on outwards;
     in the main thread it is raised anywhere, a `finally` or a computation included, not
-        only where the code waits: a signal does not ask;
+        only where the code waits: a signal does not ask. CPython 3.13 has a gap there: what
+        a signal raises at the end of a `while CONDITION:` loop's body can pass the `with`
+        around it, as Ctrl-C can (python/cpython#130279); `while True:` and calls that wait
+        are not concerned;
     there is no `start()`: only a block's end can turn the CancelledError, and a timeout that
         no block ends is what stays armed. `close()` is `cancel()`; an object can be used again;
     negative seconds are 0, which gevent leaves undefined.
@@ -220,7 +223,10 @@ class _AlarmClock:
 
     def add(self, alarm: _MainAlarm) -> None:
         """Ring for `alarm` too; the first takes timer and handler over."""
-        if not self.alarms:
+        if self.alarms:
+            # A loop of short blocks is at work here whenever it rings: this is its chance.
+            self._raise_what_is_due()
+        else:
             if signal.getsignal(signal.SIGALRM) is None:
                 raise RuntimeError("Timeout: SIGALRM's handler is not Python's: can't restore it")
             left_s, self._other_period_s = signal.setitimer(signal.ITIMER_REAL, 0)
@@ -260,11 +266,14 @@ class _AlarmClock:
             self._ring_other(signum, frame)
         if not self.alarms:
             return  # it has cancelled them
+        self._raise_what_is_due()
+        self._set()
+
+    def _raise_what_is_due(self) -> None:
         due = min(self.alarms, key=lambda alarm: alarm.deadline_s)
         if due.deadline_s <= time.monotonic():
             self.remove(due)
             raise due.raises
-        self._set()
 
     def _ring_other(self, signum: int, frame: FrameType | None) -> None:
         """Do what the alarm that was set before would have done; it may raise."""

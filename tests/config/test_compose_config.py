@@ -14,14 +14,26 @@ from tests.config.checks import ROOT, check
 DEFAULTS = ROOT / ".env"
 
 
-@pytest.fixture(scope="module")
-def services(compose: list[str]) -> dict[str, dict[str, Any]]:
+def configured(compose: list[str], *profiles: str) -> dict[str, dict[str, Any]]:
     """The services, with .env's values in their places, whatever the shell says."""
     settings = {line.split("=", 1)[0] for line in DEFAULTS.read_text().splitlines()}
     env = {name: value for name, value in os.environ.items() if name not in settings}
-    text = check([*compose, "config", "--format", "json"], env=env)
+    text = check([*compose, *profiles, "config", "--format", "json"], env=env)
     found: dict[str, dict[str, Any]] = json.loads(text)["services"]
     return found
+
+
+@pytest.fixture(scope="module")
+def services(compose: list[str]) -> dict[str, dict[str, Any]]:
+    """What `docker compose up` starts."""
+    return configured(compose)
+
+
+@pytest.fixture(scope="module")
+def variants(compose: list[str], services: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the profile adds."""
+    everything = configured(compose, "--profile", "variants")
+    return {name: service for name, service in everything.items() if name not in services}
 
 
 def test_everything_is_there(services: dict[str, dict[str, Any]]) -> None:
@@ -32,9 +44,31 @@ def test_everything_is_there(services: dict[str, dict[str, Any]]) -> None:
     }
 
 
-def test_hardened(services: dict[str, dict[str, Any]]) -> None:
+def test_every_variant_has_a_port(variants: dict[str, dict[str, Any]]) -> None:
+    """Each of the article's servers runs, and HAProxy has a port for it on loopback."""
+    files = {
+        path.name
+        for path in (ROOT / "server" / "variants").iterdir()
+        if path.suffix in (".py", ".mjs")
+        and not path.name.startswith(("__", "client_"))
+        and path.stem != "timeout"
+    }
+    balancer = variants["haproxy-variants"]
+    servers = {name: one for name, one in variants.items() if one is not balancer}
+    assert {one["command"][1] for one in servers.values()} == files
+    assert set(balancer["depends_on"]) == set(servers)
+    config = (ROOT / "haproxy" / "variants.cfg").read_text()
+    for name in servers:
+        assert f" {name}:1234\n" in config
+    assert {port["host_ip"] for port in balancer["ports"]} == {"127.0.0.1"}
+    bound = {int(line.split(":")[1]) for line in config.splitlines() if " bind :12" in line}
+    assert {port["target"] for port in balancer["ports"]} == bound
+    assert len(bound) == len(files)
+
+
+def test_hardened(services: dict[str, dict[str, Any]], variants: dict[str, dict[str, Any]]) -> None:
     """No container can gain rights, write outside its volumes, or take all the memory."""
-    for name, service in services.items():
+    for name, service in (services | variants).items():
         assert service["read_only"], name
         assert service["init"], name
         assert service["cap_drop"] == ["ALL"], name

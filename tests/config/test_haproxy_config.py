@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG = ROOT / "haproxy" / "haproxy.cfg"
+VARIANTS = ROOT / "haproxy" / "variants.cfg"
 DAEMONS = [Daemon(f"echod{n}", f"127.0.0.1:{n}", f"127.0.0.1:{n + 100}") for n in (1, 2)]
 
 # On PATH and in the wheel: often two versions, and the file is for both.
@@ -33,6 +34,11 @@ def haproxy(request: pytest.FixtureRequest) -> list[str]:
 def test_containers(haproxy: list[str]) -> None:
     """The file as the containers use it is valid, without a warning."""
     check([*haproxy, str(CONFIG)])
+
+
+def test_variants(haproxy: list[str]) -> None:
+    """The file of the article's servers is valid too."""
+    check([*haproxy, str(VARIANTS)])
 
 
 def test_local_fleet(haproxy: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""PROTOCOL §1 over real sockets: vectors, every way to read, every durability, random streams."""
+"""PROTOCOL §1 over real sockets: random streams, and that nothing is left of any of them.
+
+What every server of the plain port must do is in tests/contract/test_plain_port.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import random
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -21,56 +24,7 @@ if TYPE_CHECKING:
     from lab.redis_server import RedisServer
     from tests.conftest import Echod
 
-VECTORS = json.loads((Path(__file__).parents[1] / "vectors/plain.json").read_text())
 CENSUS = str(Path(__file__).parent / "census.py")
-KINDS = {
-    "commit": {"durability": "commit"},
-    "async": {"durability": "async"},
-    "none": {"durability": "none"},
-    "greenlet": {"durability": "commit", "reader": "greenlet"},
-    "memory": {"store": "memory://"},
-}
-
-
-@pytest.fixture(params=KINDS)
-def daemon(
-    request: pytest.FixtureRequest, echod: Callable[..., Echod], redis: RedisServer
-) -> Echod:
-    """A daemon of each kind."""
-    settings: dict[str, Any] = {"store": redis.url, **KINDS[request.param]}
-    return echod(**settings)
-
-
-def test_vectors(daemon: Echod) -> None:
-    """Each vector is answered byte for byte, whole and byte by byte."""
-    for vector in VECTORS:
-        sent, reply = vector["sent"].encode("latin-1"), vector["reply"].encode("latin-1")
-        for chunks in ([sent], [bytes([byte]) for byte in sent]):
-            if vector["half_close"]:
-                assert raw.converse(daemon.port, chunks) == reply, vector["name"]
-                continue
-            with raw.connect(daemon.port) as sock:
-                for chunk in chunks:
-                    sock.sendall(chunk)
-                assert raw.read(sock, len(reply)) == reply, vector["name"]
-
-
-def test_deep_pipeline(daemon: Echod) -> None:
-    """10,000 lines sent at once, ten times what may be in flight, are answered in order."""
-    stream = b"".join(b"%d\n" % number for number in range(10_000))
-    assert raw.converse(daemon.port, [stream]) == raw.owed(stream, 8192)[0]
-
-
-def test_long_lines_in_a_pipeline(daemon: Echod) -> None:
-    """Many of the longest lines: more replies than the outbox holds, and a client that reads."""
-    line = b"x" * 8191 + b"\n"
-    with raw.connect(daemon.port) as sock:
-        for _ in range(10):
-            sock.sendall(line * 20)
-            expected = 20 * 2 * len(line)
-            raw.read(sock, expected - (len(line) if _ == 0 else 0))
-        sock.sendall(b"end\n")
-        assert raw.read(sock, len(line) + 4) == line + b"end\n"
 
 
 def random_stream(rng: random.Random) -> bytes:

@@ -1,0 +1,180 @@
+"""Who speaks the plain port here, each started once, and the table of who does what.
+
+A test that asks for `server` runs against the article's eight servers and echod in its
+kinds; marked `@pytest.mark.behaviour("name")` it is a column of the table that pytest
+prints at its end.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from lab.processes import Process
+    from lab.redis_server import RedisServer
+
+VARIANTS = Path(__file__).parents[2] / "server" / "variants"
+NODE_MAJOR_MIN = 18
+
+# Flags beside echod's addresses; "{redis}" is the URL of a Redis of the test run's.
+ECHOD: dict[str, list[str]] = {
+    "echod commit": ["--store={redis}", "--durability=commit"],
+    "echod async": ["--store={redis}", "--durability=async"],
+    "echod none": ["--store={redis}", "--durability=none"],
+    "echod memory": ["--store=memory://"],
+    "echod greenlet": ["--store={redis}", "--durability=commit", "--reader=greenlet"],
+}
+SERVERS = [
+    "serial",
+    "threads",
+    "gevent_group",
+    "gevent_streamserver",
+    "asyncio_streams",
+    "asyncio_protocol",
+    "node_callbacks",
+    "node_async",
+    *ECHOD,
+]
+
+# What became of each test: behaviour → server → outcome, in the order of the tests.
+OUTCOMES = pytest.StashKey[dict[str, dict[str, str]]]()
+CELLS = {"passed": "ok", "failed": "FAILED", "skipped": "—"}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of the plain port that runs."""
+
+    name: str
+    process: Process
+
+    @property
+    def port(self) -> int:
+        """Where it listens, on 127.0.0.1."""
+        return int(self.process.ready["echo"].rsplit(":", 1)[1])
+
+    @property
+    def serial(self) -> bool:
+        """Whether it serves one client after the other."""
+        return self.name == "serial"
+
+
+def no_node() -> str:
+    """Why the Node.js servers can't run here; "" if they can."""
+    if not shutil.which("node"):
+        return "no node on PATH"
+    done = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True)
+    if int(re.findall(r"\d+", done.stdout)[0]) < NODE_MAJOR_MIN:
+        return f"node {done.stdout.strip()} is older than {NODE_MAJOR_MIN}"
+    return ""
+
+
+def command(name: str, idle_s_max: float, request: pytest.FixtureRequest) -> list[str]:
+    """How a server is started."""
+    if name in ECHOD:
+        flags = ECHOD[name]
+        if "--store={redis}" in flags:
+            redis: RedisServer = request.getfixturevalue("redis")
+            flags = [flag.format(redis=redis.url) for flag in flags]
+        flags = [*flags, "--echo-port=0", "--admin-port=0", "--agent-port=0"]
+        flags += ["--agent-interval-s=0.1", "--drain-s=0.3"]  # no HAProxy has to notice
+        return [sys.executable, "-m", "echod", *flags, f"--echo-idle-s-max={idle_s_max}"]
+    flags = ["--port=0", f"--idle-s-max={idle_s_max}"]
+    if name.startswith("node_"):
+        if reason := no_node():
+            pytest.skip(reason)
+        return ["node", str(VARIANTS / f"{name}.mjs"), *flags]
+    return [sys.executable, str(VARIANTS / f"{name}.py"), *flags]
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Server]:
+    """Start a server by its name; each writes to a log of its own."""
+
+    def start(name: str, request: pytest.FixtureRequest, idle_s_max: float = 5.0) -> Server:
+        log = tmp_path_factory.mktemp("server") / "log"
+        return Server(name, processes.start(command(name, idle_s_max, request), log=log))
+
+    return start
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest, starter: Callable[..., Server]) -> Iterator[Server]:
+    """Each server in turn; at its end it must still run, and have complained of nothing."""
+    running = starter(request.param, request)
+    with running.process:
+        yield running
+        assert running.process.alive
+        log = running.process.log.read_text()
+        assert "Traceback" not in log
+        assert "    at " not in log  # as Node.js prints a stack
+
+
+@pytest.fixture
+def own_server(
+    request: pytest.FixtureRequest, server: Server, starter: Callable[..., Server]
+) -> Iterator[Callable[[float], Server]]:
+    """Start another of the same kind, for a test with its own `idle_s_max`, or that ends it."""
+    started: list[Server] = []
+
+    def start(idle_s_max: float) -> Server:
+        started.append(starter(server.name, request, idle_s_max))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.process.kill()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the table."""
+    config.addinivalue_line("markers", "behaviour(name): a column of the table of servers")
+    config.stash[OUTCOMES] = {}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what became of a behaviour: the worst of all its tests' set-ups, calls and ends."""
+    report = yield
+    marker = item.get_closest_marker("behaviour")
+    if marker is not None and isinstance(item, pytest.Function):
+        column = item.config.stash[OUTCOMES].setdefault(marker.args[0], {})
+        name = str(item.callspec.params["server"])
+        if column.get(name, "passed") == "passed":
+            column[name] = report.outcome
+    return report
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table: rows are servers, columns behaviours."""
+    outcomes = config.stash[OUTCOMES]
+    if not outcomes:
+        return
+    widths = {name: max(len(name), len(CELLS["failed"])) for name in outcomes}
+    first = max(map(len, SERVERS))
+    head = " ".join(f"{name:<{width}}" for name, width in widths.items())
+    terminalreporter.write_sep("=", "PROTOCOL §1, server by server")
+    terminalreporter.write_line(f"{'':<{first}} {head}".rstrip())
+    for server_name in SERVERS:
+        cells = {
+            name: CELLS.get(column.get(server_name, ""), "") for name, column in outcomes.items()
+        }
+        if any(cells.values()):
+            row = " ".join(f"{cells[name]:<{width}}" for name, width in widths.items())
+            terminalreporter.write_line(f"{server_name:<{first}} {row}".rstrip())
