@@ -9,7 +9,7 @@ import redis as redis_py
 
 from echod.store.base import StoreError
 from echod.store.redis import GENERATION_KEY, RedisStore
-from tests.contract.test_store import session, write
+from tests.contract.test_store import commit, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ def connected(server: RedisServer, name: str = "d1") -> RedisStore:
     """A store that has committed twice."""
     store = RedisStore(server.url, name, 60, 30, timeout_s=2.0)
     assert store.connect() is False
-    store.commit([write(session(), 1)])
-    store.commit([write(session(), 1)])
+    commit(store, [write(session(), 1)])
+    commit(store, [write(session(), 1)])
     return store
 
 
@@ -40,7 +40,7 @@ def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_
     for store in stores:
         store.reset()
         assert store.connect() is True
-        store.commit([])
+        commit(store, [])
     assert client.get(GENERATION_KEY) == b"1"
     assert [store.generation for store in stores] == [1, 1]
     stores[0].reset()
@@ -61,7 +61,7 @@ def test_generation_is_seen_with_the_next_batch(
     """Another daemon's finding reaches this one with its heartbeat."""
     store = connected(own_redis)
     client.set(GENERATION_KEY, 7)
-    store.commit([])
+    commit(store, [])
     assert store.generation == 7
 
 
@@ -83,7 +83,7 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
     store = connected(own_redis)
     client.config_set("maxmemory", "1mb")
     with pytest.raises(StoreError) as caught:
-        store.commit([write(session(), 1, b"x" * 8000, b"y" * 8000) for _ in range(200)])
+        commit(store, [write(session(), 1, b"x" * 8000, b"y" * 8000) for _ in range(200)])
     assert caught.value.kind == "oom"
     client.config_set("requirepass", "secret")
     with pytest.raises(StoreError) as caught:

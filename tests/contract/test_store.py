@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from echod.session import State
+    from echod.store.base import Store
     from lab.redis_server import RedisServer
 
 TTL_S, TTL_UNUSED_S = 60, 1
@@ -71,6 +72,12 @@ def subject(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Subj
     store.close()
 
 
+def commit(store: Store, writes: list[Write]) -> list[Write]:
+    """A batch there and back."""
+    store.begin(writes)
+    return store.finish()
+
+
 def session() -> Session:
     """A new one."""
     return Session("daemon-1", "192.0.2.1:5", "A1:B2", 1.5)
@@ -93,7 +100,7 @@ def forget(of: Session) -> Write:
 def test_first_write_makes_record_and_state(subject: Subject) -> None:
     """A session that the store does not have is written whole."""
     one = session()
-    assert subject.store.commit([write(one, 1, b"", b"a\n")]) == []
+    assert commit(subject.store, [write(one, 1, b"", b"a\n")]) == []
     assert one.stored
     assert subject.record(one) == {
         b"kind": b"plain",
@@ -111,8 +118,8 @@ def test_any_bytes_survive(subject: Subject) -> None:
     """Lines are bytes: NUL, CR, spaces, what is no UTF-8, and 8 KiB of it."""
     one = session()
     previous, last = bytes(range(256)) * 31 + b"\n", b" \xff\r\0$3\r\n"
-    subject.store.commit([write(one, 1)])
-    subject.store.commit([write(one, 2, previous, last)])
+    commit(subject.store, [write(one, 1)])
+    commit(subject.store, [write(one, 2, previous, last)])
     found = subject.state(one)
     assert found is not None
     assert (found.previous, found.last) == (previous, last)
@@ -121,7 +128,7 @@ def test_any_bytes_survive(subject: Subject) -> None:
 def test_a_batch_is_written_in_order(subject: Subject) -> None:
     """Several writes of several sessions: the last of each stands."""
     one, two = session(), session()
-    assert subject.store.commit([write(one, 1), write(two, 1), write(one, 2), forget(two)]) == []
+    assert commit(subject.store, [write(one, 1), write(two, 1), write(one, 2), forget(two)]) == []
     found = subject.state(one)
     assert found is not None
     assert found.seq == 2
@@ -131,47 +138,47 @@ def test_a_batch_is_written_in_order(subject: Subject) -> None:
 def test_missing_is_told_and_not_written(subject: Subject) -> None:
     """A stored session that the store no longer has is returned, others are written."""
     one, two, new = session(), session(), session()
-    subject.store.commit([write(one, 1), write(two, 1)])
+    commit(subject.store, [write(one, 1), write(two, 1)])
     subject.lose_everything()
     batch = [write(one, 2), write(new, 1), write(two, 2)]
-    assert subject.store.commit(batch) == [batch[0], batch[2]]
+    assert commit(subject.store, batch) == [batch[0], batch[2]]
     assert subject.state(one) is None
     assert subject.state(new) is not None
     one.stored = False
-    assert subject.store.commit([write(one, 3)]) == []
+    assert commit(subject.store, [write(one, 3)]) == []
     assert subject.record(one)
 
 
 def test_forget_leaves_nothing(subject: Subject) -> None:
     """Deleting takes both keys, and may be done twice."""
     one = session()
-    subject.store.commit([write(one, 1)])
-    subject.store.commit([forget(one)])
+    commit(subject.store, [write(one, 1)])
+    commit(subject.store, [forget(one)])
     assert subject.state(one) is None
     assert not subject.record(one)
-    assert subject.store.commit([forget(one)]) == []
+    assert commit(subject.store, [forget(one)]) == []
 
 
 def test_unused_sessions_expire_sooner(subject: Subject) -> None:
     """A session without a line is kept for the shorter time, one with a line is not."""
     unused, used = session(), session()
-    subject.store.commit([write(unused, 0), write(used, 1)])
+    commit(subject.store, [write(unused, 0), write(used, 1)])
     until(lambda: subject.state(unused) is None, 5, "the unused session to expire")
     assert subject.state(used) is not None
 
 
 def test_empty_batch(subject: Subject) -> None:
     """The heartbeat."""
-    assert subject.store.commit([]) == []
+    assert commit(subject.store, []) == []
 
 
 def test_after_reset_nothing_is_taken_until_connect(subject: Subject) -> None:
     """A store that was given up must be connected again; it still has everything."""
     one = session()
-    subject.store.commit([write(one, 1)])
+    commit(subject.store, [write(one, 1)])
     subject.store.reset()
     assert not subject.store.connected
     with pytest.raises(StoreError):
-        subject.store.commit([write(one, 2)])
+        commit(subject.store, [write(one, 2)])
     assert subject.store.connect() is False
-    assert subject.store.commit([write(one, 2)]) == []
+    assert commit(subject.store, [write(one, 2)]) == []

@@ -100,7 +100,7 @@ class GroupCommit(RuleBasedStateMachine):
         self.flying = False
 
     def commit(self) -> list[Write]:
-        """What a store does with the batch that flies; see `store.base.Store.commit`."""
+        """What a store does with the batch that flies; see `store.base.Store.finish`."""
         missing = []
         for write in self.batcher.flying:
             if write.forget:

@@ -42,8 +42,15 @@ class Store(Protocol):
             StoreError: it can't be had now; try again later.
         """
 
-    def commit(self, writes: Sequence[Write]) -> list[Write]:
-        """Write the batch, in order; an empty one proves that the store is there.
+    def begin(self, writes: Sequence[Write]) -> None:
+        """Send the batch, to be written in order; an empty one proves that the store is there.
+
+        Raises:
+            StoreError: as `finish`.
+        """
+
+    def finish(self) -> list[Write]:
+        """Wait until the batch that was begun is written.
 
         Returns:
             The writes whose session the store does not have, although it was `stored`:

@@ -1,9 +1,9 @@
 """The daemon's one committer: a greenlet that carries batch after batch to the store.
 
-    connect ──▶ take a batch ──▶ commit ──▶ acknowledge, replies leave ─┐
-       ▲            ▲                 │                                 │
-       │            └─────────────────┼─────────────────────────────────┘
-       └──── reset, wait, count ◀─────┘ in doubt: the same batch goes again, first
+    connect ──▶ take, begin ──▶ finish ──▶ take, begin the next ──▶ replies leave ─┐
+       ▲                          │ ▲                                             │
+       │                          │ └─────────────────────────────────────────────┘
+       └── reset, wait, count ◀───┘ in doubt: the same batch goes again, first
 
 Connections open writes here; the sweeper calls `tick`. What is decided about batches is
 in batch.py; this is its shell.
@@ -55,7 +55,9 @@ class Committer:
         self._metrics = metrics
         self._wake = Event()
         self._idle = False
-        self._asked_s: float | None = None  # when the batch on its way left
+        # When the batch on its way left, on the daemon's clock and on the machine's.
+        self._asked_s: float | None = None
+        self._sent_s = 0.0
         self._held_back: list[Callable[[], None]] = []
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -150,7 +152,7 @@ class Committer:
             try:
                 if not self.store.connected:
                     self._connect()
-                self._commit()
+                self._turn()
                 retry_s = RETRY_S_MIN
             except StoreError as error:
                 self._metrics.store_error(error.kind)
@@ -175,21 +177,36 @@ class Committer:
             log.error("store-lost-data generation=%d", self.store.generation)
         log.info("store-connected waiting=%d", self.batcher.lines_waiting)
 
-    def _commit(self) -> None:
-        batch = self.batcher.take(self._config.batch_writes_max)
-        if not batch:
-            self._wait()
-            batch = self.batcher.take(self._config.batch_writes_max)
-        began_s = perf_counter()
-        self._asked_s = self._clock.now_s
-        missing = self.store.commit(batch)
+    def _turn(self) -> None:
+        """The answer to the batch on its way; the next batch out; then the first one's replies.
+
+        In this order the store works on the one while clients are sent the other.
+        """
+        if self._asked_s is None:
+            if not self.batcher.pending and not self.batcher.flying:
+                self._wait()
+            self._send()
+        missing = self.store.finish()
         self._asked_s = None
         now_s = perf_counter()
-        metrics = self._metrics
-        if batch:
-            metrics.commit_seconds.observe(now_s - began_s)
-            metrics.batch_writes.observe(len(batch))
-        for write in self.batcher.acknowledge(missing):
+        acknowledged = self.batcher.acknowledge(missing)
+        if acknowledged:
+            self._metrics.commit_seconds.observe(now_s - self._sent_s)
+            self._metrics.batch_writes.observe(len(acknowledged))
+        try:
+            if self.batcher.pending:
+                self._send()
+        finally:
+            self._deliver(acknowledged, now_s)
+
+    def _send(self) -> None:
+        batch = self.batcher.take(self._config.batch_writes_max)
+        self._sent_s = perf_counter()
+        self._asked_s = self._clock.now_s
+        self.store.begin(batch)
+
+    def _deliver(self, writes: list[Write], now_s: float) -> None:
+        for write in writes:
             try:
                 write.client.acknowledged(write, now_s)
             except Exception:  # noqa: BLE001 — `broken` logs it; it ends one connection

@@ -82,10 +82,24 @@ class Link:
             StoreError: if one of them failed, or no answer came.
         """
         packed = b"".join(pack(*command) for command in commands)
-        return self.exchange(packed, len(commands))
+        self.send(packed)
+        return self.receive(len(commands))
 
-    def exchange(self, packed: bytes, count: int) -> list[Reply]:
-        """Send packed commands and return their `count` replies.
+    def send(self, packed: bytes) -> None:
+        """Send packed commands.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        try:
+            self._socket.sendall(packed)
+        except TimeoutError as error:
+            raise StoreError("timeout", "not taken in time") from error
+        except OSError as error:
+            raise StoreError("closed", str(error)) from error
+
+    def receive(self, count: int) -> list[Reply]:
+        """Wait for `count` replies to what was sent.
 
         Raises:
             StoreError: as `ask`.
@@ -93,7 +107,6 @@ class Link:
         gets = self._reader.gets
         replies: list[Reply] = []
         try:
-            self._socket.sendall(packed)
             while True:
                 while (reply := gets()) is not False:
                     if isinstance(reply, hiredis.ReplyError):

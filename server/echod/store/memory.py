@@ -34,25 +34,30 @@ class MemoryStore:
         self._ttl_unused_s = ttl_unused_s
         self._clock = clock
         self._sweep_s = 0.0
+        self._missing: list[Write] = []
 
     def connect(self) -> bool:
         """See `Store.connect`; always there, never behind."""
         self.connected = True
         return False
 
-    def commit(self, writes: Sequence[Write]) -> list[Write]:
-        """See `Store.commit`."""
+    def finish(self) -> list[Write]:
+        """See `Store.finish`."""
+        missing, self._missing = self._missing, []
+        return missing
+
+    def begin(self, writes: Sequence[Write]) -> None:
+        """See `Store.begin`; it is finished then."""
         if not self.connected:
             raise StoreError("closed", "not connected")
         now_s = self._clock()
-        missing = []
         for write in writes:
             session = write.session
             if write.forget:
                 self.values.pop(session.state_key, None)
                 self.values.pop(session.record_key, None)
             elif session.stored and self.get(session.state_key) is None:
-                missing.append(write)
+                self._missing.append(write)
             else:
                 ttl_s = self._ttl_s if write.seq else self._ttl_unused_s
                 state = encode_state(write.seq, write.cut, write.pair)
@@ -62,7 +67,6 @@ class MemoryStore:
                     session.stored = True
         if now_s >= self._sweep_s:
             self._sweep(now_s)
-        return missing
 
     def reset(self) -> None:
         """See `Store.reset`."""

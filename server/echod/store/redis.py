@@ -47,6 +47,8 @@ class RedisStore:
         self._former: tuple[bytes, int] | None = None
         self._batch = 0  # the last number given
         self._acknowledged = 0  # the last number Redis confirmed
+        # The batch on its way: what `_pack` said of it.
+        self._begun: tuple[Sequence[Write], list[int] | None, int] = ((), None, 0)
         self._marker_key = b"d:" + daemon.encode()
         self._ttl = b"%d" % ttl_s
         self._ttl_unused = b"%d" % ttl_unused_s
@@ -86,13 +88,21 @@ class RedisStore:
             link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))
             self._former = None
 
-    def commit(self, writes: Sequence[Write]) -> list[Write]:
-        """See `Store.commit`."""
+    def begin(self, writes: Sequence[Write]) -> None:
+        """See `Store.begin`."""
         if self._link is None:
             raise StoreError("closed", "not connected")
         self._batch += 1
         packed, counts, total = self._pack(writes)
-        replies = self._link.exchange(packed, total)
+        self._begun = (writes, counts, total)
+        self._link.send(packed)
+
+    def finish(self) -> list[Write]:
+        """See `Store.finish`."""
+        if self._link is None:
+            raise StoreError("closed", "not connected")
+        writes, counts, total = self._begun
+        replies = self._link.receive(total)
         self._acknowledged = self._batch
         self.generation = max(self.generation, int(replies[1] or 0))
         if counts is None:
