@@ -125,13 +125,16 @@ class Connection:
             return
         self.metrics.received_bytes += len(data)
         self._heard_s = self._port.clock.now_s
-        self._take(self._tail + data if self._tail else data)
+        try:
+            self._take_lines(self._tail + data if self._tail else data)
+        except Exception:  # noqa: BLE001 — `broken` logs it; it ends this connection and no other
+            self.broken()
 
     def _take(self, data: bytes) -> None:
-        """Take `data`; a bug in doing so ends this connection and no other."""
+        """As `_take_lines`; a bug in doing so ends this connection and no other."""
         try:
             self._take_lines(data)
-        except Exception:  # noqa: BLE001 — `broken` logs it; it ends this connection and no other
+        except Exception:  # noqa: BLE001 — `broken` logs it
             self.broken()
 
     def _take_lines(self, data: bytes) -> None:

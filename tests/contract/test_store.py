@@ -85,7 +85,7 @@ def session() -> Session:
 
 def write(of: Session, seq: int = 0, previous: bytes = b"", last: bytes = b"") -> Write:
     """A write of that state."""
-    made = Write(NOBODY, of, 0.0, 0.0)
+    made = Write(NOBODY, of)
     made.seq, made.cut, made.pair = seq, len(previous), previous + last
     return made
 

@@ -69,11 +69,10 @@ class Write:
         "waiting",
     )
 
-    def __init__(self, client: Client, session: Session, at_s: float, since_s: float) -> None:
+    def __init__(self, client: Client, session: Session) -> None:
         self.client = client
         self.session = session
-        self.at_s = at_s
-        self.since_s = since_s
+        self.at_s = self.since_s = 0.0
         self.seq = session.seq
         self.cut = 0
         self.pair = self.reply = b""
@@ -149,9 +148,9 @@ class Batcher:
         write.answered += lines
         self.lines_answered += lines
 
-    def forget(self, session: Session, since_s: float) -> None:
+    def forget(self, session: Session) -> None:
         """Queue the deletion of `session`, behind everything that was sent of it."""
-        write = Write(NOBODY, session, since_s, since_s)
+        write = Write(NOBODY, session)
         write.forget = True
         self.forgets += 1
         self.pending.append(write)
@@ -164,8 +163,8 @@ class Batcher:
         if self.flying:
             self.flying = self._live(self.flying)
         while self.pending and not self.flying:
-            self.flying = self._live(self.pending[:writes_max])
-            del self.pending[:writes_max]
+            batch, self.pending = self.pending[:writes_max], self.pending[writes_max:]
+            self.flying = self._live(batch)
             # What stays behind, when there is more than a batch, counts as old as what left.
             self._answered_flying_s = self._answered_pending_s
             if not self.pending:
@@ -189,8 +188,7 @@ class Batcher:
             again = set(map(id, missing))
             self.pending[:0] = [write for write in batch if id(write) in again]
             batch = [write for write in batch if id(write) not in again]
-        for write in batch:
-            self._settle(write)
+        self._settle(batch)
         return batch
 
     def overdue(self, before_s: float) -> list[Write]:
@@ -217,14 +215,18 @@ class Batcher:
     def _live(self, writes: list[Write]) -> list[Write]:
         live = [write for write in writes if not write.client.gone]
         if len(live) < len(writes):
-            for write in writes:
-                if write.client.gone:
-                    self._settle(write)
+            self._settle([write for write in writes if write.client.gone])
         return live
 
-    def _settle(self, write: Write) -> None:
-        """Take the write out of the sums."""
-        self.lines_waiting -= write.waiting
-        self.lines_answered -= write.answered
-        self.held_bytes -= len(write.reply)
-        self.forgets -= write.forget
+    def _settle(self, writes: list[Write]) -> None:
+        """Take the writes out of the sums."""
+        waiting = answered = held = forgets = 0
+        for write in writes:
+            waiting += write.waiting
+            answered += write.answered
+            held += len(write.reply)
+            forgets += write.forget
+        self.lines_waiting -= waiting
+        self.lines_answered -= answered
+        self.held_bytes -= held
+        self.forgets -= forgets

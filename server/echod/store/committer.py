@@ -70,7 +70,7 @@ class Committer:
             # A record lives twice as long as a state and is written as often as this.
             session.stored = False
             session.restate_s = now_s + self._config.session_ttl_s
-        write = Write(client, session, perf_counter(), now_s)
+        write = Write(client, session)
         self.batcher.open(write)
         if self._idle:
             self._idle = False
@@ -84,7 +84,7 @@ class Committer:
         if self.batcher.forgets >= FORGETS_MAX:
             self._metrics.store_error("forgets_full")
             return
-        self.batcher.forget(session, self._clock.now_s)
+        self.batcher.forget(session)
         if self._idle:
             self._idle = False
             self._wake.set()
