@@ -140,6 +140,7 @@ class Connection:
     def _take_lines(self, data: bytes) -> None:
         """Answer the whole lines of `data`, as many as may be in flight; keep the rest."""
         port = self._port
+        batcher = port.committer.batcher
         while True:
             room = port.inflight_lines_max - self.inflight
             lines, rest, too_long = split_lines(data, room, port.line_bytes_max)
@@ -153,12 +154,19 @@ class Connection:
             if too_long:
                 self.fail(Code.LINE_TOO_LONG, f"over {port.line_bytes_max} bytes")
                 return
+            # With room left, `inflight` is below its limit: the rest of `_owes_enough`, inline
+            # because this is on the way of every line.
+            if (
+                len(lines) < room
+                and self._outbox is None
+                and self._held_bytes < port.unsent_bytes_pause
+                and batcher.held_bytes < port.pending_bytes_max
+            ):
+                return
             if self._owes_enough() or port.committer.full():
                 self._paused = True
                 self._reader.stop()
                 self._resume()
-                return
-            if len(lines) < room:
                 return
             data = rest
 
@@ -237,13 +245,14 @@ class Connection:
         """The store has these lines: send their replies."""
         if self.gone:
             return
-        if write.waiting:
-            self.inflight -= write.waiting
-            self._held_bytes -= len(write.reply)
-            self.metrics.replied(now_s - write.at_s, write.waiting)
+        if lines := write.waiting:
+            reply = write.reply
+            self.inflight -= lines
+            self._held_bytes -= len(reply)
+            self.metrics.replied(now_s - write.at_s, lines)
             # It could not be expected to speak before it was answered.
             self._heard_s = self._port.clock.now_s
-            self._send(write.reply)
+            self._send(reply)
         if self.ending or self._paused:
             self._settle()
 

@@ -48,6 +48,7 @@ class Port:
         # Replies that are held will be unsent: reading stops at half of what may be, so
         # that what one more receive can add still fits, and only who takes nothing is slow.
         self.unsent_bytes_pause = config.outbox_bytes_max // 2
+        self.pending_bytes_max = config.pending_bytes_max
         self.send_s_max = config.send_s_max
         self.linger_s_max = config.linger_s_max
         self.stores = config.durability != "none"

@@ -55,9 +55,8 @@ class GroupCommit(RuleBasedStateMachine):
         self.now_s += 1
         write = client.gathering
         if write is None:
-            write = Write(client, client.session)
+            write = self.batcher.open(client, client.session)
             write.since_s = self.now_s
-            self.batcher.open(write)
         reply = b"%d:%d;" % (number, len(client.added))
         client.added.append(reply)
         client.session.seq += lines

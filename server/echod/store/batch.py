@@ -123,17 +123,18 @@ class Batcher:
         self._answered_flying_s: float | None = None
         self._answered_pending_s: float | None = None
 
-    def open(self, write: Write) -> None:
-        """Queue `write`; until it leaves, its client may add lines to it."""
-        write.client.gathering = write
+    def open(self, client: Client, session: Session) -> Write:
+        """Queue a write, to which `client` may add lines until it leaves."""
+        write = client.gathering = Write(client, session)
         self.pending.append(write)
+        return write
 
     def add(self, write: Write, reply: bytes, lines: int, pair: bytes, cut: int) -> None:
         """Add `lines` lines, whose `reply` waits for the store, to a write that has not left."""
         write.seq = write.session.seq
         write.pair = pair
         write.cut = cut
-        write.reply = write.reply + reply if write.reply else reply
+        write.reply = write.reply + reply if write.waiting else reply
         write.waiting += lines
         self.lines_waiting += lines
         self.held_bytes += len(reply)

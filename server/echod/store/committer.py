@@ -20,7 +20,7 @@ import gevent
 from gevent.event import Event
 
 from echod.store.base import StoreError
-from echod.store.batch import Batcher, Write
+from echod.store.batch import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from echod.metrics import Metrics
     from echod.session import Session
     from echod.store.base import Store
-    from echod.store.batch import Client
+    from echod.store.batch import Client, Write
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,7 @@ class Committer:
             # A record lives twice as long as a state and is written as often as this.
             session.stored = False
             session.restate_s = now_s + self._config.session_ttl_s
-        write = Write(client, session)
-        self.batcher.open(write)
+        write = self.batcher.open(client, session)
         if self._idle:
             self._idle = False
             self._wake.set()

@@ -124,14 +124,13 @@ class RedisStore:
         number = b"%d" % self._batch
         marker = pack(b"SET", self._marker_key, number, b"EX", b"%d" % MARKER_TTL_S)
         parts = [marker, pack(b"GET", GENERATION_KEY)]
+        append, tail = parts.append, self._tail
         counts = None
         for at, write in enumerate(writes):
             session = write.session
             if session.stored and not write.forget:
                 value = encode_state(write.seq, write.cut, write.pair)
-                parts.append(
-                    b"%b$%d\r\n%b%b" % (session.wire_prefix, len(value), value, self._tail)
-                )
+                append(b"%b$%d\r\n%b%b" % (session.wire_prefix, len(value), value, tail))
                 if counts is not None:
                     counts.append(1)
                 continue
