@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import signal
+import threading
 import time
 import urllib.request
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 
 from lab.local import Fleet, Plan
 from lab.wait import until
+from tests.daemon import raw
 from tests.daemon.swarm import Swarm
 
 if TYPE_CHECKING:
@@ -51,6 +53,30 @@ def through(fleet: Fleet, size: int) -> Swarm:
     swarm = Swarm(int(fleet.ready["echo"].rsplit(":", 1)[1]), size)
     swarm.connect()
     return swarm
+
+
+def test_a_burst_of_connects(fleet: Fleet) -> None:
+    """Hundreds that connect at once each get a whole PROXY header, and their echo."""
+    port = int(fleet.ready["echo"].rsplit(":", 1)[1])
+    wrong: list[bytes] = []
+
+    def burst() -> None:
+        socks = [raw.connect(port) for _ in range(50)]
+        for number, sock in enumerate(socks):
+            sock.sendall(b"line %d\n" % number)
+        for number, sock in enumerate(socks):
+            reply = sock.recv(1000)
+            if reply != b"line %d\n" % number:
+                wrong.append(reply)
+            sock.close()
+
+    for _ in range(10):
+        threads = [threading.Thread(target=burst) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
 
 
 def test_redis_frozen_under_load(fleet: Fleet) -> None:
