@@ -376,7 +376,10 @@ class Connection:
         """Called about once a second: end what has waited too long (DESIGN D6)."""
         port = self._port
         if self._outbox is not None:
-            if now_s - self._unsent_s > port.send_s_max:
+            # The kernel says "writable" when a third of its buffer is free: a slow, steady
+            # reader makes progress that only trying shows.
+            self._writable()
+            if self._outbox is not None and now_s - self._unsent_s > port.send_s_max:
                 self.close(Code.SLOW_CONSUMER.value)
         elif self.inflight or self._paused or self.ending:
             return

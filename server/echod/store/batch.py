@@ -49,7 +49,7 @@ class Write:
         seq, cut, pair: the state after its last line (`session.encode_state`).
         reply: the replies that wait for it, joined; b"" if none does.
         waiting: lines that `reply` answers.
-        answered: lines that were answered already (durability async).
+        answered: lines that were answered already (durability async), since `answered_s`.
         at_s: when the first waiting line was read, for the histogram of reply times.
         since_s: the same on the daemon's clock, for the deadline.
         forget: delete the session instead.
@@ -57,6 +57,7 @@ class Write:
 
     __slots__ = (
         "answered",
+        "answered_s",
         "at_s",
         "client",
         "cut",
@@ -77,6 +78,7 @@ class Write:
         self.cut = 0
         self.pair = self.reply = b""
         self.waiting = self.answered = 0
+        self.answered_s = 0.0
         self.forget = False
 
 
@@ -146,6 +148,8 @@ class Batcher:
         write.seq = write.session.seq
         write.pair = pair
         write.cut = cut
+        if not write.answered:
+            write.answered_s = now_s
         write.answered += lines
         self.lines_answered += lines
 
@@ -166,10 +170,10 @@ class Batcher:
         while self.pending and not self.flying:
             batch, self.pending = self.pending[:writes_max], self.pending[writes_max:]
             self.flying = self._live(batch)
-            # What stays behind, when there is more than a batch, counts as old as what left.
             self._answered_flying_s = self._answered_pending_s
-            if not self.pending:
-                self._answered_pending_s = None
+            self._answered_pending_s = min(
+                (write.answered_s for write in self.pending if write.answered), default=None
+            )
             for write in self.flying:
                 write.client.gathering = None
                 write.session.sent = True

@@ -119,7 +119,7 @@ class Committer:
 
     def tick(self) -> None:
         """Tell the clients whose lines have waited past the commit deadline."""
-        if self.degraded():
+        if self.batcher.lines_waiting or self.degraded():
             for write in self.batcher.overdue(self._clock.now_s - self._config.commit_s_max):
                 write.client.unavailable()
             # While nothing leaves, what gone clients left behind is let go of here.

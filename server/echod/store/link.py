@@ -26,6 +26,9 @@ RECEIVE_BYTES = 65_536
 # SO_LINGER on with 0 seconds: closing resets, and nothing is delivered late.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
+# What a socket says that takes nothing just now, with TLS or without.
+NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
 Reply = Any
 
 
@@ -52,6 +55,8 @@ class Link:
         """
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py
         self._reader = hiredis.Reader()
+        self._timeout_s = timeout_s
+        self._unsent = b""
         try:
             self._socket = _connect(options, timeout_s)
         except TimeoutError as error:
@@ -86,15 +91,21 @@ class Link:
         return self.receive(len(commands))
 
     def send(self, packed: bytes) -> None:
-        """Send packed commands.
+        """Send packed commands, or begin to: `receive` waits until all is taken.
+
+        Never waits, because the caller has acknowledged replies to hand out after it.
 
         Raises:
             StoreError: as `ask`.
         """
         try:
-            self._socket.sendall(packed)
-        except TimeoutError as error:
-            raise StoreError("timeout", "not taken in time") from error
+            self._socket.settimeout(0)
+            try:
+                sent = self._socket.send(packed)
+            except NOT_NOW:
+                sent = 0
+            self._socket.settimeout(self._timeout_s)
+            self._unsent = packed[sent:]
         except OSError as error:
             raise StoreError("closed", str(error)) from error
 
@@ -107,6 +118,9 @@ class Link:
         gets = self._reader.gets
         replies: list[Reply] = []
         try:
+            if self._unsent:
+                self._socket.sendall(self._unsent)
+                self._unsent = b""
             while True:
                 while (reply := gets()) is not False:
                     if isinstance(reply, hiredis.ReplyError):

@@ -115,7 +115,8 @@ class RedisStore:
                 continue
             if replies[at - 1] is None:
                 missing.append(write)
-            else:
+            elif count == HSET_REPLIES:
+                # Only who was written whole: `stored` may be off again, for its renewal.
                 write.session.stored = True
         return missing
 
