@@ -69,7 +69,7 @@ STEADY = Plan(
     shape="",
 )
 STOPPED = Plan(
-    "silent", ("ArticleUser", "SteadyUser", *NEVER, "-u", "4", "-r", "4", "-t", "2"), shape=""
+    "silent", ("ArticleUser", "SteadyUser", *NEVER, "-u", "4", "-r", "4", "-t", "6"), shape=""
 )
 
 
