@@ -107,7 +107,12 @@ class Listener:
             sock.settimeout(0)
             # Replies are small and often many to a round trip: Nagle would hold them back.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._admit(sock, address)
+            try:
+                self._admit(sock, address)
+            except Exception:
+                # A bug costs this client; raised into the loop, it would stop the watcher.
+                log.exception("admit failed")
+                sock.close()
 
     def _admit(self, sock: _socket.socket, address: Any) -> None:  # noqa: ANN401 — as `_text`
         if self._port.crowded():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import redis as redis_py
 
+from echod.session import decode_state
 from echod.store.base import StoreError
 from echod.store.redis import GENERATION_KEY, RedisStore
 from tests.contract.test_store import commit, session, write
@@ -103,3 +106,22 @@ def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) 
     assert client.exists("d:d1")
     store.close()
     assert not client.exists("d:d1")
+
+
+def test_begin_never_waits(own_redis: RedisServer, client: redis_py.Redis) -> None:
+    """A stalled Redis takes none of a large batch; the caller is not held up by it."""
+    store = connected(own_redis)
+    one = session()
+    line = b"x" * 8000
+    batch = [write(one, seq, line, line) for seq in range(1, 2000)]
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        begin_s = time.monotonic()
+        store.begin(batch)
+        assert time.monotonic() - begin_s < 1
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+    assert store.finish() == []
+    value = client.get(one.state_key)
+    assert isinstance(value, bytes)
+    assert decode_state(value).seq == 1999

@@ -182,3 +182,14 @@ def test_after_reset_nothing_is_taken_until_connect(subject: Subject) -> None:
         commit(subject.store, [write(one, 2)])
     assert subject.store.connect() is False
     assert commit(subject.store, [write(one, 2)]) == []
+
+
+def test_a_renewal_that_falls_due_on_the_way_stays_due(subject: Subject) -> None:
+    """Whoever asks for the whole to be written again while a write flies still gets it."""
+    one, new = session(), session()
+    commit(subject.store, [write(one, 1)])
+    subject.store.begin([write(one, 2), write(new, 1)])
+    one.stored = False
+    assert subject.store.finish() == []
+    assert not one.stored
+    assert new.stored
