@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import locust
 from locust.runners import MasterRunner, WorkerRunner
 
@@ -40,6 +41,9 @@ hooks.init_command_line_parser.add_listener(options.add_options)
 @hooks.init.add_listener  # type: ignore[untyped-decorator]  # see `hooks`
 def prepare(environment: Environment, **_: object) -> None:
     """Check the target, choose the default class, have `--summary` written at the end."""
+    # gevent's timers count from when its loop last looked at the clock: before the imports,
+    # which take seconds on a busy machine, by which --run-time would be too short.
+    gevent.get_hub().loop.update_now()
     runner, given = environment.runner, environment.parsed_options
     if environment.host:
         try:
