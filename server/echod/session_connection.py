@@ -113,10 +113,14 @@ class SessionConnection(Connection):
         self.fail(code, text)
 
     def _quit(self, session: Session) -> None:
-        """`QUIT` (§2.4): the last line that is taken."""
+        """`QUIT` (§2.4): the last line that is taken.
+
+        `BYE` is said as an `ERR` that closes is: what the client sent behind `QUIT` would
+        make the kernel reset the connection, and a reset can overtake it (`lingering.py`).
+        """
         self._reader.stop()
-        self._held_bytes += len(BYE)
-        self._port.committer.submit(self, session, END, BYE)
+        self._port.committer.submit(self, session, END)
+        self._farewell = BYE
         self.ending = QUIT
 
     # Opening.
