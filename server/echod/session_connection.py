@@ -73,7 +73,12 @@ class SessionConnection(Connection):
         dialogue, session = self._dialogue, self.session
         if dialogue is None or session is None:
             return 0 if session else self._begin(lines[0])
-        reply, count, committed, request = dialogue.take(lines)
+        port = self._port
+        if port.committer.full():
+            return 0
+        # As much as makes `_owes_enough` true, so that what is left is read when it is paid.
+        again_bytes_max = port.unsent_bytes_pause - self._held_bytes
+        reply, count, committed, request = dialogue.take(lines, again_bytes_max)
         self.metrics.lines_received += count
         self.inflight += count
         if committed:
