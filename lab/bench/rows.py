@@ -42,7 +42,18 @@ def _baseline(name: str, *arguments: str) -> tuple[str, ...]:
 
 def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
     return (
-        *("{python}", "-m", "echod", "--echo-port", "0", "--admin-port", "0", "--agent-port", "0"),
+        *(
+            "{python}",
+            "-m",
+            "echod",
+            "--echo-port",
+            "0",
+            "--session-port",
+            "0",
+            "--admin-port",
+            "0",
+        ),
+        *("--agent-port", "0"),
         *("--durability", durability, "--log-level", "warning"),
         # Idle connections are held while their memory is read, longer on a busy machine.
         *("--echo-idle-s-max", "600"),
