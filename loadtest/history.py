@@ -26,8 +26,9 @@ One object an event, appended in the order in which its client saw it:
 
 Rooms (PROTOCOL §3), each with `room` where its line has one:
 
-    join       epoch, offset            both null without a position
-    joined     epoch, offset, how       "fresh", "recovered", "lost"
+    join       life, offset             both null without a position; `life` is the room's
+                                        epoch: a word, and no number
+    joined     life, offset, how        "fresh", "recovered", "lost"
     say        id, text
     said       id, offset
     msg        offset, sender, text
@@ -72,7 +73,7 @@ class Event(_Stamp, total=False):
     to: str
     name: str
     acked: int | None
-    epoch: int | None
+    epoch: int
     seq: int
     n: int
     text: str | None
@@ -81,6 +82,7 @@ class Event(_Stamp, total=False):
     code: str
     how: str
     room: str
+    life: str | None
     offset: int | None
     id: int
     sender: str
