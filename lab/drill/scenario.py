@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lab.drill.figures import PARTS, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lab.drill.figures import Break, Figures
     from lab.drill.violations import Violation
@@ -31,7 +31,9 @@ class Stage(Protocol):
     What can't be done on a stage raises `CannotError`.
     """
 
-    daemons: Sequence[str]
+    @property
+    def daemons(self) -> Sequence[str]:
+        """Their names."""
 
     def kill(self, name: str) -> None:
         """SIGKILL."""
@@ -50,6 +52,9 @@ class Stage(Protocol):
 
     def start_again(self, name: str) -> None:
         """A part that has ended comes back, at the same addresses; returns when it is ready."""
+
+    def await_up(self, name: str) -> None:
+        """Wait until a daemon is in the balance."""
 
     def reload(self) -> None:
         """HAProxy begins afresh with the same configuration; connections that are finish."""
@@ -88,6 +93,7 @@ class Step:
         text: What, for the picture and the report.
         act: Does it.
         heals: It undoes a fault, rather than making one.
+        lasts: The fault is there until a step heals it.
         loses: It loses data that Redis had acknowledged.
     """
 
@@ -96,6 +102,7 @@ class Step:
     act: Callable[[Stage], object]
     heals: bool = False
     loses: bool = False
+    lasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +112,14 @@ class Load:
     clients: int = 60
     rate: float = 10.0
     inflight: int = 4
+    reply_s_max: float = 2.5
+    """Patience of a client: above the daemon's commit_s_max of 2 s, `unavailable` is heard."""
     claimants: int = 0
     """Pairs that hold one token each, and take their sessions from each other."""
     quitters: int = 0
     """Clients whose sessions end after a few lines, and that begin others."""
+    ghosts: int = 2
+    """`ghosts.py`: they go on asking on connections that they have left."""
     plain: int = 8
     text_bytes: int = 60
 
@@ -155,9 +166,6 @@ class Verdict:
     text: str
 
 
-Expectation = "Callable[[Outcome], Verdict]"
-
-
 @dataclass(frozen=True, slots=True)
 class Drill:
     """One of the list.
@@ -170,12 +178,11 @@ class Drill:
         expects: Beside `ALWAYS`.
         links: Which links are there to be cut: `redis`, `daemon`, `clients`.
         only_local: Why it can't be made on containers; empty if it can.
-        short: Played by `fleet drill all` also when time is short.
     """
 
     name: str
     what: str
-    steps: Sequence[Step]
+    steps: Iterable[Step]
     seconds: float
     expects: Sequence[Callable[[Outcome], Verdict]] = ()
     links: frozenset[str] = frozenset()
