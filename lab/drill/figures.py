@@ -98,6 +98,8 @@ class _Line(NamedTuple):
 class Figures:
     """Feed it what the checker is fed; then read.
 
+    A client whose session was lost goes on as another: `s3.1`, `s3.2` … are one here, `s3`.
+
     Args:
         patient: Which clients, by name, are to be served whatever happens: the others are
             there to disturb, and may leave lines without a fate and have no breaks.
@@ -108,6 +110,7 @@ class Figures:
         answered: Lines answered.
         told: Lines whose answer was lost, and which WELCOME said are committed.
         withdrawn: Lines that WELCOME said are not committed.
+        lost: Lines that waited when their session was found to be gone.
         resumes: WELCOMEs of sessions that had been.
         sessions: New sessions.
         codes: Errors heard, by code.
@@ -119,7 +122,7 @@ class Figures:
 
     def __init__(self, patient: Callable[[str], bool] = bool) -> None:
         self._patient = patient
-        self.sent = self.repeated = self.answered = self.told = self.withdrawn = 0
+        self.sent = self.repeated = self.answered = self.told = self.withdrawn = self.lost = 0
         self.resumes = self.sessions = self.plain_answered = 0
         self.codes: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
@@ -159,9 +162,10 @@ class Figures:
         handler = self._handlers.get(event["e"])
         if handler is None:
             return
-        client = self._clients.get(event["c"])
+        name = event["c"].partition(".")[0]
+        client = self._clients.get(name)
         if client is None:
-            client = self._clients[event["c"]] = _Client(self._patient(event["c"]))
+            client = self._clients[name] = _Client(self._patient(name))
         handler(client, event)
 
     def finish(self) -> None:
@@ -186,6 +190,10 @@ class Figures:
         client.code = event["code"]
         self.codes[client.code] += 1
         self._fault(event["t"])
+        if client.code == "unknown-session":
+            self.lost += len(client.waiting) + len(client.withdrawn)
+            client.waiting.clear()
+            client.withdrawn.clear()
 
     def _bye(self, client: _Client, _: Event) -> None:
         client.waiting.clear()

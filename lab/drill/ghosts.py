@@ -87,7 +87,7 @@ class Ghost:
 
 
 class _Life:
-    """One session, on one daemon and then on another."""
+    """One session, on every daemon in turn."""
 
     def __init__(self, ghost: Ghost, name: str) -> None:
         self._ghost = ghost
@@ -99,7 +99,7 @@ class _Life:
         self._last: bytes | None = None
 
     def live(self) -> None:
-        """Twice: begin, leave it open, take over, go on asking where it began."""
+        """On daemon after daemon: take over, leave the last one open, go on asking there."""
         first, *others = self._ghost.order()
         left = self._connect(first)
         self._speak(left)
@@ -111,7 +111,6 @@ class _Life:
             gevent.spawn(self._haunt, left)
             self._speak(taken)
             left = taken
-            break
         left.close()
 
     def _connect(self, daemon: tuple[str, int]) -> DirectConnection:

@@ -257,6 +257,11 @@ class LocalStage:
         """How many connections it had."""
         return sum(one.reset()["connections"] for one in self.fleet.links[link])
 
+    def strand(self, link: str) -> None:
+        """Near ends are reset, new connections pass."""
+        for one in self.fleet.links[link]:
+            one.strand()
+
     def half_open(self, link: str, end: str) -> None:
         """One end is reset."""
         for one in self.fleet.links[link]:

@@ -130,6 +130,7 @@ def _tables(outcome: Outcome) -> list[page.Table]:
                 ("answered", f"{figures.answered:,}"),
                 ("answer lost, told by WELCOME", f"{figures.told:,}"),
                 ("not committed, sent again or given up", f"{figures.withdrawn:,}"),
+                ("waiting when their session was lost", f"{figures.lost:,}"),
                 ("sent again", f"{figures.repeated:,}"),
                 ("without a fate", f"{figures.unknown:,}"),
                 ("answered on the plain port", f"{figures.plain_answered:,}"),

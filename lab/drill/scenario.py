@@ -80,6 +80,12 @@ class Stage(Protocol):
     def reset(self, link: str) -> int:
         """Reset every connection of it, and lose what is on the way; returns how many."""
 
+    def refuse(self, link: str) -> None:
+        """Refuse new connections on it until `heal`."""
+
+    def strand(self, link: str) -> None:
+        """Reset the near ends; what they have sent comes with `heal`, new connections pass."""
+
     def half_open(self, link: str, end: str) -> None:
         """Reset one end (`near`: who connected) of every connection; the other hears nothing."""
 
