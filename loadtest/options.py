@@ -15,11 +15,15 @@ from urllib.parse import urlsplit
 from loadtest.client import REPLY_S_MAX
 
 DEFAULT_TARGET = "tcp://127.0.0.1:1234"
+PLAIN_PORT = 1234
+SESSION_PORT = 1235
 
 # A variable and not a flag: as soon as Locust finds a shape in a locustfile it ignores
 # --users, and it reads the file before the flags.
 SHAPE_VARIABLE = "LOADTEST_SHAPE"
 ARTICLE_SHAPE = "article"
+STORM_SHAPE = "storm"
+SHAPES = (ARTICLE_SHAPE, STORM_SHAPE)
 ARTICLE_CLIENTS = 100
 ARTICLE_LOOPS = 100
 # Without a shape the same hundred come in groups, so that the page's curves show them come.
@@ -65,8 +69,8 @@ def shape() -> str:
         ValueError: for a name that there is not.
     """
     name = os.environ.get(SHAPE_VARIABLE, "")
-    if name not in ("", ARTICLE_SHAPE):
-        raise ValueError(f"{SHAPE_VARIABLE}={name}: must be {ARTICLE_SHAPE}, or empty")
+    if name not in ("", *SHAPES):
+        raise ValueError(f"{SHAPE_VARIABLE}={name}: must be {' or '.join(SHAPES)}, or empty")
     return name
 
 
@@ -91,10 +95,29 @@ def add_options(parser: ArgumentParser) -> None:
     add("pause_s", Positive(1), "ArticleUser: seconds between lines; the server's idle limit is 5")
     add("loops", Count(loops), "ArticleUser: leaves after so many connections; 0: never")
     add("clients", Count(ARTICLE_CLIENTS), f"{SHAPE_VARIABLE}={ARTICLE_SHAPE}: clients at once")
-    add("lines_per_s", Positive(1), "SteadyUser: lines a second of each; above 0.2, as idle is 5 s")
+    add("lines_per_s", Positive(1), "SteadyUser, SessionUser: lines a second of each")
+    add("lines_in_flight", Positive(10), "SessionUser: unanswered lines of each, at most")
+    add("session_host", "", "SessionUser: tcp://HOST:PORT, several with commas; else as --host")
+    add("give_up_s", Positive(10), "SessionUser: seconds without service that are a failure")
+    add("storm_every_s", Positive(20), f"{SHAPE_VARIABLE}={STORM_SHAPE}: seconds between two cuts")
+    add("storms", Count(0), f"{SHAPE_VARIABLE}={STORM_SHAPE}: the run ends after so many; 0: never")
     add("reply_s_max", Positive(REPLY_S_MAX), "seconds to a whole reply; the server's limit is 2")
     # Not in the web page: a browser shall not choose which file is written.
     add("summary", "", "write the run's counts to this file, as JSON", include_in_web_ui=False)
+
+
+def session_targets(url: str, session_urls: str) -> list[tuple[str, int]]:
+    """Where sessions are: `--session-host`, else `--host` with its plain port's neighbour.
+
+    So one `--host` serves users of both ports.
+
+    Raises:
+        ValueError: with the form that it must have.
+    """
+    if session_urls:
+        return [target(part.strip()) for part in session_urls.split(",")]
+    host, port = target(url)
+    return [(host, SESSION_PORT if port == PLAIN_PORT else port)]
 
 
 def target(url: str) -> tuple[str, int]:

@@ -25,6 +25,7 @@ For one greenlet or thread at a time.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import secrets
 import time
@@ -239,6 +240,23 @@ class SessionClient:
         if self._connection is not None:
             self._drop("by client")
             self._cut("Abandoned()")
+
+    def sever(self) -> None:
+        """Break the connection as a network would; any greenlet or thread may.
+
+        Its owner finds the end of the stream, and resumes as after any fault.
+        """
+        connection = self._connection
+        if connection is not None:
+            connection.sever()
+
+    def leave(self) -> None:
+        """QUIT without waiting for the answer, where that is possible, and close."""
+        connection = self._connection
+        if connection is not None and connection.welcomed and not connection.quitting:
+            with contextlib.suppress(ClientError):
+                connection.send(Quit())
+        self.close()
 
     def close(self) -> None:
         """Close without QUIT: the session can be resumed; may be called again."""

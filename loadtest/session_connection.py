@@ -148,6 +148,12 @@ class SessionConnection:
             raise WrongReply("not a line that may stand there", self._dialogue.fault)
         return said
 
+    def sever(self) -> None:
+        """Break it under its owner, who finds the end of the stream; any greenlet may."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
     def close(self, how: str = "by client") -> None:
         """Let go of the socket; may be called again. `how` is for the history."""
         if self._socket is not None:
