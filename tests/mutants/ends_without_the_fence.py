@@ -10,8 +10,8 @@ monkey.patch_all()
 import sys
 
 from echod.__main__ import main
-from echod.store import redis
+from echod.store import redis_operations
 from tests.mutants.scripts import change
 
-change(redis.END_SCRIPT, "  return 0\n", "  -- whoever asks\n")
+change(redis_operations.END_SESSION, "  return 0\n", "  -- whoever asks\n")
 sys.exit(main())

@@ -11,7 +11,8 @@ import sys
 
 from echod.__main__ import main
 from echod.protocol.errors import Code
-from echod.protocol.session import Dialogue, Refusal
+from echod.protocol.session import Dialogue
+from echod.protocol.words import Refusal
 
 _echo = Dialogue._echo
 

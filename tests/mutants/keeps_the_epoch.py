@@ -10,8 +10,8 @@ monkey.patch_all()
 import sys
 
 from echod.__main__ import main
-from echod.store import redis
+from echod.store import redis_operations
 from tests.mutants.scripts import change
 
-change(redis.RESUME_SCRIPT, "epoch = epoch + 1", "epoch = epoch + 0")
+change(redis_operations.RESUME, "epoch = epoch + 1", "epoch = epoch + 0")
 sys.exit(main())
