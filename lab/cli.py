@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from lab import local_up
 from lab.bench import cli as bench
+from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.experiment import cli as experiment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment}
+COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment, "drill": drill}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,6 +61,11 @@ class Report:
     date: str
     warnings: Sequence[str] = field(default=())
     """Why the figures must not be trusted; shown first."""
+    reading: str = (
+        "A difference is called one only if the whole ranges of the repeats lie"
+        f" apart, by a factor of {MARGIN:g}; else it is `{SAME}`."
+    )
+    """How to read the answers."""
 
 
 APOSTROPHE, EN_DASH = "\N{RIGHT SINGLE QUOTATION MARK}", "\N{EN DASH}"
@@ -128,10 +133,7 @@ def render(report: Report) -> str:
         "<h2>What to see</h2>",
         *map(_plot, report.plots),
         "<h2>Answers</h2>",
-        (
-            '<p class="soft">A difference is called one only if the whole ranges of the repeats lie'
-            f" apart, by a factor of {MARGIN:g}; else it is <q>{SAME}</q>.</p>"
-        ),
+        f'<p class="soft">{prose(report.reading)}</p>',
         *map(_answer, report.answers),
         "<h2>Figures</h2>",
         *map(_table, report.tables),
