@@ -17,7 +17,7 @@ from lab.errors import LabError
 from lab.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 BINARY = Binary(
@@ -46,7 +46,17 @@ class Daemon(NamedTuple):
 
     name: str
     echo: str
+    session: str
     agent: str
+
+    @classmethod
+    def of(cls, ready: Mapping[str, str]) -> Daemon:
+        """The daemon that printed this ready line."""
+        return cls(*(ready[field] for field in cls._fields))
+
+    def address(self, template: str) -> str:
+        """Where the servers of `server-template <template> …` are."""
+        return self.session if template == "session" else self.echo
 
 
 def render(template: str, daemons: Sequence[Daemon]) -> str:
@@ -65,9 +75,11 @@ def render(template: str, daemons: Sequence[Daemon]) -> str:
             in_resolvers = line.split()[0] == "resolvers"
         if line.lstrip().startswith("server-template "):
             replaced = True
+            template = line.split()[1]
             for daemon in daemons:
                 agent_port = daemon.agent.rpartition(":")[2]
-                lines.append(f"    server {daemon.name} {daemon.echo} agent-port {agent_port}")
+                address = daemon.address(template)
+                lines.append(f"    server {daemon.name} {address} agent-port {agent_port}")
         elif not in_resolvers:
             lines.append(line)
     if not replaced:
@@ -75,18 +87,19 @@ def render(template: str, daemons: Sequence[Daemon]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def start(
+def start(  # noqa: PLR0913 — each port is one choice of the caller
     directory: Path,
     template: Path,
     daemons: Sequence[Daemon],
     *,
     echo_port: int = 0,
+    session_port: int = 0,
     stats_port: int = 0,
 ) -> processes.Process:
     """Start HAProxy; its configuration and log (`haproxy.cfg`, `haproxy.log`) are in `directory`.
 
     Returns:
-        The process; `.ready` has the addresses `echo` and `stats`.
+        The process; `.ready` has the addresses `echo`, `session` and `stats`.
 
     Raises:
         ConfigError: HAProxy refuses its configuration.
@@ -98,8 +111,13 @@ def start(
     config.write_text(render(template.read_text(), daemons))
 
     def attempt(numbers: Sequence[int]) -> processes.Process:
-        echo, stats = (f"{HOST}:{number}" for number in numbers)
-        env = {"ECHO_BIND": echo, "STATS_BIND": stats, "HAPROXY_MAXCONN": _connections_max()}
+        echo, session, stats = (f"{HOST}:{number}" for number in numbers)
+        env = {
+            "ECHO_BIND": echo,
+            "SESSION_BIND": session,
+            "STATS_BIND": stats,
+            "HAPROXY_MAXCONN": _connections_max(),
+        }
         _check(program, config, env)
         process = processes.start(
             # -db: in the foreground and without a master, whatever the file says.
@@ -111,10 +129,10 @@ def start(
         process.await_sign(
             lambda: all(process.listens_on(number) for number in numbers), f"HAProxy on {echo}"
         )
-        process.ready = {"echo": echo, "stats": stats}
+        process.ready = {"echo": echo, "session": session, "stats": stats}
         return process
 
-    return ports.start_on([echo_port, stats_port], attempt)
+    return ports.start_on([echo_port, session_port, stats_port], attempt)
 
 
 def _check(program: str, config: Path, env: dict[str, str]) -> None:

@@ -56,6 +56,7 @@ class Plan:
     prometheus: bool = False
     """Whether a Prometheus, which must be on PATH, watches it."""
     echo_port: int = 0
+    session_port: int = 0
     stats_port: int = 0
     locust_port: int = 0
     prometheus_port: int = 0
@@ -127,8 +128,9 @@ class Fleet:
             "pid": os.getpid(),
             "directory": str(self.plan.directory),
             "echo": self.parts["haproxy"].ready["echo"],
+            "session": self.parts["haproxy"].ready["session"],
             "daemons": [
-                {key: daemon.ready[key] for key in ("name", "pid", "echo", "admin", "agent")}
+                {key: value for key, value in daemon.ready.items() if key != "event"}
                 for daemon in self.daemons
             ],
             **{
@@ -161,7 +163,16 @@ class Fleet:
 
     def _start_daemons(self, store_url: str) -> None:
         flags = ["--host", "127.0.0.1", "--store", store_url, "--proxy-protocol"]
-        flags += ["--echo-port", "0", "--admin-port", "0", "--agent-port", "0"]
+        flags += [
+            "--echo-port",
+            "0",
+            "--session-port",
+            "0",
+            "--admin-port",
+            "0",
+            "--agent-port",
+            "0",
+        ]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for number in range(1, self.plan.daemons + 1):
@@ -178,11 +189,9 @@ class Fleet:
         haproxy = haproxy_server.start(
             self.plan.directory,
             ROOT / "haproxy" / "haproxy.cfg",
-            [
-                Daemon(daemon.ready["name"], daemon.ready["echo"], daemon.ready["agent"])
-                for daemon in self.daemons
-            ],
+            [Daemon.of(daemon.ready) for daemon in self.daemons],
             echo_port=self.plan.echo_port,
+            session_port=self.plan.session_port,
             stats_port=self.plan.stats_port,
         )
         self.parts["haproxy"] = haproxy

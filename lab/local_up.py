@@ -40,6 +40,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Flag, variable (docker-compose.yml has the same), default, and who listens there.
 PORTS = (
     ("--port", "ECHO_PORT", 1234, "the echo"),
+    ("--session-port", "SESSION_PORT", 1235, "the sessions"),
     ("--stats-port", "HAPROXY_STATS_PORT", 8404, "HAProxy's statistics"),
     ("--locust-port", "LOCUST_PORT", 8089, "Locust's page"),
     ("--prometheus-port", "PROMETHEUS_PORT", 9090, "Prometheus"),
@@ -142,6 +143,7 @@ def _plan(args: Namespace, directory: Path) -> Plan:
         load=not args.no_load,
         prometheus=prometheus_server.installed(),
         echo_port=args.port,
+        session_port=args.session_port,
         stats_port=args.stats_port,
         locust_port=args.locust_port,
         prometheus_port=args.prometheus_port,
@@ -177,7 +179,11 @@ def _how(status: int | None) -> str:
 def _table(fleet: Fleet) -> str:
     ready = fleet.ready
     host, port = ready["echo"].split(":")
-    rows = [("talk to it", f"nc {host} {port}")]
+    session_host, session_port = ready["session"].split(":")
+    rows = [
+        ("talk to it", f"nc {host} {port}"),
+        ("a session", f"nc {session_host} {session_port}, and HELLO"),
+    ]
     if ready["locust"]:
         rows.append(("the load", f"http://{ready['locust']['web']}  (Locust)"))
     rows.append(("the balance", f"http://{ready['haproxy']['stats']}  (HAProxy; /metrics)"))
@@ -187,7 +193,9 @@ def _table(fleet: Fleet) -> str:
         rows.append(("the history", "none: there is no prometheus on PATH"))
     for daemon in ready["daemons"]:
         where = f"pid {daemon['pid']}  http://{daemon['admin']}/metrics"
-        rows.append((daemon["name"], f"{where}  echo {daemon['echo']}"))
+        rows.append(
+            (daemon["name"], f"{where}  echo {daemon['echo']}  session {daemon['session']}")
+        )
     rows.append(("redis", f"pid {ready['redis']['pid']}  {ready['redis']['url']}"))
     rows.append(("logs and data", ready["directory"]))
     lines = [f"  {what:<14} {where}" for what, where in rows]

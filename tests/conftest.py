@@ -26,6 +26,7 @@ class Echod:
         self.process = process
         self.host, port = process.ready["echo"].rsplit(":", 1)
         self.port = int(port)
+        self.session_port = int(process.ready["session"].rsplit(":", 1)[1])
         self.name: str = process.ready["name"]
 
     def get(self, path: str) -> tuple[int, str]:
@@ -44,9 +45,9 @@ class Echod:
         rows = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name: float(value) for name, value in rows}
 
-    def closed(self, reason: str) -> float:
-        """How many clients were closed for `reason`."""
-        name = f'echod_connections_closed_total{{port="echo",reason="{reason}"}}'
+    def closed(self, reason: str, port: str = "echo") -> float:
+        """How many clients of a port were closed for `reason`."""
+        name = f'echod_connections_closed_total{{port="{port}",reason="{reason}"}}'
         return self.metrics().get(name, 0.0)
 
     def log(self) -> str:
@@ -83,7 +84,13 @@ def echod(tmp_path: Path) -> Iterator[Callable[..., Echod]]:
         daemons: list[Echod] = []
 
         def start(program: tuple[str, ...] = ("-m", "echod"), **settings: Any) -> Echod:  # noqa: ANN401
-            settings = {"echo_port": 0, "admin_port": 0, "agent_port": 0, **settings}
+            settings = {
+                "echo_port": 0,
+                "session_port": 0,
+                "admin_port": 0,
+                "agent_port": 0,
+                **settings,
+            }
             flags = [
                 f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
                 for name, value in settings.items()

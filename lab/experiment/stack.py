@@ -73,7 +73,7 @@ class Stack:
         haproxy = haproxy_server.start(
             self.directory,
             ROOT / "haproxy" / "haproxy.cfg",
-            [Daemon(*(daemon.ready[key] for key in ("name", "echo", "agent"))) for daemon in used],
+            [Daemon.of(daemon.ready) for daemon in used],
         )
         try:
             yield Front([_port(haproxy.ready["echo"])] * count, pids, self.redis, haproxy.pid)
@@ -96,7 +96,16 @@ def running(shape: Shape, count: int, appendfsync: Appendfsync, directory: Path)
             stack.callback(redis.process.kill)
             store = redis.url
         flags = ["--store", store, "--durability", "commit" if shape.stored else "none"]
-        flags += ["--echo-port", "0", "--admin-port", "0", "--agent-port", "0"]
+        flags += [
+            "--echo-port",
+            "0",
+            "--session-port",
+            "0",
+            "--admin-port",
+            "0",
+            "--agent-port",
+            "0",
+        ]
         # A client that waits for its turn is not idle on purpose.
         flags += ["--echo-idle-s-max", "600", "--log-level", "warning"]
         flags += ["--proxy-protocol"] if shape.proxied else []

@@ -26,6 +26,10 @@ DURABILITIES = ("commit", "async", "none")
 READERS = ("callback", "greenlet")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
+# A session outlives its connection's silence, and the client's way back after it (PROTOCOL's
+# table).
+TTL_IDLE_TIMES = 3
+
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 
 
@@ -44,6 +48,7 @@ class Config:
     # Where it listens.
     host: str = _setting("127.0.0.1", "address all ports listen on; 0.0.0.0 in a container")
     echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free one", port=True)
+    session_port: int = _setting(1235, "session port, PROTOCOL §2", port=True)
     admin_port: int = _setting(8080, "HTTP: /metrics, /livez, /readyz", port=True)
     agent_port: int = _setting(8081, "HAProxy's agent-check asks here", port=True)
     name: str = _setting("", "this daemon's name in logs and store; empty: host and random part")
@@ -55,7 +60,9 @@ class Config:
     )
     async_lines_max: int = _setting(10_000, "durability async: lines that a crash may lose")
     async_s_max: float = _setting(1.0, "durability async: age of the oldest of them")
-    session_ttl_s: int = _setting(300, "a dead daemon's connections stay in the store so long")
+    session_ttl_s: int = _setting(
+        300, "a session lives on so long after its last line; at least 3 times its idle time"
+    )
 
     # Who may speak first.
     proxy_protocol: bool = _setting(False, "require a PROXY v2 header from every peer")  # noqa: FBT003
@@ -74,6 +81,7 @@ class Config:
     line_bytes_max: int = _setting(8_192, "a line with its LF", limit=True)
     line_s_max: float = _setting(60.0, "from a line's first byte to its LF", limit=True)
     echo_idle_s_max: float = _setting(5.0, "plain port: nothing received", limit=True)
+    session_idle_s_max: float = _setting(60.0, "session port: nothing received", limit=True)
     inflight_lines_max: int = _setting(
         1_000, "unanswered lines; at the limit a connection is not read", limit=True
     )
@@ -125,6 +133,11 @@ class Config:
         scheme = urlsplit(self.store).scheme
         if scheme not in ("memory", "redis", "rediss", "unix"):
             raise ConfigError(f"--store={self.store}: must begin memory://, redis:// or rediss://")
+        if self.session_ttl_s < TTL_IDLE_TIMES * self.session_idle_s_max:
+            raise ConfigError(
+                f"--session-ttl-s={self.session_ttl_s}: must be at least {TTL_IDLE_TIMES} times"
+                f" --session-idle-s-max={self.session_idle_s_max:g}"
+            )
         self.networks()
         if not self.name:
             name = f"{socket.gethostname()}-{secrets.token_hex(3)}"

@@ -1,4 +1,4 @@
-"""One client of the plain port: what is read, what is owed, what is unsent.
+"""One client: what is read, what is owed, what is unsent, how it ends.
 
     readable ─▶ lines ─▶ replies ─▶ held by the committer ─▶ acknowledged ─▶ sent ─▶ outbox
                                     (durability none: sent at once)
@@ -6,20 +6,19 @@
 Nothing here waits: a connection is called when its socket can be read or written, when
 the store has answered, and by the sweeper when it should look at its deadlines. So no
 two greenlets ever use one socket (DESIGN D5), and a client costs its state and nothing
-else. PROTOCOL §1 is obeyed here, its limits are the port's.
+else. What lines mean is `plain_connection.py`'s and `session_connection.py`'s business;
+the limits are the port's.
 """
 
 from __future__ import annotations
 
 import logging
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
-from echod.protocol.plain import answer
 from echod.protocol.wire import LF, split_lines
 from echod.reader import WRITE
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from echod.metrics import Metrics
     from echod.port import Port
-    from echod.session import Session
     from echod.store.batch import Write
 
 log = logging.getLogger(__name__)
@@ -41,11 +39,10 @@ CLIENT, RESET, LINE_TIMEOUT = "client", "reset", "line-timeout"
 
 
 class Connection:
-    """See the module.
+    """See the module. A port's own kind says what its lines mean.
 
     Attributes:
         gathering, gone: see `store.batch.Client`.
-        session: its identity in the store; None where nothing is stored.
         inflight: lines read and not answered.
         ending: why it is about to end, once what is owed is sent; "" if it is not.
     """
@@ -54,7 +51,6 @@ class Connection:
         "_farewell",
         "_heard_s",
         "_held_bytes",
-        "_last",
         "_line_s",
         "_outbox",
         "_paused",
@@ -71,28 +67,19 @@ class Connection:
         "inflight",
         "metrics",
         "peer",
-        "session",
     )
 
-    def __init__(
-        self,
-        port: Port,
-        sock: _socket.socket,
-        peer: str,
-        session: Session | None,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, port: Port, sock: _socket.socket, peer: str, metrics: Metrics) -> None:
         """Take `sock`, which is non-blocking; what it does is counted in `metrics`."""
         self._port = port
         self.metrics = metrics
         self._socket = sock
         self.peer = peer
-        self.session = session
         self.gathering: Write | None = None
         self.gone = self.closed = False
         self.inflight = 0
         self.ending = ""
-        self._tail = self._last = self._farewell = b""
+        self._tail = self._farewell = b""
         self._held_bytes = 0
         self._outbox: bytearray | None = None
         self._paused = False
@@ -101,9 +88,7 @@ class Connection:
         self._reader = port.reader(sock.fileno(), self.readable)
 
     def start(self, received: bytes) -> None:
-        """Begin with the bytes that came behind a PROXY header, and be known to the store."""
-        if self.session is not None:
-            self._port.committer.open(self, self.session)
+        """Begin with the bytes that came behind a PROXY header."""
         self._reader.start()
         if received:
             self.metrics.received_bytes += len(received)
@@ -148,11 +133,15 @@ class Connection:
                 self._line_s = port.clock.now_s
             self._tail = rest
             if lines:
-                self._answer(lines)
-                if self.closed:
+                taken = self._answer(lines)
+                if self.closed or self.ending:
+                    return
+                if taken < len(lines):
+                    self._tail = data[sum(map(len, lines[:taken])) :]
+                    self._pause()
                     return
             if too_long:
-                self.fail(Code.LINE_TOO_LONG, f"over {port.line_bytes_max} bytes")
+                self._refuse(Code.LINE_TOO_LONG, f"over {port.line_bytes_max} bytes")
                 return
             # With room left, `inflight` is below its limit: the rest of `_owes_enough`, inline
             # because this is on the way of every line.
@@ -164,51 +153,32 @@ class Connection:
             ):
                 return
             if self._owes_enough() or port.committer.full():
-                self._paused = True
-                self._reader.stop()
-                self._resume()
+                self._pause()
                 return
             data = rest
 
-    def _answer(self, lines: list[bytes]) -> None:
-        """Reply to `lines` now or when the store has them, as the durability says."""
-        port = self._port
-        count = len(lines)
-        reply, pair = answer(self._last, lines)
-        self._last = lines[-1]
-        self.metrics.lines_received += count
-        session = self.session
-        if session is None:
-            self._reply(reply, count)
-            return
-        session.seq += count
-        committer = port.committer
-        write = self.gathering or committer.open(self, session)
-        cut = len(pair) - len(self._last)
-        if port.defers and not self.inflight and committer.may_defer(count):
-            committer.batcher.add_answered(write, count, pair, cut, port.clock.now_s)
-            self._reply(reply, count)
-        else:
-            self.inflight += count
-            self._held_bytes += len(reply)
-            if not write.waiting:
-                write.at_s = perf_counter()
-                write.since_s = port.clock.now_s
-            committer.batcher.add(write, reply, count, pair, cut)
+    def _answer(self, lines: list[bytes]) -> int:
+        """Answer `lines` now or when the store has them; how many of them were taken.
 
-    def _reply(self, reply: bytes, lines: int) -> None:
-        """Answer lines that wait for nothing."""
-        at_s = perf_counter()
-        self._send(reply)
-        self.metrics.replied(perf_counter() - at_s, lines)
+        Those that were not are read again when whatever stands against it is over, which
+        `_owes_enough` must say.
+        """
+        raise NotImplementedError
+
+    def _last_words(self, tail: bytes) -> None:
+        """The client has closed its sending side after `tail`, which has no LF."""
+
+    def _refuse(self, code: Code, text: str) -> None:
+        """A line that ends the connection."""
+        self.fail(code, text)
 
     def _end_of_input(self) -> None:
-        """PROTOCOL §1.4: answer what is complete, and the tail as a last line; then close."""
+        """The client sends nothing more: answer what is complete, then close."""
         self._reader.stop()
         try:
             if self._tail:
                 tail, self._tail = self._tail, b""
-                self._answer([tail])
+                self._last_words(tail)
             self.ending = self.ending or CLIENT
             self._settle()
         except Exception:  # noqa: BLE001 — as `_take`
@@ -221,6 +191,12 @@ class Connection:
             or self._held_bytes >= self._port.unsent_bytes_pause
             or self._outbox is not None
         )
+
+    def _pause(self) -> None:
+        """Read nothing more until `_resume` finds that nothing is against it."""
+        self._paused = True
+        self._reader.stop()
+        self._resume()
 
     def _resume(self) -> None:
         """Read on, beginning with what was received and not taken, if nothing is against it.
@@ -258,17 +234,20 @@ class Connection:
 
     def unavailable(self) -> None:
         """The store did not answer in time: what is in flight has no known fate."""
-        if not self.gone:
-            self.gone = True
-            self.ending = ""  # whatever it was: what is owed before it will not come
-            self.fail(Code.UNAVAILABLE, "the store did not acknowledge in time")
+        self.abandon(Code.UNAVAILABLE, "the store did not acknowledge in time")
 
     def broken(self) -> None:
         """A bug, found while this connection was served: log it, end no other."""
         log.exception("connection-failed peer=%s", self.peer)  # noqa: LOG004 — called in one
+        self.abandon(Code.INTERNAL, "a bug of the server; it has been logged")
+
+    def abandon(self, code: Code, text: str) -> None:
+        """End with `ERR`; what is in flight will not be answered. The first reason counts."""
+        if self.closed or (self.gone and self.ending):
+            return
         self.gone = True
-        self.ending = ""
-        self.fail(Code.INTERNAL, "a bug of the server; it has been logged")
+        self.ending = ""  # whatever it was: what is owed before it will not come
+        self.fail(code, text)
 
     # Sending.
 
@@ -354,20 +333,18 @@ class Connection:
             self.close(self.ending)
 
     def close(self, reason: str) -> None:
-        """Close at once, and delete what the store has of it."""
+        """Close at once."""
         if not self.closed:
             self._detach(reason).close()
 
     def _detach(self, reason: str) -> _socket.socket:
-        """Leave the port and the store; whoever asked has the socket now."""
+        """Leave the port; whoever asked has the socket now."""
         self.closed = self.gone = True
         self._reader.close()
         self._close_writer()
         self._outbox = None
         self.gathering = None  # it holds this connection, and replies that nobody will get
         self._port.left(self, reason)
-        if self.session is not None:
-            self._port.committer.forget(self.session)
         return self._socket
 
     # Deadlines.

@@ -22,7 +22,7 @@ from echod.config import ConfigError
 from echod.exposition import Registry
 from echod.listener import Listener
 from echod.metrics import Metrics
-from echod.port import SPARE_SOCKETS, Port
+from echod.port import SPARE_SOCKETS, Capacity, Parts, PlainPort, SessionPort
 from echod.protocol.errors import Code
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
@@ -31,6 +31,7 @@ from echod.sweeper import sweep_forever
 
 if TYPE_CHECKING:
     from echod.config import Config
+    from echod.connection import Connection
     from echod.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,13 @@ class Daemon:
         self._metrics = Metrics()
         self._clock = Clock(monotonic())
         self._committer = Committer(_store(config), config, self._clock, self._metrics)
-        self._port = Port(config, self._clock, self._committer, self._metrics)
-        self._listener = Listener(self._port, config)
-        self._registry = Registry(config, self._metrics, self._port, self._committer)
+        self._capacity = Capacity(config.connections_max)
+        parts = Parts(config, self._clock, self._committer, self._metrics, self._capacity)
+        self._sessions = SessionPort(parts)
+        self._committer.on_rollback = self._sessions.roll_back
+        self._ports = (PlainPort(parts), self._sessions)
+        self._listeners = tuple(Listener(port, config) for port in self._ports)
+        self._registry = Registry(config, self._metrics, self._ports, self._committer)
         self._admin = Admin(
             config, self._registry, lambda: (self._draining, self._committer.degraded())
         )
@@ -79,7 +84,7 @@ class Daemon:
             self._committer.start,
             self._start_sweeper,
             self._admin.start,
-            self._listener.start,
+            self._listen,
             self._settle_collector,
             self._announce,
         ):
@@ -88,10 +93,10 @@ class Daemon:
         for step in (
             self._tell_the_balancer,  # the agent says `drain`; nobody new is sent here …
             self._accept_the_last,  # … once it has heard, for which two intervals are enough
-            self._refuse_the_next,  # but health checks: a daemon marked down loses its clients
+            self._refuse_the_next,  # but health checks; sessions are told DRAIN
             self._let_clients_finish,  # until drain_s after the signal
             self._close_the_rest,  # ERR draining, after what is due
-            self._listener.stop,
+            self._close_ports,
             self._commit_the_last,  # the deletions
             self._committer.stop,  # Redis is closed last
             self._admin.stop,
@@ -99,6 +104,14 @@ class Daemon:
             step()
         log.info("stopped")
         return 0
+
+    def _listen(self) -> None:
+        for listener in self._listeners:
+            listener.start()
+
+    def _close_ports(self) -> None:
+        for listener in self._listeners:
+            listener.stop()
 
     def _listen_to_signals(self) -> None:
         gevent.signal_handler(signal.SIGTERM, self._on_signal)
@@ -112,7 +125,12 @@ class Daemon:
 
     def _start_sweeper(self) -> None:
         self._sweeper = gevent.spawn(
-            sweep_forever, self._clock, self._committer, self._port, self._listener, self._metrics
+            sweep_forever,
+            self._clock,
+            self._committer,
+            self._ports,
+            self._listeners,
+            self._metrics,
         )
 
     def _settle_collector(self) -> None:
@@ -125,7 +143,10 @@ class Daemon:
             "event": "ready",
             "name": self._config.name,
             "pid": os.getpid(),
-            "echo": self._listener.address,
+            **{
+                port.name: listener.address
+                for port, listener in zip(self._ports, self._listeners, strict=True)
+            },
             "admin": self._admin.address,
             "agent": self._admin.agent_address,
         }
@@ -136,16 +157,17 @@ class Daemon:
     def _tell_the_balancer(self) -> None:
         self._deadline_s = monotonic() + self._config.drain_s
         self._registry.drain()
-        log.info("draining clients=%d", self._port.clients)
+        log.info("draining clients=%d", self._capacity.clients)
 
     def _accept_the_last(self) -> None:
         self._wait_until(monotonic() + 2 * self._config.agent_interval_s)
 
     def _refuse_the_next(self) -> None:
-        self._port.leaving = True
+        for port in self._ports:
+            port.leave(self._deadline_s - monotonic())
 
     def _let_clients_finish(self) -> None:
-        while self._port.clients and not self._wait_until(monotonic() + POLL_S):
+        while self._capacity.clients and not self._wait_until(monotonic() + POLL_S):
             if monotonic() >= self._deadline_s:
                 return
 
@@ -157,15 +179,20 @@ class Daemon:
         return self._hurry
 
     def _close_the_rest(self) -> None:
-        log.info("closing clients=%d", self._port.clients)
-        for connection in tuple(self._port.connections):
+        log.info("closing clients=%d", self._capacity.clients)
+        for connection in self._connections():
             connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
         patience_s = self._config.commit_s_max + self._config.linger_s_max
         until_s = monotonic() + patience_s
-        while (self._port.connections or self._port.lingering) and monotonic() < until_s:
+        while monotonic() < until_s and any(
+            port.connections or port.lingering for port in self._ports
+        ):
             gevent.sleep(POLL_S)
-        for connection in tuple(self._port.connections):
+        for connection in self._connections():
             connection.close(Code.DRAINING.value)
+
+    def _connections(self) -> list[Connection]:
+        return [connection for port in self._ports for connection in port.connections]
 
     def _commit_the_last(self) -> None:
         until_s = monotonic() + self._config.commit_s_max

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from echod import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from prometheus_client.core import Metric
 
@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 class _Collector(Collector):
     """The daemon's numbers as samples, made at each scrape."""
 
-    def __init__(self, config: Config, metrics: Metrics, port: Port, committer: Committer) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, ports: Sequence[Port], committer: Committer
+    ) -> None:
         self._config = config
         self._metrics = metrics
-        self._port = port
+        self._ports = ports
         self._committer = committer
         self.draining = False
 
@@ -80,6 +82,9 @@ class _Collector(Collector):
             ("lines_answered", "Lines whose reply was handed on.", metrics.lines_answered),
             ("received_bytes", "Bytes read from clients.", metrics.received_bytes),
             ("sent_bytes", "Bytes the kernel took for clients.", metrics.sent_bytes),
+            ("sessions_opened", "Sessions begun.", metrics.sessions_opened),
+            ("sessions_resumed", "Sessions taken over.", metrics.sessions_resumed),
+            ("sessions_ended", "Sessions ended by QUIT.", metrics.sessions_ended),
             ("store_connections", "Connections made to the store.", metrics.store_connections),
             ("store_data_losses", "Times the store had lost data.", metrics.store_data_losses),
         ):
@@ -90,14 +95,14 @@ class _Collector(Collector):
         family = CounterMetricFamily(
             "echod_connections_accepted", "Clients that came.", labels=["port"]
         )
-        for port in (self._port.name,):
-            family.add_metric([port], metrics.accepted_by_port.get(port, 0))
+        for port in self._ports:
+            family.add_metric([port.name], metrics.accepted_by_port.get(port.name, 0))
         yield family
         family = CounterMetricFamily(
             "echod_connections_closed", "Clients' connections ended.", labels=["port", "reason"]
         )
-        for (port, reason), count in metrics.closed_by_reason.items():
-            family.add_metric([port, reason], count)
+        for (name, reason), count in metrics.closed_by_reason.items():
+            family.add_metric([name, reason], count)
         yield family
         family = CounterMetricFamily(
             "echod_handshakes_failed", "Peers without a usable PROXY header.", labels=["reason"]
@@ -114,10 +119,11 @@ class _Collector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         committer, batcher = self._committer, self._committer.batcher
+        unsent_bytes = sum(port.unsent_bytes() for port in self._ports)
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
-            ("outbox_bytes", "Replies that clients have not taken.", self._port.unsent_bytes()),
+            ("outbox_bytes", "Replies that clients have not taken.", unsent_bytes),
             ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
@@ -126,7 +132,8 @@ class _Collector(Collector):
         ):
             yield GaugeMetricFamily(f"echod_{name}", text, value=value)
         family = GaugeMetricFamily("echod_connections", "Clients connected.", labels=["port"])
-        family.add_metric([self._port.name], self._port.clients)
+        for port in self._ports:
+            family.add_metric([port.name], port.clients)
         yield family
 
     def _histograms(self) -> Iterator[Metric]:
@@ -145,9 +152,11 @@ class _Collector(Collector):
 class Registry:
     """What `/metrics` shows: the daemon's samples and the process's."""
 
-    def __init__(self, config: Config, metrics: Metrics, port: Port, committer: Committer) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, ports: Sequence[Port], committer: Committer
+    ) -> None:
         self.prometheus = CollectorRegistry()
-        self._collector = _Collector(config, metrics, port, committer)
+        self._collector = _Collector(config, metrics, ports, committer)
         self.prometheus.register(self._collector)
         ProcessCollector(registry=self.prometheus)
 

@@ -62,10 +62,10 @@ class Listener:
         self._family = family
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            self._socket.bind((config.host, config.echo_port))
+            self._socket.bind((config.host, getattr(config, port.setting)))
             self._socket.listen(BACKLOG)
         except OSError as error:
-            raise cannot_listen("echo_port", config, error) from error
+            raise cannot_listen(port.setting, config, error) from error
         self._socket.settimeout(0)
         self.address = _text(self._socket.getsockname())
         self._watcher: Any = gevent.get_hub().loop.io(self._socket.fileno(), READ)

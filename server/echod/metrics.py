@@ -53,6 +53,7 @@ class Metrics:
         self.health_checks = 0
         self.lines_received = self.lines_answered = 0
         self.received_bytes = self.sent_bytes = 0
+        self.sessions_opened = self.sessions_resumed = self.sessions_ended = 0
         self.store_connections = self.store_data_losses = 0
         self.reply_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
@@ -71,6 +72,13 @@ class Metrics:
         """A client's connection has ended."""
         key = (port, reason)
         self.closed_by_reason[key] = self.closed_by_reason.get(key, 0) + 1
+
+    def welcomed(self, *, resumed: bool) -> None:
+        """A session has begun, or goes on here."""
+        if resumed:
+            self.sessions_resumed += 1
+        else:
+            self.sessions_opened += 1
 
     def handshake_failed(self, reason: str) -> None:
         """A peer was no balancer, or did not say for whom it came."""

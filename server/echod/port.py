@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
 
-from echod.connection import Connection
 from echod.lingering import Lingering, linger
 from echod.metrics import Metrics
+from echod.plain_connection import PlainConnection
 from echod.protocol.errors import Code, error_line
 from echod.reader import READERS
-from echod.session import Session
+from echod.session import PlainSession, record
+from echod.session_connection import SessionConnection
 
 if TYPE_CHECKING:
     import _socket
 
     from echod.clock import Clock
     from echod.config import Config
+    from echod.connection import Connection
     from echod.listener import Handshake
     from echod.store.committer import Committer
 
@@ -26,23 +29,58 @@ log = logging.getLogger(__name__)
 # Sockets beside the clients: PROXY headers that are still read, health checks, and
 # connections that linger. Beyond them a socket is closed without a word.
 SPARE_SOCKETS: Final = 256
+# Of the time that a leaving daemon has left, how much its clients are given to go: the
+# rest is for those that begin late.
+RECONNECT_SHARE: Final = 0.6
+
+
+class Capacity:
+    """How many clients the daemon takes, all ports together (`connections_max`)."""
+
+    def __init__(self, connections_max: int) -> None:
+        self.connections_max = connections_max
+        self.ports: list[Port] = []
+
+    @property
+    def clients(self) -> int:
+        """Clients that are served."""
+        return sum(port.clients for port in self.ports)
+
+    def crowded(self) -> bool:
+        """Whether even the spare sockets are taken."""
+        sockets = sum(port.sockets for port in self.ports)
+        return sockets >= self.connections_max + SPARE_SOCKETS
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a daemon has one of, and all its ports use."""
+
+    config: Config
+    clock: Clock
+    committer: Committer
+    metrics: Metrics
+    capacity: Capacity
 
 
 class Port:
-    """The plain port, PROTOCOL §1."""
+    """See the module; `PlainPort` and `SessionPort` are the two there are."""
 
-    name = "echo"
+    name: ClassVar[str]
+    setting: ClassVar[str]
+    """The setting that says where it listens."""
+    defers = False
+    """Durability async: whether lines may be answered before they are stored."""
 
-    def __init__(
-        self, config: Config, clock: Clock, committer: Committer, metrics: Metrics
-    ) -> None:
-        self.clock = clock
-        self.committer = committer
-        self.metrics = metrics
+    def __init__(self, parts: Parts, idle_s_max: float) -> None:
+        config = parts.config
+        self.clock = parts.clock
+        self.committer = parts.committer
+        self.metrics = parts.metrics
         self.reader = READERS[config.reader]
         self.line_bytes_max = config.line_bytes_max
         self.line_s_max = config.line_s_max
-        self.idle_s_max = config.echo_idle_s_max
+        self.idle_s_max = idle_s_max
         self.inflight_lines_max = config.inflight_lines_max
         self.outbox_bytes_max = config.outbox_bytes_max
         # Replies that are held will be unsent: reading stops at half of what may be, so
@@ -51,21 +89,24 @@ class Port:
         self.pending_bytes_max = config.pending_bytes_max
         self.send_s_max = config.send_s_max
         self.linger_s_max = config.linger_s_max
-        self.stores = config.durability != "none"
-        self.defers = config.durability == "async"
+        self.daemon = config.name
         self.connections: set[Connection] = set()
         self.clients = 0
         self.leaving = False  # nobody new is served; health checks are
         self.handshakes: set[Handshake] = set()
         self.lingering: set[Lingering] = set()
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
-        self._connections_max = config.connections_max
-        self._daemon = config.name
+        self._capacity = parts.capacity
+        self._capacity.ports.append(self)
+
+    @property
+    def sockets(self) -> int:
+        """All of them, whoever they are for."""
+        return len(self.connections) + len(self.handshakes) + len(self.lingering)
 
     def crowded(self) -> bool:
-        """Whether even the spare sockets are taken."""
-        sockets = len(self.connections) + len(self.handshakes) + len(self.lingering)
-        return sockets >= self._connections_max + SPARE_SOCKETS
+        """Whether the daemon has no socket to spare, even for a word of refusal."""
+        return self._capacity.crowded()
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
@@ -73,26 +114,29 @@ class Port:
         if self.leaving:
             self._refuse(sock, Code.DRAINING, "this daemon is leaving; reconnect")
             return
-        if self.clients >= self._connections_max:
-            self._refuse(sock, Code.BUSY, f"{self._connections_max} connections are open here")
+        if self._capacity.clients >= self._capacity.connections_max:
+            text = f"{self._capacity.connections_max} connections are open here"
+            self._refuse(sock, Code.BUSY, text)
             return
-        session = Session(self._daemon, peer, balancer_id, time.time()) if self.stores else None
+        connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
-            name = session.name.decode() if session else ""
-            log.debug("connection-accepted name=%s peer=%s id=%s", name, peer, balancer_id)
-        connection = Connection(self, sock, peer, session, self.metrics)
+            log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
         self.clients += 1
         self.connections.add(connection)
         connection.start(received)
 
+    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> Connection:
+        """The kind of connection that this port has."""
+        raise NotImplementedError
+
     def check(self, sock: _socket.socket, received: bytes) -> None:
-        """The balancer tests whether this daemon echoes.
+        """The balancer tests whether this daemon echoes: a plain echo, on every port.
 
         It is answered without the store, whose faults are the agent's to tell (DESIGN
         D11), and above the cap too: a full daemon is not a dead one.
         """
         self.metrics.health_checks += 1
-        connection = Connection(self, sock, "", None, self._checks)
+        connection = PlainConnection(self, sock, "", None, self._checks)
         self.connections.add(connection)
         connection.start(received)
 
@@ -109,6 +153,11 @@ class Port:
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
 
+    def leave(self, within_s: float) -> None:
+        """Serve nobody new; those who are here may finish within so many seconds."""
+        del within_s
+        self.leaving = True
+
     def sweep(self, now_s: float) -> None:
         """Let every connection look at its deadlines."""
         for connection in tuple(self.connections):
@@ -121,3 +170,55 @@ class Port:
     def unsent_bytes(self) -> int:
         """What waits in all outboxes."""
         return sum(connection.unsent_bytes() for connection in self.connections)
+
+
+class PlainPort(Port):
+    """The plain port, PROTOCOL §1."""
+
+    name = "echo"
+    setting = "echo_port"
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts, parts.config.echo_idle_s_max)
+        self.defers = parts.config.durability == "async"
+        self._stores = parts.config.durability != "none"
+
+    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> PlainConnection:
+        session = None
+        if self._stores:
+            fields = record(b"plain", self.daemon, peer, balancer_id, time.time())
+            session = PlainSession(fields)
+        return PlainConnection(self, sock, peer, session, self.metrics)
+
+
+class SessionPort(Port):
+    """The session port, PROTOCOL §2. Its durability is always `commit` (§5)."""
+
+    name = "session"
+    setting = "session_port"
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts, parts.config.session_idle_s_max)
+        self.ttl_s = parts.config.session_ttl_s
+        self._leave_until_s = 0.0
+
+    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> SessionConnection:
+        return SessionConnection(self, sock, peer, balancer_id, self.metrics)
+
+    def roll_back(self) -> None:
+        """The store has lost data: every session's client must decide (PROTOCOL §5)."""
+        for connection in tuple(self.connections):
+            if isinstance(connection, SessionConnection):
+                connection.roll_back()
+
+    def leave(self, within_s: float) -> None:
+        """See `Port`; every client is told `DRAIN` (PROTOCOL §2.4)."""
+        super().leave(within_s)
+        self._leave_until_s = self.clock.now_s + within_s * RECONNECT_SHARE
+        for connection in tuple(self.connections):
+            if isinstance(connection, SessionConnection):
+                connection.ask_to_leave()
+
+    def reconnect_s(self) -> float:
+        """Within which a client shall have reconnected elsewhere; see `leave`."""
+        return max(0.0, self._leave_until_s - self.clock.now_s)

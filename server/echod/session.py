@@ -1,10 +1,11 @@
-"""What the store keeps of one connection: a record, and a state that each line replaces.
+"""What the store keeps of one session: a record, and a state that each line replaces.
 
-Pure: names and bytes. The keys (DESIGN D3) are laid so that a session can later move
-from daemon to daemon: the state stands under a key of its own for each ownership, and
+Pure: names and bytes. The keys (DESIGN D3) are laid so that a session can move from
+daemon to daemon: the state stands under a key of its own for each ownership, and
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
-    r:<name>                  hash   kind, daemon, peer, balancer's id, since
+    r:<name>                  hash   kind, daemon, peer, balancer's id, since;
+                                     of the session port also digest, epoch, owner, ended
     s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
@@ -13,15 +14,54 @@ A plain connection is epoch 1 of a session that nobody can resume: it has no tok
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
-from dataclasses import dataclass
-from typing import Final
+import re
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
 
 # 50 random bits name a session among those alive; 40 more make an ownership unique even
 # when an epoch is counted twice after a rollback.
 NAME_BYTES: Final = 7
 NAME_LENGTH: Final = 10
 OWNER_BYTES: Final = 5
+# 130 random bits: nobody guesses them (PROTOCOL §2.1 asks for 128).
+SECRET_BYTES: Final = 17
+SECRET_LENGTH: Final = 26
+
+_TOKEN = re.compile(rb"([a-z2-7]{%d})\.([a-z2-7]{%d})" % (NAME_LENGTH, SECRET_LENGTH))
+
+
+def _random_word(size: int, length: int) -> bytes:
+    """`length` characters of a-z2-7 from `size` random bytes."""
+    return base64.b32encode(os.urandom(size))[:length].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a client shows to resume a session: `<name>.<secret>` (PROTOCOL §2.1)."""
+
+    name: bytes
+    secret: bytes = field(repr=False)
+
+    @classmethod
+    def new(cls) -> Token:
+        """A token like no other."""
+        return cls(_random_word(NAME_BYTES, NAME_LENGTH), _random_word(SECRET_BYTES, SECRET_LENGTH))
+
+    @classmethod
+    def parse(cls, word: bytes) -> Token | None:
+        """The token that `word` is, None if it can't be one."""
+        found = _TOKEN.fullmatch(word)
+        return cls(found[1], found[2]) if found else None
+
+    def digest(self) -> bytes:
+        """What the store keeps in the secret's place: it is random, so one hash is enough."""
+        return hashlib.sha256(self.secret).hexdigest().encode()
+
+    def encode(self) -> bytes:
+        """The word on the wire."""
+        return b"%b.%b" % (self.name, self.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +71,9 @@ class State:
     seq: int
     previous: bytes
     last: bytes
+
+
+EMPTY: Final = State(0, b"", b"")
 
 
 def encode_state(seq: int, cut: int, pair: bytes) -> bytes:
@@ -52,21 +95,25 @@ def decode_state(value: bytes) -> State:
 
 
 class Session:
-    """One connection's identity in the store.
+    """What one ownership of a session is to the store.
 
     Attributes:
         name: public, 10 of a-z2-7.
-        state_key, record_key: where it is kept.
-        record: the fields of the record, names and values in turn.
+        owner: this ownership, like no other.
+        state_key, record_key: where it is kept; the state's is known once the epoch is.
+        record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
-        sent: a write of it may have reached the store, so it must be deleted.
+        sent: a write of it may have reached the store.
         restate_s: when, on the daemon's clock, the record's life must be renewed.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
+        restored: whether its daemon writes it anew when the store does not have it.
+            Not on the session port: there it has ended, or is another daemon's.
     """
 
     __slots__ = (
         "name",
+        "owner",
         "record",
         "record_key",
         "restate_s",
@@ -77,19 +124,47 @@ class Session:
         "wire_prefix",
     )
 
-    def __init__(self, daemon: str, peer: str, balancer_id: str, since_s: float) -> None:
-        """`since_s` is Unix time; `peer` and `balancer_id` may be empty."""
-        name = base64.b32encode(os.urandom(NAME_BYTES))[:NAME_LENGTH].lower()
-        owner = os.urandom(OWNER_BYTES).hex().encode()
+    restored: ClassVar[bool] = False
+
+    def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
+        self.owner = os.urandom(OWNER_BYTES).hex().encode()
         self.record_key = b"r:%b" % name
-        self.state_key = b"s:%b:1:%b" % (name, owner)
-        self.record = (
-            b"kind", b"plain", b"daemon", daemon.encode(), b"peer", peer.encode(),
-            b"id", balancer_id.encode(), b"since", b"%.3f" % since_s,
-        )  # fmt: skip
-        self.stored = False
+        self.state_key = b""
+        self.record = record
+        self.stored = True
         self.sent = False
         self.restate_s = 0.0
         self.seq = 0
         self.wire_prefix = b""
+
+    def key_of(self, epoch: int) -> bytes:
+        """Where the state stands while this is owner number `epoch`."""
+        return b"s:%b:%d:%b" % (self.name, epoch, self.owner)
+
+    def own(self, epoch: int) -> None:
+        """Be owner number `epoch`."""
+        self.state_key = self.key_of(epoch)
+
+
+class PlainSession(Session):
+    """A plain connection's: its first owner is its only one."""
+
+    __slots__ = ()
+
+    restored = True
+
+    def __init__(self, record: tuple[bytes, ...]) -> None:
+        super().__init__(_random_word(NAME_BYTES, NAME_LENGTH), record)
+        self.stored = False
+        self.own(1)
+
+
+def record(
+    kind: bytes, daemon: str, peer: str, balancer_id: str, since_s: float
+) -> tuple[bytes, ...]:
+    """The fields of a record that say whose it is; `since_s` is Unix time, texts may be empty."""
+    return (
+        b"kind", kind, b"daemon", daemon.encode(), b"peer", peer.encode(),
+        b"id", balancer_id.encode(), b"since", b"%.3f" % since_s,
+    )  # fmt: skip

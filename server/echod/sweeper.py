@@ -16,6 +16,8 @@ import gevent
 from echod.clock import TICK_S, Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echod.listener import Listener
     from echod.metrics import Metrics
     from echod.port import Port
@@ -27,7 +29,11 @@ TICKS_PER_SWEEP = 10
 
 
 def sweep_forever(
-    clock: Clock, committer: Committer, port: Port, listener: Listener, metrics: Metrics
+    clock: Clock,
+    committer: Committer,
+    ports: Sequence[Port],
+    listeners: Sequence[Listener],
+    metrics: Metrics,
 ) -> None:
     """Run until killed; a bug in a sweep is logged, and the next one comes."""
     ticks = 0
@@ -37,8 +43,10 @@ def sweep_forever(
         ticks += 1
         try:
             committer.tick()
-            listener.tick()
+            for listener in listeners:
+                listener.tick()
             if ticks % TICKS_PER_SWEEP == 0:
-                port.sweep(clock.now_s)
+                for port in ports:
+                    port.sweep(clock.now_s)
         except Exception:
             log.exception("sweep failed")

@@ -86,6 +86,7 @@ def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None
     }
     assert published == {
         ("haproxy", "127.0.0.1", 1234),
+        ("haproxy", "127.0.0.1", 1235),
         ("haproxy", "127.0.0.1", 8404),
         ("loadtest", "127.0.0.1", 8089),
         ("prometheus", "127.0.0.1", 9090),

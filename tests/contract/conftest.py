@@ -88,7 +88,7 @@ def command(name: str, idle_s_max: float, request: pytest.FixtureRequest) -> lis
         if "--store={redis}" in flags:
             redis: RedisServer = request.getfixturevalue("redis")
             flags = [flag.format(redis=redis.url) for flag in flags]
-        flags = [*flags, "--echo-port=0", "--admin-port=0", "--agent-port=0"]
+        flags = [*flags, "--echo-port=0", "--session-port=0", "--admin-port=0", "--agent-port=0"]
         flags += ["--agent-interval-s=0.1", "--drain-s=0.3"]  # no HAProxy has to notice
         return [sys.executable, "-m", "echod", *flags, f"--echo-idle-s-max={idle_s_max}"]
     flags = ["--port=0", f"--idle-s-max={idle_s_max}"]

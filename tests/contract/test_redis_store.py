@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import redis as redis_py
@@ -36,6 +36,11 @@ def connected(server: RedisServer, name: str = "d1") -> RedisStore:
     return store
 
 
+def markers(client: redis_py.Redis, name: str = "d1") -> list[bytes]:
+    """The keys of a daemon's markers."""
+    return cast("list[bytes]", client.keys(f"d:{name}:*"))
+
+
 def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_py.Redis) -> None:
     """A Redis that came back empty raises the generation, by one, whoever notices (D9)."""
     stores = [connected(own_redis, name) for name in ("d1", "d2")]
@@ -53,9 +58,35 @@ def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_
 def test_an_older_copy_is_noticed(own_redis: RedisServer, client: redis_py.Redis) -> None:
     """A marker that is behind is as telling as none."""
     store = connected(own_redis)
-    client.set("d:d1", 1)
+    (marker,) = markers(client)
+    client.set(marker, 1)
     store.reset()
     assert store.connect() is True
+
+
+def test_a_loss_under_a_living_connection_is_noticed(
+    own_redis: RedisServer, client: redis_py.Redis
+) -> None:
+    """Emptied while the connection stands: the next batch finds the marker before it gone."""
+    store = connected(own_redis)
+    client.flushall()
+    with pytest.raises(StoreError) as caught:
+        commit(store, [write(session(), 1)])
+    assert caught.value.kind == "rolled-back"
+    store.reset()
+    assert store.connect() is True
+    assert commit(store, [write(session(), 1)]) == []
+    store.reset()
+    assert store.connect() is False
+
+
+def test_two_daemons_of_one_name_lose_nothing(own_redis: RedisServer) -> None:
+    """Each run has a marker of its own, so neither takes the other's for a loss."""
+    stores = [connected(own_redis, "twin"), connected(own_redis, "twin")]
+    for store in (*stores, *stores):
+        commit(store, [])
+        store.reset()
+        assert store.connect() is False
 
 
 def test_generation_is_seen_with_the_next_batch(
@@ -103,9 +134,9 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
 def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:
     """A daemon that leaves in order leaves no key."""
     store = connected(own_redis)
-    assert client.exists("d:d1")
+    assert markers(client)
     store.close()
-    assert not client.exists("d:d1")
+    assert not markers(client)
 
 
 def test_begin_never_waits(own_redis: RedisServer, client: redis_py.Redis) -> None:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, cast
 
 import pytest
 import redis as redis_py
 
-from echod.session import Session, decode_state
+from echod.session import PlainSession, decode_state, record
 from echod.store.base import StoreError
 from echod.store.batch import NOBODY, Write
 from echod.store.memory import MemoryStore
+from echod.store.operations import FORGET
 from echod.store.redis import RedisStore
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from echod.session import State
+    from echod.session import Session, State
     from echod.store.base import Store
     from lab.redis_server import RedisServer
 
@@ -36,7 +38,7 @@ class Subject:
         value = (
             self._client.get(session.state_key)
             if self._client
-            else cast("MemoryStore", self.store).get(session.state_key)
+            else cast("MemoryStore", self.store).state(session.state_key)
         )
         return None if value is None else decode_state(cast("bytes", value))
 
@@ -44,16 +46,31 @@ class Subject:
         """The record's fields."""
         if self._client:
             return cast("dict[bytes, bytes]", self._client.hgetall(session.record_key))
-        fields = cast("MemoryStore", self.store).get(session.record_key) or ()
-        words = cast("tuple[bytes, ...]", fields)
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return cast("MemoryStore", self.store).record(session.record_key)
 
-    def lose_everything(self) -> None:
-        """What an empty store in its place looks like."""
+    def record_ttl_s(self, session: Session) -> float:
+        """How long the record will still be there."""
         if self._client:
-            self._client.flushall()
+            return self._client.ttl(session.record_key)
+        memory = cast("MemoryStore", self.store)
+        return memory.records[session.record_key][1] - time.monotonic()
+
+    def lose_state(self, session: Session) -> None:
+        """It expires; the record stays."""
+        if self._client:
+            self._client.delete(session.state_key)
         else:
-            cast("MemoryStore", self.store).values.clear()
+            del cast("MemoryStore", self.store).states[session.state_key]
+
+    def lose_sessions(self) -> None:
+        """All of them expire."""
+        if self._client:
+            for pattern in ("s:*", "r:*"):
+                self._client.delete(*cast("list[bytes]", self._client.keys(pattern)))
+        else:
+            memory = cast("MemoryStore", self.store)
+            memory.states.clear()
+            memory.records.clear()
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -78,9 +95,9 @@ def commit(store: Store, writes: list[Write]) -> list[Write]:
     return store.finish()
 
 
-def session() -> Session:
+def session() -> PlainSession:
     """A new one."""
-    return Session("daemon-1", "192.0.2.1:5", "A1:B2", 1.5)
+    return PlainSession(record(b"plain", "daemon-1", "192.0.2.1:5", "A1:B2", 1.5))
 
 
 def write(of: Session, seq: int = 0, previous: bytes = b"", last: bytes = b"") -> Write:
@@ -92,9 +109,7 @@ def write(of: Session, seq: int = 0, previous: bytes = b"", last: bytes = b"") -
 
 def forget(of: Session) -> Write:
     """A deletion."""
-    made = write(of)
-    made.forget = True
-    return made
+    return Write(NOBODY, of, FORGET)
 
 
 def test_first_write_makes_record_and_state(subject: Subject) -> None:
@@ -139,7 +154,7 @@ def test_missing_is_told_and_not_written(subject: Subject) -> None:
     """A stored session that the store no longer has is returned, others are written."""
     one, two, new = session(), session(), session()
     commit(subject.store, [write(one, 1), write(two, 1)])
-    subject.lose_everything()
+    subject.lose_sessions()
     batch = [write(one, 2), write(new, 1), write(two, 2)]
     assert commit(subject.store, batch) == [batch[0], batch[2]]
     assert subject.state(one) is None

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
     from lab.processes import Process
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
-ECHOD = (sys.executable, "-m", "echod", "--echo-port=0", "--admin-port=0", "--agent-port=0")
+ECHOD = (
+    sys.executable,
+    "-m",
+    "echod",
+    "--echo-port=0",
+    "--session-port=0",
+    "--admin-port=0",
+    "--agent-port=0",
+)
 RUN_S_MAX = 90.0
 
 

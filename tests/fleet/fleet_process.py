@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 UP_S_MAX = 40.0
 GONE_S_MAX = 30.0
 
-FREE = ("--port=0", "--stats-port=0", "--locust-port=0", "--prometheus-port=0")
+FREE = ("--port=0", "--session-port=0", "--stats-port=0", "--locust-port=0", "--prometheus-port=0")
 
 
 class FleetUp:

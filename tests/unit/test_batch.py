@@ -8,8 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from echod.session import Session
+from echod.session import PlainSession, Session
 from echod.store.batch import Batcher, Write
+from echod.store.operations import FORGET
 
 
 @dataclass(eq=False)
@@ -19,7 +20,7 @@ class Client:
     name: int
     gathering: Write | None = None
     gone: bool = False
-    session: Session = field(default_factory=lambda: Session("d", "p", "", 0.0))
+    session: PlainSession = field(default_factory=lambda: PlainSession(()))
     added: list[bytes] = field(default_factory=list)
     heard: bytes = b""
 
@@ -81,8 +82,8 @@ class GroupCommit(RuleBasedStateMachine):
             assert batch == again
         else:
             assert len(batch) <= writes_max
-            assert [w.since_s for w in batch if not w.forget] == sorted(
-                w.since_s for w in batch if not w.forget
+            assert [w.since_s for w in batch if w.operation is not FORGET] == sorted(
+                w.since_s for w in batch if w.operation is not FORGET
             )
         self.flying = bool(batch)
 
@@ -105,7 +106,7 @@ class GroupCommit(RuleBasedStateMachine):
         """What a store does with the batch that flies; see `store.base.Store.finish`."""
         missing = []
         for write in self.batcher.flying:
-            if write.forget:
+            if write.operation is FORGET:
                 self.store.discard(write.session)
             elif write.session.stored and write.session not in self.store:
                 missing.append(write)
@@ -141,7 +142,7 @@ class GroupCommit(RuleBasedStateMachine):
         writes = [*self.batcher.flying, *self.batcher.pending]
         assert self.batcher.lines_waiting == sum(write.waiting for write in writes)
         assert self.batcher.held_bytes == sum(len(write.reply) for write in writes)
-        assert self.batcher.forgets == sum(write.forget for write in writes)
+        assert self.batcher.forgets == sum(write.operation is FORGET for write in writes)
 
     def teardown(self) -> None:
         """Left alone, the store catches up, and every client that stayed has heard all."""

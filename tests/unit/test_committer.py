@@ -5,7 +5,7 @@ from __future__ import annotations
 from echod.clock import Clock
 from echod.config import Config
 from echod.metrics import Metrics
-from echod.session import Session
+from echod.session import PlainSession
 from echod.store.batch import Nobody
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
@@ -27,7 +27,7 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     store.connect()
     committer = Committer(store, Config(commit_s_max=2), clock, Metrics())
     client = Waiting()
-    write = committer.open(client, Session("d", "p", "", 0.0))
+    write = committer.open(client, PlainSession(()))
     committer.batcher.add(write, b"a\n", 1, b"a\n", 0)
     clock.now_s = 1.9
     committer.tick()

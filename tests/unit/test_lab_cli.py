@@ -14,7 +14,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FREE = ["--port", "0", "--stats-port", "0", "--locust-port", "0", "--prometheus-port", "0"]
+FREE = [
+    "--port",
+    "0",
+    "--session-port",
+    "0",
+    "--stats-port",
+    "0",
+    "--locust-port",
+    "0",
+    "--prometheus-port",
+    "0",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from lab.haproxy_server import ConfigError, Daemon, render
 from lab.local import ROOT
 
 DAEMONS = (
-    Daemon("echod1", "127.0.0.1:40001", "127.0.0.1:40003"),
-    Daemon("echod2", "127.0.0.1:40011", "127.0.0.1:40013"),
+    Daemon("echod1", "127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"),
+    Daemon("echod2", "127.0.0.1:40011", "127.0.0.1:40012", "127.0.0.1:40013"),
 )
 
 TEMPLATE = """\
@@ -28,6 +28,9 @@ frontend echo
 backend echod
     default-server check
     server-template echod 1-32 server:1234 resolvers containers
+
+backend sessions
+    server-template session 1-32 server:1235 resolvers containers
 """
 
 RENDERED = """\
@@ -42,6 +45,10 @@ backend echod
     default-server check
     server echod1 127.0.0.1:40001 agent-port 40003
     server echod2 127.0.0.1:40011 agent-port 40013
+
+backend sessions
+    server echod1 127.0.0.1:40002 agent-port 40003
+    server echod2 127.0.0.1:40012 agent-port 40013
 """
 
 
@@ -62,6 +69,7 @@ def test_the_projects_file_keeps_its_contract() -> None:
     code = [line for line in rendered.splitlines() if not line.lstrip().startswith("#")]
 
     for daemon in DAEMONS:
-        server = f"    server {daemon.name} {daemon.echo} agent-port {daemon.agent[-5:]}"
-        assert code.count(server) == 2
+        for address in (daemon.echo, daemon.session):
+            server = f"    server {daemon.name} {address} agent-port {daemon.agent[-5:]}"
+            assert code.count(server) == 2
     assert not [line for line in code if "server-template" in line or "resolvers" in line]

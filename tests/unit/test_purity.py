@@ -11,9 +11,10 @@ import echod
 
 ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), ROOT / "session.py", ROOT / "store/batch.py",
+        ROOT / "store/operations.py",
         ROOT / "clock.py"]  # fmt: skip
 ALLOWED = {
-    "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "os",
+    "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "hashlib", "os", "re",
     "collections",
 }  # fmt: skip
 

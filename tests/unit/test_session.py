@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.session import Session, State, decode_state, encode_state
+from echod.session import PlainSession, State, decode_state, encode_state
 
 
 @given(st.integers(0), st.binary(max_size=20), st.binary(max_size=20))
@@ -27,7 +27,7 @@ def test_foreign_values_are_refused(value: bytes) -> None:
 
 def test_keys() -> None:
     """The keys are those of DESIGN D3, and no two sessions share one."""
-    sessions = [Session("d", "p", "", 0.0) for _ in range(100)]
+    sessions = [PlainSession(()) for _ in range(100)]
     for session in sessions:
         assert re.fullmatch(rb"[a-z2-7]{10}", session.name)
         assert re.fullmatch(rb"s:%b:1:[0-9a-f]{10}" % session.name, session.state_key)

@@ -11,10 +11,15 @@ from enum import Enum
 
 
 class Code(Enum):
-    """The codes that the plain port uses; every one of them closes the connection."""
+    """The codes; on the session port `bad-request`, `out-of-order` and `conflict` don't close."""
 
     BAD_REQUEST = "bad-request"
     LINE_TOO_LONG = "line-too-long"
+    UNKNOWN_SESSION = "unknown-session"
+    TAKEN_OVER = "taken-over"
+    ROLLED_BACK = "rolled-back"
+    OUT_OF_ORDER = "out-of-order"
+    CONFLICT = "conflict"
     IDLE_TIMEOUT = "idle-timeout"
     SLOW_CONSUMER = "slow-consumer"
     BUSY = "busy"

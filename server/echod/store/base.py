@@ -53,8 +53,10 @@ class Store(Protocol):
         """Wait until the batch that was begun is written.
 
         Returns:
-            The writes whose session the store does not have, although it was `stored`:
-            they were not written. All others are as durable as the store makes them.
+            The writes whose session the store does not have, although it was `stored`,
+            or whose operation needs to own what it does not own any more: they were not
+            written. All others are as durable as the store makes them, and have their
+            `result`.
 
         Raises:
             StoreError: the batch was written in whole, in part or not at all; the

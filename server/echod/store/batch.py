@@ -22,8 +22,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from echod.store.operations import FORGET
+
 if TYPE_CHECKING:
     from echod.session import Session
+    from echod.store.operations import Operation
 
 
 class Client(Protocol):
@@ -33,7 +36,7 @@ class Client(Protocol):
     gone: bool  # nobody waits for it any more: what has not left must not
 
     def acknowledged(self, write: Write, now_s: float) -> None:
-        """The store has it: send its reply. `now_s` is on the clock of `Write.at_s`."""
+        """The store has it, or refuses it: see `Write`. `now_s` is on the clock of `Write.at_s`."""
 
     def unavailable(self) -> None:
         """The store did not acknowledge in time: answer so, and be gone."""
@@ -52,7 +55,10 @@ class Write:
         answered: lines that were answered already (durability async), since `answered_s`.
         at_s: when the first waiting line was read, for the histogram of reply times.
         since_s: the same on the daemon's clock, for the deadline.
-        forget: delete the session instead.
+        operation: what is asked of the store instead of the state's replacement.
+        result: what the store said to it, if it says more than that it is done.
+        refused: the store has no such state: the session is another's, or no more
+            (DESIGN D3). Never of a plain connection's, which is written anew.
     """
 
     __slots__ = (
@@ -61,29 +67,35 @@ class Write:
         "at_s",
         "client",
         "cut",
-        "forget",
+        "operation",
         "pair",
+        "refused",
         "reply",
+        "result",
         "seq",
         "session",
         "since_s",
         "waiting",
     )
 
-    def __init__(self, client: Client, session: Session) -> None:
+    def __init__(
+        self, client: Client, session: Session, operation: Operation | None = None
+    ) -> None:
         self.client = client
         self.session = session
+        self.operation = operation
+        self.result: object = None
+        self.refused = False
         self.at_s = self.since_s = 0.0
         self.seq = session.seq
         self.cut = 0
         self.pair = self.reply = b""
         self.waiting = self.answered = 0
         self.answered_s = 0.0
-        self.forget = False
 
 
 class Nobody:
-    """The client of a write that no client waits for: the deletion of a session."""
+    """The client of a write that no client waits for: a deletion, a renewal."""
 
     gathering: Write | None = None
     gone = False
@@ -125,11 +137,26 @@ class Batcher:
         self._answered_flying_s: float | None = None
         self._answered_pending_s: float | None = None
 
-    def open(self, client: Client, session: Session) -> Write:
+    def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write, to which `client` may add lines until it leaves."""
-        write = client.gathering = Write(client, session)
+        write = client.gathering = Write(client, session, operation)
         self.pending.append(write)
         return write
+
+    def submit(self, client: Client, session: Session, operation: Operation, reply: bytes) -> Write:
+        """Queue an operation, to which nothing can be added; a line waits for it."""
+        write = Write(client, session, operation)
+        client.gathering = None  # what comes later stands behind it
+        write.reply = reply
+        write.waiting = 1
+        self.lines_waiting += 1
+        self.held_bytes += len(reply)
+        self.pending.append(write)
+        return write
+
+    def ask(self, session: Session, operation: Operation) -> None:
+        """Queue an operation that nobody waits for."""
+        self.pending.append(Write(NOBODY, session, operation))
 
     def add(self, write: Write, reply: bytes, lines: int, pair: bytes, cut: int) -> None:
         """Add `lines` lines, whose `reply` waits for the store, to a write that has not left."""
@@ -155,10 +182,8 @@ class Batcher:
 
     def forget(self, session: Session) -> None:
         """Queue the deletion of `session`, behind everything that was sent of it."""
-        write = Write(NOBODY, session)
-        write.forget = True
         self.forgets += 1
-        self.pending.append(write)
+        self.ask(session, FORGET)
 
     def take(self, writes_max: int) -> list[Write]:
         """Let the next batch leave: what flew and came down, else the oldest pending writes.
@@ -175,22 +200,30 @@ class Batcher:
                 (write.answered_s for write in self.pending if write.answered), default=None
             )
             for write in self.flying:
-                write.client.gathering = None
+                client = write.client
+                if client.gathering is write:
+                    client.gathering = None
                 write.session.sent = True
         return self.flying
 
     def acknowledge(self, missing: list[Write]) -> list[Write]:
-        """End the flight: the store has all of it but `missing`, which will leave next.
+        """End the flight: the store has all of it but `missing`.
+
+        Of those, a plain connection's is written anew, next; any other is refused.
 
         Returns:
-            The writes whose replies may be sent now.
+            The writes whose clients may hear of them now, in order.
         """
         batch, self.flying = self.flying, []
         self._answered_flying_s = None
-        for write in missing:
-            write.session.stored = False
         if missing:
-            again = set(map(id, missing))
+            again = set()
+            for write in missing:
+                if write.session.restored:
+                    write.session.stored = False
+                    again.add(id(write))
+                else:
+                    write.refused = True
             self.pending[:0] = [write for write in batch if id(write) in again]
             batch = [write for write in batch if id(write) not in again]
         self._settle(batch)
@@ -230,7 +263,7 @@ class Batcher:
             waiting += write.waiting
             answered += write.answered
             held += len(write.reply)
-            forgets += write.forget
+            forgets += write.operation is FORGET
         self.lines_waiting -= waiting
         self.lines_answered -= answered
         self.held_bytes -= held

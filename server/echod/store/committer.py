@@ -21,6 +21,7 @@ from gevent.event import Event
 
 from echod.store.base import StoreError
 from echod.store.batch import Batcher
+from echod.store.operations import RENEW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from echod.session import Session
     from echod.store.base import Store
     from echod.store.batch import Client, Write
+    from echod.store.operations import Operation
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,12 @@ FORGETS_MAX = 10_000
 
 
 class Committer:
-    """See the module. `store` is used by this greenlet alone."""
+    """See the module. `store` is used by this greenlet alone.
+
+    Attributes:
+        on_rollback: called when the store has lost data (DESIGN D9), before anything that
+            was in flight goes again, and before anyone hears of what is committed since.
+    """
 
     def __init__(self, store: Store, config: Config, clock: Clock, metrics: Metrics) -> None:
         self.batcher = Batcher()
@@ -53,6 +60,8 @@ class Committer:
         self._config = config
         self._clock = clock
         self._metrics = metrics
+        self.on_rollback: Callable[[], None] = lambda: None
+        self._generation: int | None = None
         self._wake = Event()
         self._idle = False
         # When the batch on its way left, on the daemon's clock and on the machine's.
@@ -63,18 +72,22 @@ class Committer:
 
     # What connections ask.
 
-    def open(self, client: Client, session: Session) -> Write:
+    def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write for `client`, to which it may add lines until it leaves."""
-        now_s = self._clock.now_s
-        if now_s >= session.restate_s:
-            # A record lives twice as long as a state and is written as often as this.
-            session.stored = False
-            session.restate_s = now_s + self._config.session_ttl_s
-        write = self.batcher.open(client, session)
-        if self._idle:
-            self._idle = False
-            self._wake.set()
+        if self._clock.now_s >= session.restate_s:
+            self._renew(session)
+        write = self.batcher.open(client, session, operation)
+        self._rouse()
         return write
+
+    def submit(
+        self, client: Client, session: Session, operation: Operation, reply: bytes = b""
+    ) -> None:
+        """Queue an operation for a line of `client`, behind everything that it has queued."""
+        write = self.batcher.submit(client, session, operation, reply)
+        write.at_s = perf_counter()
+        write.since_s = self._clock.now_s
+        self._rouse()
 
     def forget(self, session: Session) -> None:
         """Delete what the store may have of a session whose connection has ended."""
@@ -84,6 +97,17 @@ class Committer:
             self._metrics.store_error("forgets_full")
             return
         self.batcher.forget(session)
+        self._rouse()
+
+    def _renew(self, session: Session) -> None:
+        """A record lives three times as long as a state, and is written as often as this."""
+        session.restate_s = self._clock.now_s + self._config.session_ttl_s
+        if session.restored:
+            session.stored = False
+        else:
+            self.batcher.ask(session, RENEW)
+
+    def _rouse(self) -> None:
         if self._idle:
             self._idle = False
             self._wake.set()
@@ -174,6 +198,7 @@ class Committer:
         if lost:
             self._metrics.store_data_losses += 1
             log.error("store-lost-data generation=%d", self.store.generation)
+        self._notice_rollback()
         log.info("store-connected waiting=%d", self.batcher.lines_waiting)
 
     def _turn(self) -> None:
@@ -188,6 +213,7 @@ class Committer:
         missing = self.store.finish()
         self._asked_s = None
         now_s = perf_counter()
+        self._notice_rollback()
         acknowledged = self.batcher.acknowledge(missing)
         if acknowledged:
             self._metrics.commit_seconds.observe(now_s - self._sent_s)
@@ -197,6 +223,15 @@ class Committer:
                 self._send()
         finally:
             self._deliver(acknowledged, now_s)
+
+    def _notice_rollback(self) -> None:
+        """The generation is another: this daemon, or one that told all, found data lost."""
+        generation = self.store.generation
+        if generation != self._generation:
+            known, self._generation = self._generation, generation
+            if known is not None:
+                log.warning("rolled-back generation=%d", generation)
+                self.on_rollback()
 
     def _send(self) -> None:
         batch = self.batcher.take(self._config.batch_writes_max)

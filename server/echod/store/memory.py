@@ -8,20 +8,34 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from echod.session import encode_state
+from echod.session import EMPTY, decode_state, encode_state
 from echod.store.base import StoreError
+from echod.store.operations import (
+    END,
+    FORGET,
+    INQUIRE,
+    KEEP,
+    RENEW,
+    Open,
+    Opened,
+    Resume,
+    RolledBack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from echod.session import Session
     from echod.store.batch import Write
+
+Fields = dict[bytes, bytes]
 
 # An expired key is noticed when it is asked for; a sweep so often frees the others.
 SWEEP_S = 10.0
 
 
 class MemoryStore:
-    """The keys of `session.py` in a dictionary, each with its end."""
+    """The keys of `session.py` in two dictionaries, each with its end."""
 
     def __init__(
         self, ttl_s: int, ttl_unused_s: int, clock: Callable[[], float] = time.monotonic
@@ -29,7 +43,8 @@ class MemoryStore:
         """States live `ttl_s` after their last line, or `ttl_unused_s` before the first."""
         self.connected = False
         self.generation = 0
-        self.values: dict[bytes, tuple[bytes | tuple[bytes, ...], float]] = {}
+        self.states: dict[bytes, tuple[bytes, float]] = {}
+        self.records: dict[bytes, tuple[Fields, float]] = {}
         self._ttl_s = ttl_s
         self._ttl_unused_s = ttl_unused_s
         self._clock = clock
@@ -50,21 +65,8 @@ class MemoryStore:
         """See `Store.begin`; it is finished then."""
         if not self.connected:
             raise StoreError("closed", "not connected")
+        self._missing = [write for write in writes if not self._do(write)]
         now_s = self._clock()
-        for write in writes:
-            session = write.session
-            if write.forget:
-                self.values.pop(session.state_key, None)
-                self.values.pop(session.record_key, None)
-            elif session.stored and self.get(session.state_key) is None:
-                self._missing.append(write)
-            else:
-                ttl_s = self._ttl_s if write.seq else self._ttl_unused_s
-                state = encode_state(write.seq, write.cut, write.pair)
-                self.values[session.state_key] = (state, now_s + ttl_s)
-                if not session.stored:
-                    self.values[session.record_key] = (session.record, now_s + 2 * self._ttl_s)
-                    session.stored = True
         if now_s >= self._sweep_s:
             self._sweep(now_s)
 
@@ -76,11 +78,104 @@ class MemoryStore:
         """See `Store.close`."""
         self.connected = False
 
-    def get(self, key: bytes) -> bytes | tuple[bytes, ...] | None:
-        """The value under `key`, None where there is none or it has expired."""
-        value, until_s = self.values.get(key, (None, 0.0))
-        return value if value is not None and self._clock() < until_s else None
+    def state(self, key: bytes) -> bytes | None:
+        """The state under `key`, None where there is none or it has expired."""
+        value, until_s = self.states.get(key, (None, 0.0))
+        return value if self._clock() < until_s else None
+
+    def record(self, key: bytes) -> Fields:
+        """The record under `key`, empty where there is none or it has expired."""
+        fields, until_s = self.records.get(key, ({}, 0.0))
+        return fields if self._clock() < until_s else {}
+
+    def _do(self, write: Write) -> bool:
+        """Carry one write out; whether its session was there, if it needs it."""
+        session, operation = write.session, write.operation
+        if isinstance(operation, Open):
+            write.result = self._open(session, operation)
+        elif isinstance(operation, Resume):
+            write.result = self._resume(session, operation)
+        elif operation is INQUIRE:
+            owner = self.record(session.record_key).get(b"owner")
+            write.result = owner is not None and owner != session.owner
+        elif operation is FORGET:
+            self.states.pop(session.state_key, None)
+            self.records.pop(session.record_key, None)
+        elif operation is END:
+            return self._end(session)
+        elif operation is RENEW:
+            if not (fields := self.record(session.record_key)):
+                return False
+            self._keep_record(session, fields, 3 * self._ttl_s)
+        elif session.stored:
+            state = self.state(session.state_key)
+            if state is None:
+                return False
+            self._set(write, state if operation is KEEP else None)
+        else:
+            self._keep_record(session, dict(_pairs(session.record)), 3 * self._ttl_s)
+            self._set(write, None)
+            session.stored = True
+        return True
+
+    def _set(self, write: Write, state: bytes | None) -> None:
+        """Replace the state, or keep the one that is given."""
+        state = encode_state(write.seq, write.cut, write.pair) if state is None else state
+        self._keep_state(write.session.state_key, state, write.seq)
+
+    def _keep_state(self, key: bytes, state: bytes, seq: int) -> None:
+        ttl_s = self._ttl_s if seq else self._ttl_unused_s
+        self.states[key] = (state, self._clock() + ttl_s)
+
+    def _keep_record(self, session: Session, fields: Fields, ttl_s: float) -> None:
+        self.records[session.record_key] = (fields, self._clock() + ttl_s)
+
+    def _open(self, session: Session, operation: Open) -> Opened | None:
+        found = self.record(session.record_key)
+        if found and found.get(b"digest") != operation.digest:
+            return None
+        fields = {b"digest": operation.digest, b"epoch": b"1", b"owner": session.owner}
+        fields |= _pairs(session.record)
+        self._keep_record(session, fields, 2 * self._ttl_unused_s)
+        self._keep_state(session.key_of(1), encode_state(0, 0, b""), 0)
+        return Opened(1, EMPTY)
+
+    def _resume(self, session: Session, operation: Resume) -> Opened | RolledBack | None:
+        fields = self.record(session.record_key)
+        if fields.get(b"digest") != operation.digest or b"ended" in fields:
+            return None
+        epoch, owner = int(fields[b"epoch"]), fields[b"owner"]
+        key = b"s:%b:%d:%b" % (session.name, epoch, owner)
+        value = self.state(key)
+        if value is None:
+            return None
+        state = decode_state(value)
+        if state.seq < operation.acked:
+            return RolledBack(state.seq)
+        if owner != session.owner:
+            epoch += 1
+            del self.states[key]
+            key = session.key_of(epoch)
+            fields |= {b"epoch": b"%d" % epoch, b"owner": session.owner, **_pairs(session.record)}
+        self._keep_state(key, value, state.seq)
+        self._keep_record(session, fields, 3 * self._ttl_s)
+        return Opened(epoch, state)
+
+    def _end(self, session: Session) -> bool:
+        fields = self.record(session.record_key)
+        there = self.state(session.state_key) is not None
+        self.states.pop(session.state_key, None)
+        if not there and fields.get(b"ended") != session.owner:
+            return False
+        ttl_s = self._ttl_s if session.seq else self._ttl_unused_s
+        self._keep_record(session, {**fields, b"ended": session.owner}, ttl_s)
+        return True
 
     def _sweep(self, now_s: float) -> None:
-        self.values = {key: kept for key, kept in self.values.items() if kept[1] > now_s}
+        self.states = {key: kept for key, kept in self.states.items() if kept[1] > now_s}
+        self.records = {key: kept for key, kept in self.records.items() if kept[1] > now_s}
         self._sweep_s = now_s + SWEEP_S
+
+
+def _pairs(words: tuple[bytes, ...]) -> Fields:
+    return dict(zip(words[::2], words[1::2], strict=True))

@@ -1,0 +1,188 @@
+"""The session port's lines, PROTOCOL §2: what each means, and what it does to a session.
+
+    body ──hello──▶ Hello | Refusal                  the first line
+    lines ──Dialogue.take──▶ Taken                   all others, as many as can be answered
+                              reply, how many, whether one was committed, what stopped it
+
+Pure: bytes and a state go in, verdicts come out. Whoever calls commits the state before it
+sends the reply, and carries out what stopped it.
+
+A control line is words separated by single spaces; a CR right before the LF belongs to the
+terminator. Numbers are decimal, without sign or leading zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from echod.protocol.errors import Code, error_line
+from echod.session import Token
+
+if TYPE_CHECKING:
+    from echod.session import State
+
+# Beyond it a number could not be counted exactly everywhere (2**53, in Redis's Lua).
+NUMBER_DIGITS_MAX: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error that is answered."""
+
+    code: Code
+    text: str
+
+    def line(self) -> bytes:
+        """`ERR <code> <text>`."""
+        return error_line(self.code, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """`HELLO [<token> [<acked>]]`: without a token a new session is asked for."""
+
+    token: Token | None
+    acked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """`QUIT`: the session shall end."""
+
+
+Request = Quit
+
+
+def _bad(text: str) -> Refusal:
+    return Refusal(Code.BAD_REQUEST, text)
+
+
+UNKNOWN_SESSION: Final = Refusal(Code.UNKNOWN_SESSION, "no such session")
+
+
+def body_of(line: bytes) -> bytes:
+    r"""The line without its terminator, LF or CR LF.
+
+    >>> body_of(b"PING a\r\r\n")
+    b'PING a\r'
+    """
+    return line[:-2] if line.endswith(b"\r\n") else line[:-1]
+
+
+def number(word: bytes, least: int = 1) -> int | None:
+    """The number that `word` is; None for anything else, and below `least`."""
+    if not word.isdigit() or len(word) > NUMBER_DIGITS_MAX or (word[:1] == b"0" and word != b"0"):
+        return None
+    value = int(word)
+    return value if value >= least else None
+
+
+def hello(line: bytes) -> Hello | Refusal:
+    """What a connection's first line asks for (§2.1)."""
+    verb, *words = body_of(line).split(b" ")
+    if verb != b"HELLO" or len(words) > 2:  # noqa: PLR2004 — token and acked
+        return _bad("begin with HELLO [<token> [<acked>]]")
+    if not words:
+        return Hello(None, 0)
+    acked = number(words[1], 0) if len(words) > 1 else 0
+    if acked is None:
+        return _bad("HELLO <token> <acked>: a number")
+    token = Token.parse(words[0])
+    return UNKNOWN_SESSION if token is None else Hello(token, acked)
+
+
+def welcome(token: Token, epoch: int, ttl_s: int, state: State) -> bytes:
+    """The answer to a `HELLO` that was granted (§2.1)."""
+    line = b"WELCOME %b %d %d %d\n" % (token.encode(), epoch, state.seq, ttl_s)
+    return line + b"PREV %d %b\n" % (state.seq, state.last) if state.seq else line
+
+
+def drain(within_s: float) -> bytes:
+    """The daemon is leaving (§2.4)."""
+    return b"DRAIN %d\n" % (1000 * within_s)
+
+
+class Taken(NamedTuple):
+    """What became of some lines.
+
+    Attributes:
+        reply: to those that were taken, in order; b"" if to none.
+        lines: how many were taken, the one that stopped it among them.
+        committed: whether the state is another now.
+        request: what the last of them asks for beyond an answer; its reply comes later.
+    """
+
+    reply: bytes
+    lines: int
+    committed: bool
+    request: Request | None
+
+
+class Dialogue:
+    """A session that was welcomed: the state that its next line meets.
+
+    Attributes:
+        seq, previous, last: as `session.State`, lines in flight included.
+    """
+
+    __slots__ = ("_numbered", "last", "previous", "seq")
+
+    def __init__(self, state: State) -> None:
+        self.seq = state.seq
+        self.previous = state.previous
+        self.last = state.last
+        self._numbered = b"%d %b\n" % (state.seq, state.last)
+
+    def take(self, lines: list[bytes]) -> Taken:
+        """Answer `lines`, each with its LF, up to the first that asks for more."""
+        parts: list[bytes] = []
+        committed = False
+        for at, line in enumerate(lines):
+            if line[:5] == b"ECHO ":
+                committed |= self._echo(line, parts)
+                continue
+            said = self._other(body_of(line))
+            if not isinstance(said, bytes):
+                return Taken(b"".join(parts), at + 1, committed, said)
+            parts.append(said)
+        return Taken(b"".join(parts), len(lines), committed, None)
+
+    def _echo(self, line: bytes, parts: list[bytes]) -> bool:
+        """`ECHO <n> <text>` (§2.2): append the reply; whether the line is a new one."""
+        body = line[:-1] if line[-2:-1] != b"\r" else line[:-2]
+        _, word, *rest = body.split(b" ", 2)
+        n = number(word)
+        if n is None or not rest:
+            parts.append(_bad("ECHO <n> <text>").line())
+            return False
+        (text,) = rest
+        if n == self.seq + 1:
+            numbered = b"%b %b\n" % (word, text)
+            if self.seq:
+                parts.append(b"PREV ")
+                parts.append(self._numbered)
+            parts.append(b"ECHO ")
+            parts.append(numbered)
+            self.seq = n
+            self.previous, self.last = self.last, text
+            self._numbered = numbered
+            return True
+        if n != self.seq:
+            parts.append(Refusal(Code.OUT_OF_ORDER, str(self.seq + 1)).line())
+        elif text != self.last:
+            parts.append(Refusal(Code.CONFLICT, f"line {n} has another text").line())
+        else:
+            if n > 1:
+                parts.append(b"PREV %d %b\n" % (n - 1, self.previous))
+            parts.append(b"ECHO %b" % self._numbered)
+        return False
+
+    @staticmethod
+    def _other(body: bytes) -> bytes | Request:
+        """Any other line: its reply, or what it asks for."""
+        if body == b"PING" or body.startswith(b"PING "):
+            return b"PONG%b\n" % body[4:]
+        if body == b"QUIT":
+            return Quit()
+        return _bad("ECHO <n> <text>, PING [<text>] or QUIT").line()

@@ -1,0 +1,36 @@
+-- Take a session over from whoever owns it (PROTOCOL §2.1, DESIGN D3): move the state to
+-- a key of the next epoch, so that the earlier owner's writes find nothing.
+--   KEYS[1]  the record, r:<name>
+--   ARGV[1]  digest of the secret  ARGV[2]  highest number the client was answered, or 0
+--   ARGV[3]  the new owner
+--   ARGV[4]  life of the state, s  ARGV[5]  the same while it has no line
+--   ARGV[6]  life of the record, s
+--   ARGV[7…] more fields of the record, names and values in turn
+-- Returns {epoch, state}; {-1, seq} if the store holds less than the client was answered;
+-- {} for an unknown, expired, ended or wrong one. Only the first changes anything.
+-- The same call again, its answer having been lost, finds itself the owner.
+local known = redis.call('HMGET', KEYS[1], 'digest', 'epoch', 'owner', 'ended')
+if known[1] ~= ARGV[1] or known[4] then
+  return {}
+end
+local epoch = tonumber(known[2])
+local states = 's:' .. string.sub(KEYS[1], 3) .. ':'
+local key = states .. epoch .. ':' .. known[3]
+local state = redis.call('GET', key)
+if not state then
+  return {}
+end
+local seq = tonumber(string.match(state, '^%d+'))
+if seq < tonumber(ARGV[2]) then
+  return {-1, seq}
+end
+if known[3] ~= ARGV[3] then
+  epoch = epoch + 1
+  local moved = states .. epoch .. ':' .. ARGV[3]
+  redis.call('RENAME', key, moved)
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], unpack(ARGV, 7))
+  key = moved
+end
+redis.call('EXPIRE', key, seq > 0 and ARGV[4] or ARGV[5])
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+return {epoch, state}

@@ -1,0 +1,227 @@
+"""What sessions ask of a store, the same of memory and a real Redis (store/operations.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from echod.session import EMPTY, Session, State, Token, decode_state
+from echod.store.batch import NOBODY, Write
+from echod.store.operations import (
+    END,
+    INQUIRE,
+    KEEP,
+    RENEW,
+    Open,
+    Opened,
+    Operation,
+    Resume,
+    RolledBack,
+)
+from lab.wait import until
+from tests.contract.test_store import Subject, commit, subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["subject"]
+
+TOKEN = Token(b"abcdefghij", b"k" * 26)
+
+
+class Owner:
+    """One connection's ownership of the session, and what the store says to it."""
+
+    def __init__(self, at: Subject, token: Token = TOKEN, daemon: bytes = b"d1") -> None:
+        self.at = at
+        self.token = token
+        self.session = Session(token.name, (b"daemon", daemon))
+
+    def ask(self, operation: Operation) -> tuple[object, bool]:
+        """Its result, and whether it was refused."""
+        write = Write(NOBODY, self.session, operation)
+        missing = commit(self.at.store, [write])
+        return write.result, bool(missing)
+
+    def open(self) -> object:
+        """A new session."""
+        result, _ = self.ask(Open(self.token.digest()))
+        self.session.own(1)
+        return result
+
+    def resume(self, acked: int = 0) -> object:
+        """Take it over."""
+        result, refused = self.ask(Resume(self.token.digest(), acked))
+        assert not refused
+        if isinstance(result, Opened):
+            self.session.own(result.epoch)
+            self.session.seq = result.state.seq
+        return result
+
+    def write(self, seq: int, previous: bytes = b"", last: bytes = b"") -> bool:
+        """A line is committed; false if it was refused."""
+        self.session.seq = seq
+        write = Write(NOBODY, self.session)
+        write.cut, write.pair = len(previous), previous + last
+        return not commit(self.at.store, [write])
+
+    @property
+    def state(self) -> State | None:
+        """What is kept under this ownership's key."""
+        return self.at.state(self.session)
+
+
+@pytest.fixture
+def owner(subject: Subject) -> Callable[..., Owner]:
+    """Make owners of one store."""
+    return lambda **more: Owner(subject, **more)
+
+
+def test_opened_with_a_record_that_holds_no_secret(owner: Callable[..., Owner]) -> None:
+    """A new session has epoch 1 and no line; its secret is nowhere in the store."""
+    one = owner()
+    assert one.open() == Opened(1, EMPTY)
+    assert one.state == EMPTY
+    record = one.at.record(one.session)
+    assert record[b"epoch"] == b"1"
+    assert record[b"daemon"] == b"d1"
+    assert all(TOKEN.secret not in value for value in record.values())
+
+
+def test_a_taken_name_is_said(owner: Callable[..., Owner]) -> None:
+    """Another's session is not overwritten; the same call again finds its own."""
+    one = owner()
+    assert one.open() == Opened(1, EMPTY)
+    assert one.write(1, b"", b"a")
+    other = owner(token=Token(TOKEN.name, b"x" * 26))
+    assert other.open() is None
+    assert one.state == State(1, b"", b"a")
+    again = owner()
+    assert again.open() == Opened(1, EMPTY)
+
+
+def test_resume_moves_the_state_and_fences_the_earlier_owner(owner: Callable[..., Owner]) -> None:
+    """The new owner has the last line under the next epoch; the old one can do nothing more."""
+    one, two = owner(), owner(daemon=b"d2")
+    one.open()
+    assert one.write(1, b"", b"a")
+    assert one.write(2, b"a", b"\xff b")
+    assert two.resume(acked=2) == Opened(2, State(2, b"a", b"\xff b"))
+    assert two.at.record(two.session)[b"daemon"] == b"d2"
+    assert not one.write(3, b"\xff b", b"c")
+    assert one.ask(KEEP) == (None, True)
+    assert one.ask(END) == (None, True)
+    assert one.state is None
+    assert two.state == State(2, b"a", b"\xff b")
+    assert two.write(3, b"\xff b", b"d")
+    assert one.ask(INQUIRE) == (True, False)
+    assert two.ask(INQUIRE) == (False, False)
+
+
+def test_resume_twice_is_once(owner: Callable[..., Owner]) -> None:
+    """Sent again because its answer was lost, it finds itself the owner."""
+    one, two = owner(), owner()
+    one.open()
+    one.write(1, b"", b"a")
+    assert two.resume() == Opened(2, State(1, b"", b"a"))
+    assert two.resume() == Opened(2, State(1, b"", b"a"))
+    assert two.write(2, b"a", b"b")
+
+
+def test_a_store_that_holds_less_changes_nothing(owner: Callable[..., Owner]) -> None:
+    """With more acknowledged than is kept, the number is told and the owner stays (§2.1)."""
+    one, two = owner(), owner()
+    one.open()
+    one.write(7, b"a", b"b")
+    assert two.resume(acked=8) == RolledBack(7)
+    assert one.write(8, b"b", b"c")
+    assert two.resume(acked=8) == Opened(2, State(8, b"b", b"c"))
+
+
+def test_nobody_resumes_what_is_not_his(owner: Callable[..., Owner]) -> None:
+    """Wrong secret, unknown name, expired state: the same answer, and nothing is created."""
+    one = owner()
+    one.open()
+    one.write(1, b"", b"a")
+    wrong = owner(token=Token(TOKEN.name, b"x" * 26))
+    unknown = owner(token=Token(b"zzzzzzzzzz", TOKEN.secret))
+    assert wrong.resume() is None
+    assert unknown.resume() is None
+    assert unknown.at.record(unknown.session) == {}
+    assert one.write(2, b"a", b"b")
+    one.at.lose_state(one.session)
+    two = owner()
+    assert two.resume() is None
+    assert not one.write(3, b"b", b"c")
+    assert one.ask(INQUIRE) == (False, False)
+
+
+def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
+    """QUIT leaves a tombstone: no resume, and its earlier owner learns that it was taken over."""
+    one, two = owner(), owner()
+    one.open()
+    one.write(1, b"", b"a")
+    two.resume()
+    assert two.ask(END) == (None, False)
+    assert two.ask(END) == (None, False)
+    assert owner().resume() is None
+    assert not two.write(2, b"a", b"b")
+    assert not one.write(2, b"a", b"b")
+    assert one.ask(INQUIRE) == (True, False)
+    assert two.ask(INQUIRE) == (False, False)
+    assert one.at.record(one.session)[b"ended"] == two.session.owner
+
+
+def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> None:
+    """After a rollback of the record, two owners of one epoch don't share a key (D3)."""
+    one, two = owner(), owner()
+    one.session.own(5)
+    two.session.own(5)
+    assert one.session.state_key != two.session.state_key
+
+
+def test_unused_sessions_expire_sooner(owner: Callable[..., Owner]) -> None:
+    """Without a line it is gone after the shorter time, PINGs or not having been answered."""
+    one, two = owner(), owner(token=Token(b"bbbbbbbbbb", TOKEN.secret))
+    one.open()
+    two.open()
+    two.write(1, b"", b"a")
+    assert one.ask(KEEP) == (None, False)
+    until(lambda: one.state is None, 5, "the unused session to expire")
+    assert two.state is not None
+
+
+def test_a_renewal_lengthens_the_record(owner: Callable[..., Owner]) -> None:
+    """RENEW keeps the record beyond its first, short life; of a missing one it makes none."""
+    one = owner()
+    one.open()
+    assert one.ask(RENEW) == (None, False)
+    assert one.at.record_ttl_s(one.session) > 100
+    unknown = owner(token=Token(b"zzzzzzzzzz", TOKEN.secret))
+    unknown.ask(RENEW)
+    assert unknown.at.record(unknown.session) == {}
+
+
+def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
+    """Each write finds its own answer, whatever stands before and behind it."""
+    one, two, three = (owner(token=Token(name * 10, TOKEN.secret)) for name in (b"a", b"b", b"c"))
+    one.open()
+    two.open()
+    state = Write(NOBODY, one.session)
+    state.seq, state.cut, state.pair = 1, 0, b"x"
+    writes = [
+        state,
+        Write(NOBODY, three.session, Open(TOKEN.digest())),
+        Write(NOBODY, two.session, KEEP),
+        Write(NOBODY, two.session, INQUIRE),
+        Write(NOBODY, two.session, Resume(b"wrong", 0)),
+        Write(NOBODY, three.session, RENEW),
+        Write(NOBODY, two.session, END),
+        Write(NOBODY, two.session, KEEP),
+    ]
+    assert commit(one.at.store, writes) == [writes[-1]]
+    results = [write.result for write in writes]
+    assert results == [None, Opened(1, EMPTY), None, False, None, None, None, None]
+    assert cast("State", one.state).last == b"x"
+    assert decode_state(b"1 0 x") == one.state
