@@ -95,8 +95,12 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
     echo_port: int = 0,
     session_port: int = 0,
     stats_port: int = 0,
+    replaces: int | None = None,
 ) -> processes.Process:
     """Start HAProxy; its configuration and log (`haproxy.cfg`, `haproxy.log`) are in `directory`.
+
+    With `replaces`, the pid of one that runs, this is a reload: both listen for a moment, the
+    earlier one takes nobody new, and ends with its last connection (or hard-stop-after).
 
     Returns:
         The process; `.ready` has the addresses `echo`, `session` and `stats`.
@@ -119,9 +123,10 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
             "HAPROXY_MAXCONN": _connections_max(),
         }
         _check(program, config, env)
+        softly = ["-sf", str(replaces)] if replaces else []
         process = processes.start(
             # -db: in the foreground and without a master, whatever the file says.
-            [program, "-db", "-f", str(config)],
+            [program, "-db", "-f", str(config), *softly],
             log=directory / "haproxy.log",
             env=env,
             expect_ready=False,

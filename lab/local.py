@@ -23,7 +23,7 @@ from lab.errors import LabError
 from lab.haproxy_server import Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.processes import Process
     from lab.redis_server import Appendfsync
@@ -51,6 +51,8 @@ class Plan:
     durability: str | None = None
     """PROTOCOL §5; None leaves it to the daemon."""
     appendfsync: Appendfsync = "always"
+    daemon_program: Sequence[str] = ("-m", "echod")
+    """What Python runs as a daemon: the drills' tests have some with a bug."""
     load: bool = False
     """Whether Locust sends the article's clients through it."""
     prometheus: bool = False
@@ -115,6 +117,26 @@ class Fleet:
                 self.dead.add(name)
                 yield name, process
 
+    def start_again(self, name: str) -> None:
+        """A daemon that has ended, on its ports, where HAProxy looks for it; it is ready then.
+
+        Raises:
+            lab.processes.StartError: It did not start.
+        """
+        url = self.store_url_of(name, self.parts["redis"].ready["url"])
+        daemon = self._start_daemon(name, url, self.parts[name].ready)
+        daemon.await_ready()
+        self.parts[name] = daemon
+        self.dead.discard(name)
+
+    def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
+        """How `daemon` reaches Redis: the drills put a link in between that they can cut."""
+        return redis_url
+
+    def seen_by_haproxy(self, daemon: Daemon) -> Daemon:
+        """Where HAProxy finds a daemon: as `store_url_of`."""
+        return daemon
+
     @property
     def daemons(self) -> list[Process]:
         """The daemons, in the order of their numbers."""
@@ -162,34 +184,33 @@ class Fleet:
         return redis.url
 
     def _start_daemons(self, store_url: str) -> None:
-        flags = ["--host", "127.0.0.1", "--store", store_url, "--proxy-protocol"]
-        flags += [
-            "--echo-port",
-            "0",
-            "--session-port",
-            "0",
-            "--admin-port",
-            "0",
-            "--agent-port",
-            "0",
-        ]
-        if self.plan.durability:
-            flags += ["--durability", self.plan.durability]
         for number in range(1, self.plan.daemons + 1):
             name = f"echod{number}"
-            self.parts[name] = processes.start(
-                [sys.executable, "-m", "echod", "--name", name, *flags],
-                log=self.plan.directory / f"{name}.log",
-                expect_ready=False,
-            )
+            self.parts[name] = self._start_daemon(name, self.store_url_of(name, store_url))
         for daemon in self.daemons:
             daemon.await_ready()
+
+    def _start_daemon(
+        self, name: str, store_url: str, ports: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start one, on the ports of a ready line, else on free ones; it is not ready yet."""
+        flags = ["--host", "127.0.0.1", "--store", store_url, "--proxy-protocol"]
+        for port in ("echo", "session", "admin", "agent"):
+            number = ports[port].rpartition(":")[2] if ports else "0"
+            flags += [f"--{port}-port", number]
+        if self.plan.durability:
+            flags += ["--durability", self.plan.durability]
+        return processes.start(
+            [sys.executable, *self.plan.daemon_program, "--name", name, *flags],
+            log=self.plan.directory / f"{name}.log",
+            expect_ready=False,
+        )
 
     def _start_haproxy(self) -> tuple[str, str]:
         haproxy = haproxy_server.start(
             self.plan.directory,
             ROOT / "haproxy" / "haproxy.cfg",
-            [Daemon.of(daemon.ready) for daemon in self.daemons],
+            [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
             echo_port=self.plan.echo_port,
             session_port=self.plan.session_port,
             stats_port=self.plan.stats_port,

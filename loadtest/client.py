@@ -3,28 +3,40 @@
 Blocking sockets of the standard library: the same code serves tests and drills, and,
 once Locust has let gevent patch the process, ten thousand users of a worker.
 
-What can go wrong is a class each, with one argument out of few, because Locust's
-failures page groups by `repr`; what is particular is in `str`:
-
-    PlainError
-    ├── ConnectFailed   the connection was not made: the errno's name, or why
-    ├── ServerError     `ERR <code> <text>` instead of a reply: the code
-    ├── WrongReply      a byte that is not the one owed
-    ├── EarlyClose      the end, or a reset, with a reply still due: which of them
-    └── ReplyTimeout    no whole reply by the deadline: what had come
+What can go wrong is in errors.py.
 """
 
 from __future__ import annotations
 
-import errno
 import socket
 from time import perf_counter
 from typing import TYPE_CHECKING, Self
 
+from loadtest.errors import (
+    ClientError,
+    ConnectFailed,
+    EarlyClose,
+    ReplyTimeout,
+    ServerError,
+    WrongReply,
+    kind_of,
+)
 from loadtest.plain import Difference, ErrorLine, Replies
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+__all__ = [
+    "CONNECT_S_MAX",
+    "REPLY_S_MAX",
+    "ConnectFailed",
+    "EarlyClose",
+    "PlainClient",
+    "PlainError",
+    "ReplyTimeout",
+    "ServerError",
+    "WrongReply",
+]
 
 # Long enough for a SYN that is lost twice (sent again after 1 s and 3 s).
 CONNECT_S_MAX = 5.0
@@ -33,37 +45,8 @@ REPLY_S_MAX = 5.0
 # One recv: the longest reply, two lines of line_bytes_max.
 _RECV_BYTES = 16_384
 
-
-class PlainError(Exception):
-    """What a server did, or did not do, against PROTOCOL §1."""
-
-    def __init__(self, kind: str, detail: object = "") -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.detail = detail
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}" if self.detail else self.kind
-
-
-class ConnectFailed(PlainError):  # noqa: N818 — named as people read it in Locust's table
-    """No connection; `kind` is `timeout`, `unknown host`, or an errno's name."""
-
-
-class ServerError(PlainError):
-    """The server said `ERR`; `kind` is its code, `detail` its text."""
-
-
-class WrongReply(PlainError):  # noqa: N818 — as ConnectFailed
-    """A byte that is not the one owed; `detail` is the `Difference`."""
-
-
-class EarlyClose(PlainError):  # noqa: N818 — as ConnectFailed
-    """The connection ended with replies due; `kind` is `end of stream` or an errno's name."""
-
-
-class ReplyTimeout(PlainError):  # noqa: N818 — as ConnectFailed
-    """The deadline passed; `kind` is `silence`, `part of a reply` or `no end of stream`."""
+# What this client raises, by the name that its callers catch.
+PlainError = ClientError
 
 
 class PlainClient:
@@ -90,7 +73,7 @@ class PlainClient:
         try:
             self._socket = socket.create_connection((host, port), connect_s_max)
         except OSError as error:
-            raise ConnectFailed(_kind(error), f"{host}:{port}") from error
+            raise ConnectFailed(kind_of(error), f"{host}:{port}") from error
         # A second line must not wait for the acknowledgement of the first.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -180,7 +163,7 @@ class PlainClient:
         except TimeoutError:
             raise self._timeout(half_close=to_end) from None
         except OSError as error:
-            raise EarlyClose(_kind(error)) from error
+            raise EarlyClose(kind_of(error)) from error
 
     def _timeout(self, *, half_close: bool) -> ReplyTimeout:
         if self._replies.begun:
@@ -188,12 +171,3 @@ class PlainClient:
         if half_close and not self._replies.owing:
             return ReplyTimeout("no end of stream")
         return ReplyTimeout("silence")
-
-
-def _kind(error: OSError) -> str:
-    """One of few names for an error: no address, port or localised text."""
-    if isinstance(error, socket.gaierror):
-        return "unknown host"
-    if error.errno is None:
-        return "timeout"
-    return errno.errorcode.get(error.errno, "unknown errno")

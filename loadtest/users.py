@@ -24,7 +24,9 @@ import gevent
 from locust import User, task
 from locust.exception import StopTest, StopUser
 
-from loadtest.client import PlainClient, PlainError, WrongReply
+from loadtest.backoff import backoff_s
+from loadtest.client import PlainClient, PlainError
+from loadtest.errors import WrongReply
 from loadtest.options import DEFAULT_TARGET, target
 
 if TYPE_CHECKING:
@@ -34,20 +36,11 @@ logger = logging.getLogger(__name__)
 
 ARTICLE_LINES = tuple(b"Hello World!:%d\n" % n for n in range(10))
 
-# After a failure: doubled with each one that follows, spread over the whole wait so
-# that thousands who lost the same daemon don't come back together.
-BACKOFF_S_FIRST = 0.2
-BACKOFF_S_MAX = 5.0
-
 # Differences logged by one process: enough to see a pattern; the rest is counted only.
 LOGGED_DIFFERENCES_MAX = 20
 
-
-def backoff_s(failures: int) -> float:
-    """How long to wait after so many failures in a row, at random."""
-    # 2 ** 10 is far above the maximum already, and no power of a week's failures.
-    longest = min(BACKOFF_S_MAX, BACKOFF_S_FIRST * 2 ** min(failures - 1, 10))
-    return random.uniform(0, longest)  # noqa: S311 — spreads load, hides nothing
+# The system's: workers that Locust forks would all draw the same of an own one.
+JITTER = random.SystemRandom()
 
 
 class PlainUser(User):
@@ -69,7 +62,7 @@ class PlainUser(User):
 
     def wait_time(self) -> float:
         """Seconds to the next task, asked by Locust after each."""
-        return backoff_s(self.failures) if self.failures else self.pace_s()
+        return backoff_s(self.failures, JITTER) if self.failures else self.pace_s()
 
     def pace_s(self) -> float:
         """Seconds to the next task when the last one went well."""
@@ -180,7 +173,7 @@ class SteadyUser(PlainUser):
         now_s, interval_s = perf_counter(), 1 / self.options.lines_per_s
         if not self.due_s:
             # Locust starts users in groups, once a second: each finds its own moment.
-            self.due_s = now_s - random.uniform(0, interval_s)  # noqa: S311 — spreads load
+            self.due_s = now_s - JITTER.uniform(0, interval_s)
         self.due_s = max(self.due_s + interval_s, now_s)
         return self.due_s - now_s
 

@@ -1,0 +1,97 @@
+"""Faults that are made on processes and on Redis's files; those of the network are in `network`.
+
+Each is exact: it is there when the call returns. Nothing here needs root.
+"""
+
+from __future__ import annotations
+
+import resource
+import shutil
+from typing import TYPE_CHECKING
+
+import psutil
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A truncated file loses its last writes: many batches' worth, and by far not all.
+TRUNCATED_SHARE = 0.5
+
+
+class DataError(LabError):
+    """Redis's append-only file is not where it should be."""
+
+
+def fill_files(pid: int, spare: int = 0) -> int:
+    """Leave a process no more than `spare` files to open (prlimit); returns what it has open.
+
+    Only the soft limit is lowered, so that `free_files` needs no rights.
+    """
+    files = psutil.Process(pid).num_fds()
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    # The limit is on the number of a file, not on how many there are: gaps below it count.
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files + spare, hard))
+    return files
+
+
+def free_files(pid: int) -> None:
+    """Give it all that it may have again."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class RedisData:
+    """The directory of a Redis; change it only while none runs on it, but for `copy`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._copy = directory.with_name(directory.name + "-copy")
+
+    def copy(self) -> None:
+        """Keep a copy of it as it is now: what a backup taken while it runs would have."""
+        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.copytree(self._directory, self._copy)
+
+    def restore(self) -> None:
+        """Put the copy in its place.
+
+        Raises:
+            DataError: There is none.
+        """
+        if not self._copy.exists():
+            raise DataError(f"{self._copy}: no copy was taken")
+        self.empty()
+        shutil.copytree(self._copy, self._directory, dirs_exist_ok=True)
+
+    def empty(self) -> None:
+        """Remove all that it holds but its log."""
+        for path in self._directory.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.suffix != ".log":
+                path.unlink()
+
+    def truncate(self) -> int:
+        """Cut the end off its append-only file; returns how many bytes are lost.
+
+        Raises:
+            DataError: There is no such file.
+        """
+        file = self._newest()
+        size = file.stat().st_size
+        lost = int(size * TRUNCATED_SHARE)
+        with file.open("r+b") as opened:
+            opened.truncate(size - lost)
+        return lost
+
+    def _newest(self) -> Path:
+        # Since Redis 7 in a directory, the increments numbered.
+        found = sorted(
+            self._directory.glob("appendonlydir/*.incr.aof"),
+            key=lambda path: int(path.name.split(".")[-3]),
+        ) or sorted(self._directory.glob("appendonly.aof"))
+        if not found:
+            raise DataError(f"{self._directory}: no append-only file")
+        return found[-1]
