@@ -13,11 +13,12 @@ from lab import local_up
 from lab.bench import cli as bench
 from lab.errors import LabError
 from lab.experiment import cli as experiment
+from lab.top import cli as top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment}
+COMMANDS = {"up": local_up, "top": top, "bench": bench, "experiment": experiment}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

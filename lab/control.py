@@ -126,7 +126,7 @@ class Control:
             raise ControlError(f"{name}: there is no such daemon")
         if action == "start":
             if daemon.alive:
-                raise ControlError(f"{name}: it runs")
+                raise ControlError(f"{name}: it has not ended")
             self._fleet.start_again(name)
             return f"started, pid {self._fleet.parts[name].pid}"
         if action not in SIGNALS:

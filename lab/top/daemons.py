@@ -67,7 +67,6 @@ class FleetRow:
     commit_p99_s: float | None
     errors: float | None
     cpu: float | None
-    trend: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

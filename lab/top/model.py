@@ -64,7 +64,6 @@ class Model:
 
     def __init__(self) -> None:
         self._pasts: dict[str, _Past] = {}
-        self._trend: deque[float] = deque(maxlen=TREND_LOOKS)
 
     def take(self, look: Look) -> View:
         """One look more."""
@@ -74,12 +73,10 @@ class Model:
             self._pasts[part.name].take(part)
         haproxy, redis = self._pasts[look.haproxy.name], self._pasts[look.redis.name]
         rows = tuple(self._daemon(part, haproxy.now) for part in look.daemons)
-        everything = fleet_row(rows, self._timed_by_all(look))
-        self._trend.append(everything.lines or 0.0)
         return View(
             at_s=look.at_s,
             fleet=look.fleet,
-            all=replace(everything, trend=tuple(self._trend)),
+            all=fleet_row(rows, self._timed_by_all(look)),
             daemons=rows,
             haproxy=haproxy_row(look.haproxy, haproxy.before, haproxy.now),
             redis=redis_row(look.redis, redis.before, redis.now),

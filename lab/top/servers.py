@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from lab.top.samples import Reading
 
-# The backends of haproxy.cfg, by the port whose clients they serve.
+# haproxy.cfg's frontend of both ports, and its backends by the port whose clients they serve.
+# Beside each stands one without checks, for when no daemon passes them.
+FRONTEND: Final = "clients"
 BACKENDS: Final = {"echo": "echod", "session": "sessions"}
+UNCHECKED: Final = "_unchecked"
 
 # The exporter's names, and where INFO has the same.
 INFO_NAMES: Final = {
@@ -83,25 +86,33 @@ def haproxy_row(part: Part, before: Reading | None, now: Reading | None) -> Hapr
     if now is None or samples is None:
         return HaproxyRow(state, part.where)
 
-    def rate_of(name: str) -> float | None:
-        return rate(before, now, name) if before else None
+    def rate_of(name: str, **labels: str) -> float | None:
+        return rate(before, now, name, **labels) if before else None
 
     servers = samples.by_label("haproxy_backend_active_servers", "proxy")
+    clients = {port: _clients(samples, backend) for port, backend in BACKENDS.items()}
     idle = samples.get("haproxy_process_idle_time_percent")
     return HaproxyRow(
         state=state,
         where=part.where,
-        echo=samples.get("haproxy_frontend_current_sessions", proxy="echo"),
-        session=samples.get("haproxy_frontend_current_sessions", proxy="session"),
-        connects=rate_of("haproxy_frontend_connections_total"),
+        echo=clients["echo"],
+        session=clients["session"],
+        connects=rate_of("haproxy_frontend_connections_total", proxy=FRONTEND),
         echo_servers=servers.get(BACKENDS["echo"]),
         session_servers=servers.get(BACKENDS["session"]),
         queue=samples.get("haproxy_backend_current_queue"),
         errors=rate_of("haproxy_backend_connection_errors_total"),
         retries=rate_of("haproxy_backend_retry_warnings_total"),
-        denied=rate_of("haproxy_frontend_denied_connections_total"),
+        denied=rate_of("haproxy_frontend_denied_connections_total", proxy=FRONTEND),
         busy=None if idle is None else 1 - idle / 100,
     )
+
+
+def _clients(samples: Samples, backend: str) -> float | None:
+    sessions = samples.by_label("haproxy_backend_current_sessions", "proxy")
+    if backend not in sessions:
+        return None
+    return sessions[backend] + sessions.get(backend + UNCHECKED, 0.0)
 
 
 def balance_of(samples: Samples, server: str) -> str | None:
