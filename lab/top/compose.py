@@ -91,7 +91,8 @@ class ComposeSource:
                 for name in names
             ),
             haproxy=_single("haproxy", containers, haproxy, now_s),
-            redis=_single("redis", containers, redis, now_s),
+            # The exporter speaks for it, from another address.
+            redis=_single("redis", containers, redis, now_s, by_address=False),
         )
 
     def act(self, action: str, daemon: str) -> str:
@@ -136,12 +137,19 @@ def _of_address(job: Mapping[str, list[Reading]], container: Mapping[str, Any]) 
 
 
 def _single(
-    service: str, containers: Mapping[str, Any], job: Mapping[str, list[Reading]], now_s: float
+    service: str,
+    containers: Mapping[str, Any],
+    job: Mapping[str, list[Reading]],
+    now_s: float,
+    *,
+    by_address: bool = True,
 ) -> Part:
     """A part that there is one of."""
     for name, container in containers.items():
         if _service(container) == service:
-            return _part(name, container, next(iter(job.values()), []), now_s)
+            any_ = next(iter(job.values()), [])
+            readings = _of_address(job, container) if by_address else any_
+            return _part(name, container, readings, now_s)
     return Part(service, Life.DOWN)
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 from textual.app import App
 from textual.containers import Horizontal
+from textual.message import Message
 from textual.widgets import DataTable, Footer, RichLog, Static
 
 from lab.errors import LabError
@@ -45,6 +46,31 @@ TREND = "lines/s, last looks"
 
 # Lines of what happened that are kept: an afternoon of breaking things.
 EVENTS_MAX = 1_000
+
+
+class Looked(Message):
+    """A look is made."""
+
+    def __init__(self, view: View) -> None:
+        super().__init__()
+        self.view = view
+
+
+class Gone(Message):
+    """Nothing could be looked at."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+class Told(Message):
+    """Something was done, or refused."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        super().__init__()
+        self.text = text
+        self.style = style
 
 
 class Top(App[None]):
@@ -121,20 +147,38 @@ class Top(App[None]):
 
     def _look_once(self) -> None:
         try:
-            look = self._source.look()
+            self.post_message(Looked(self._model.take(self._source.look())))
         except LabError as error:
-            self.call_from_thread(self._show_gone, str(error))
-        else:
-            self.call_from_thread(self._show, self._model.take(look))
+            self.post_message(Gone(str(error)))
 
     def _act(self, action: str, name: str) -> None:
         try:
-            done, style = self._source.act(action, name), ""
+            self.post_message(Told(self._source.act(action, name)))
         except LabError as error:
-            done, style = str(error), "red"
-        self.call_from_thread(self._tell, done, style)
+            self.post_message(Told(str(error), "red"))
 
-    # In the app's own thread.
+    # In the app's own thread. A message that comes while the app ends finds nothing to show it.
+
+    def on_looked(self, message: Looked) -> None:
+        """A look is made."""
+        self._looking = False
+        if self._on_show:
+            self._show(message.view)
+
+    def on_gone(self, message: Gone) -> None:
+        """Nothing could be looked at; what was seen last stays, and is said to be old."""
+        self._looking = False
+        if self._on_show:
+            self._show_gone(message.why)
+
+    def on_told(self, message: Told) -> None:
+        """Something was done, or refused."""
+        if self._on_show:
+            self._tell(message.text, message.style)
+
+    @property
+    def _on_show(self) -> bool:
+        return bool(self.query(Footer))
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         self.run_worker(work, thread=True, exit_on_error=True)
@@ -145,7 +189,6 @@ class Top(App[None]):
             self._in_thread(self._look_once)
 
     def _show(self, view: View) -> None:
-        self._looking = False
         self.gone = ""
         self._tell_changes(view)
         self.view = view
@@ -157,8 +200,6 @@ class Top(App[None]):
         self._update("redis", _facts(words.redis_facts(view), view.redis.state))
 
     def _show_gone(self, why: str) -> None:
-        """Nothing can be looked at; what was seen last stays, and is said to be old."""
-        self._looking = False
         seen = f"; below is what was seen at {words.clock(self.view)}" if self.view else ""
         self._update("all", Text(f"{why}{seen}", style=STYLES[State.DOWN]))
         if why != self.gone:
