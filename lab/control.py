@@ -109,9 +109,12 @@ class Control:
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
-            action, name = request["do"], request.get("part")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return {"error": "a request is a JSON object with `do`"}
+        except (ValueError, RecursionError):
+            request = None
+        fields = request if isinstance(request, dict) else {}
+        action, name = fields.get("do"), fields.get("part", "")
+        if not isinstance(action, str) or not isinstance(name, str):
+            return {"error": "a request is a JSON object of words, with `do`"}
         if action == "look":
             lives = {name: life(part) for name, part in self._fleet.parts.items()}
             return {"fleet": self._fleet.ready, "lives": lives}
