@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lab.top.source import Source
 
 # Wide enough for every column, high enough for eight daemons.
-COLUMNS, LINES = 152, 28
+COLUMNS, LINES = 152, 25
 
 # Beside the looks' own time.
 SLACK_S = 20.0

@@ -82,6 +82,7 @@ class Top(App[None]):
     #where { color: $text-muted; height: 1; padding: 0 1; }
     #all { height: 1; padding: 0 1; text-style: bold; }
     #daemons { height: auto; max-height: 60%; }
+    #daemons > .datatable--fixed { background: $surface; }
     #servers { height: 10; }
     #servers Static { width: 1fr; height: 100%; border: round $primary; padding: 0 1; }
     #events { height: 1fr; min-height: 4; border: round $primary; padding: 0 1; }
