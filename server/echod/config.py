@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DURABILITIES = ("commit", "async", "none")
+ROUTES = ("broadcast", "room", "directed")
 READERS = ("callback", "greenlet")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -102,6 +103,24 @@ class Config:
         64 << 20, "unanswered replies of all clients; above it nobody is read", limit=True
     )
 
+    # Rooms, PROTOCOL §3.
+    room_route: str = _setting(
+        "room", "how a post finds its members' daemons (docs/adr/0009)", choices=ROUTES
+    )
+    room_tick_s: float = _setting(
+        0.0, "gather messages so long before sending them on: fewer sends; 0: never", zero=True
+    )
+    rooms_joined_max: int = _setting(100, "rooms of one connection", limit=True)
+    room_messages_max: int = _setting(
+        1_000, "messages kept of a room, about: what a member may have missed", limit=True
+    )
+    room_s_max: int = _setting(
+        3_600, "age of a room's oldest message; the room's life after its last", limit=True
+    )
+    room_linger_s: float = _setting(
+        5.0, "a room without members is listened to so long: they may be on their way back"
+    )
+
     # Leaving.
     drain_s: float = _setting(10.0, "from SIGTERM to closing what is left", limit=True)
     agent_interval_s: float = _setting(
@@ -120,16 +139,7 @@ class Config:
             ConfigError: naming the setting, its value and what it must be.
         """
         for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
-            flag = flag_of(spec.name)
-            if spec.metadata.get("port"):
-                if not 0 <= value <= 65_535:  # noqa: PLR2004 — a port has 16 bits
-                    raise ConfigError(f"{flag}={value}: a port is 0 to 65535")
-            elif isinstance(value, (int, float)) and not isinstance(value, bool) and value <= 0:
-                raise ConfigError(f"{flag}={value}: must be above 0")
-            choices = spec.metadata.get("choices")
-            if choices and value not in choices:
-                raise ConfigError(f"{flag}={value}: must be one of {', '.join(choices)}")
+            _check(spec, getattr(self, spec.name))
         scheme = urlsplit(self.store).scheme
         if scheme not in ("memory", "redis", "rediss", "unix"):
             raise ConfigError(f"--store={self.store}: must begin memory://, redis:// or rediss://")
@@ -165,6 +175,21 @@ class Config:
             for spec in dataclasses.fields(self)
             if spec.metadata.get("limit")
         }
+
+
+def _check(spec: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401 — a setting's
+    """Refuse a value that its setting can't have."""
+    flag = flag_of(spec.name)
+    choices = spec.metadata.get("choices")
+    if spec.metadata.get("port"):
+        if not 0 <= value <= 65_535:  # noqa: PLR2004 — a port has 16 bits
+            raise ConfigError(f"{flag}={value}: a port is 0 to 65535")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        if value < 0 or (value == 0 and not spec.metadata.get("zero")):
+            least = "0 or above" if spec.metadata.get("zero") else "above 0"
+            raise ConfigError(f"{flag}={value}: must be {least}")
+    elif choices and value not in choices:
+        raise ConfigError(f"{flag}={value}: must be one of {', '.join(choices)}")
 
 
 def cannot_listen(port: str, config: Config, error: OSError) -> ConfigError:

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import resource
+import secrets
 import signal
 import sys
 from time import monotonic
@@ -24,6 +25,10 @@ from echod.listener import Listener
 from echod.metrics import Metrics
 from echod.port import SPARE_SOCKETS, Capacity, Parts, PlainPort, SessionPort
 from echod.protocol.errors import Code
+from echod.rooms.heartbeat import Heartbeat
+from echod.rooms.hub import Hub
+from echod.rooms.subscription import LocalSubscription, RedisSubscription
+from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
 from echod.store.redis import RedisStore
@@ -40,6 +45,8 @@ log = logging.getLogger(__name__)
 OTHER_FILES = 128
 # A session that has no line yet is kept no longer (PROTOCOL's table).
 UNUSED_TTL_S_MAX = 30
+# Of the name that this run has beside its daemon's: nobody mistakes it for the one before.
+RUN_BYTES = 4
 # How often a drain looks whether it is done.
 POLL_S = 0.02
 # New objects between two of the collector's passes. A connection is a handful, and each
@@ -64,17 +71,19 @@ class Daemon:
         self._hurry = False
         self._metrics = Metrics()
         self._clock = Clock(monotonic())
-        self._committer = Committer(_store(config), config, self._clock, self._metrics)
+        store = _store(config)
+        self._committer = Committer(store, config, self._clock, self._metrics)
+        inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
+        self._hub = Hub(config, self._clock, self._committer, self._metrics, inbox)
+        self._subscription = _subscription(config, store, self._hub)
         self._capacity = Capacity(config.connections_max)
         parts = Parts(config, self._clock, self._committer, self._metrics, self._capacity)
-        self._sessions = SessionPort(parts)
-        self._committer.on_rollback = self._sessions.roll_back
+        self._sessions = SessionPort(parts, self._hub)
+        self._committer.on_rollback = self._roll_back
         self._ports = (PlainPort(parts), self._sessions)
         self._listeners = tuple(Listener(port, config) for port in self._ports)
-        self._registry = Registry(config, self._metrics, self._ports, self._committer)
-        self._admin = Admin(
-            config, self._registry, lambda: (self._draining, self._committer.degraded())
-        )
+        self._registry = Registry(config, self._metrics, self._ports, self._hub)
+        self._admin = Admin(config, self._registry, lambda: (self._draining, self._degraded()))
         self._sweeper: gevent.Greenlet[..., None] | None = None
 
     def run(self) -> int:
@@ -82,6 +91,8 @@ class Daemon:
         for step in (
             self._listen_to_signals,
             self._committer.start,
+            self._hub.tick,  # the first heartbeat, before anyone here can be looked for
+            self._subscription.start,
             self._start_sweeper,
             self._admin.start,
             self._listen,
@@ -98,12 +109,21 @@ class Daemon:
             self._close_the_rest,  # ERR draining, after what is due
             self._close_ports,
             self._commit_the_last,  # the deletions
+            self._subscription.stop,
             self._committer.stop,  # Redis is closed last
             self._admin.stop,
         ):
             step()
         log.info("stopped")
         return 0
+
+    def _roll_back(self) -> None:
+        self._sessions.roll_back()
+        self._hub.roll_back()
+
+    def _degraded(self) -> bool:
+        """Whether lines or messages are not served as they should be (DESIGN D11)."""
+        return self._committer.degraded() or self._hub.deaf
 
     def _listen(self) -> None:
         for listener in self._listeners:
@@ -127,10 +147,9 @@ class Daemon:
         self._sweeper = gevent.spawn(
             sweep_forever,
             self._clock,
-            self._committer,
-            self._ports,
-            self._listeners,
-            self._metrics,
+            self._metrics.loop_lag_seconds,
+            (self._committer.tick, self._hub.tick, *(each.tick for each in self._listeners)),
+            tuple(port.sweep for port in self._ports),
         )
 
     def _settle_collector(self) -> None:
@@ -201,12 +220,29 @@ class Daemon:
 
 
 def _store(config: Config) -> Store:
-    unused_s = min(UNUSED_TTL_S_MAX, config.session_ttl_s)
-    if config.store.startswith("memory:"):
-        return MemoryStore(config.session_ttl_s, unused_s)
-    return RedisStore(
-        config.store, config.name, config.session_ttl_s, unused_s, config.commit_s_max
+    lives = Lives(
+        state_s=config.session_ttl_s,
+        unused_s=min(UNUSED_TTL_S_MAX, config.session_ttl_s),
+        room_s=config.room_s_max,
+        room_messages_max=config.room_messages_max,
+        route=config.room_route,
     )
+    if config.store.startswith("memory:"):
+        return MemoryStore(lives)
+    return RedisStore(config.store, config.name, lives, config.commit_s_max)
+
+
+def _subscription(config: Config, store: Store, hub: Hub) -> RedisSubscription | LocalSubscription:
+    """How publications reach `hub`."""
+    if isinstance(store, MemoryStore):
+        local = LocalSubscription(hub)
+        store.publish = local.receive
+        hub.subscription = local
+        return local
+    remote = RedisSubscription(config.store, config.commit_s_max, config.room_route, hub)
+    hub.subscription = remote
+    hub.heartbeat = Heartbeat(hub)
+    return remote
 
 
 def _fit_to_files(config: Config) -> Config:

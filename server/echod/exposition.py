@@ -29,19 +29,18 @@ if TYPE_CHECKING:
     from echod.config import Config
     from echod.metrics import Metrics
     from echod.port import Port
-    from echod.store.committer import Committer
+    from echod.rooms.hub import Hub
 
 
 class _Collector(Collector):
     """The daemon's numbers as samples, made at each scrape."""
 
-    def __init__(
-        self, config: Config, metrics: Metrics, ports: Sequence[Port], committer: Committer
-    ) -> None:
+    def __init__(self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub) -> None:
         self._config = config
         self._metrics = metrics
         self._ports = ports
-        self._committer = committer
+        self._hub = hub
+        self._committer = hub.committer
         self.draining = False
 
     def describe(self) -> Iterator[Metric]:
@@ -85,6 +84,19 @@ class _Collector(Collector):
             ("sessions_opened", "Sessions begun.", metrics.sessions_opened),
             ("sessions_resumed", "Sessions taken over.", metrics.sessions_resumed),
             ("sessions_ended", "Sessions ended by QUIT.", metrics.sessions_ended),
+            ("room_posts", "SAYs sent to the store.", metrics.rooms.posts),
+            ("room_publications", "Messages that arrived.", metrics.rooms.publications),
+            (
+                "room_publications_vain",
+                "Of these, for rooms without a member here.",
+                metrics.rooms.publications_vain,
+            ),
+            ("room_deliveries", "Messages sent to members.", metrics.rooms.deliveries),
+            ("room_holes", "Publications that came too early.", metrics.rooms.holes),
+            ("room_histories_lost", "Rooms that began anew.", metrics.rooms.histories_lost),
+            ("leases_lapsed", "Heartbeats that came too late.", metrics.rooms.leases_lapsed),
+            ("subscriptions", "Connections made to listen.", metrics.rooms.subscriptions),
+            ("subscriptions_deaf", "Those found deaf.", metrics.rooms.deafened),
             ("store_connections", "Connections made to the store.", metrics.store_connections),
             ("store_data_losses", "Times the store had lost data.", metrics.store_data_losses),
         ):
@@ -110,6 +122,19 @@ class _Collector(Collector):
         for reason, count in metrics.handshakes_failed.items():
             family.add_metric([reason], count)
         yield family
+        rooms = metrics.rooms
+        family = CounterMetricFamily(
+            "echod_room_messages", "The ledger: what became of messages.", labels=["fate"]
+        )
+        for fate, count in (
+            ("published", rooms.counts.published),
+            ("recovered", rooms.counts.recovered),
+            ("duplicate", rooms.counts.known),
+            ("missing", rooms.counts.missing),
+            ("lost", rooms.silent),
+        ):
+            family.add_metric([fate], count)
+        yield family
         family = CounterMetricFamily(
             "echod_store_errors", "What the store did not do.", labels=["kind"]
         )
@@ -128,6 +153,9 @@ class _Collector(Collector):
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self.draining),
+            ("deaf", "1 while publications don't arrive.", self._hub.deaf),
+            ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
+            ("room_members", "Memberships of connections.", self._hub.members),
             ("store_generation", "Raised when data was lost.", committer.store.generation),
         ):
             yield GaugeMetricFamily(f"echod_{name}", text, value=value)
@@ -152,11 +180,9 @@ class _Collector(Collector):
 class Registry:
     """What `/metrics` shows: the daemon's samples and the process's."""
 
-    def __init__(
-        self, config: Config, metrics: Metrics, ports: Sequence[Port], committer: Committer
-    ) -> None:
+    def __init__(self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub) -> None:
         self.prometheus = CollectorRegistry()
-        self._collector = _Collector(config, metrics, ports, committer)
+        self._collector = _Collector(config, metrics, ports, hub)
         self.prometheus.register(self._collector)
         ProcessCollector(registry=self.prometheus)
 

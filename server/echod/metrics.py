@@ -8,6 +8,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
+from echod.rooms.room import Counts
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -45,6 +47,17 @@ class Histogram:
         return rows
 
 
+class RoomMetrics:
+    """What became of messages: the ledger of this daemon, and what it cost."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.silent = 0
+        self.posts = self.publications = self.publications_vain = self.deliveries = 0
+        self.holes = self.histories_lost = self.leases_lapsed = 0
+        self.subscriptions = self.deafened = 0
+
+
 class Metrics:
     """The counters. Whoever counts adds to an attribute, or calls one of the methods."""
 
@@ -55,6 +68,7 @@ class Metrics:
         self.received_bytes = self.sent_bytes = 0
         self.sessions_opened = self.sessions_resumed = self.sessions_ended = 0
         self.store_connections = self.store_data_losses = 0
+        self.rooms = RoomMetrics()
         self.reply_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.batch_writes = Histogram(WRITES)

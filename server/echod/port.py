@@ -12,6 +12,7 @@ from echod.metrics import Metrics
 from echod.plain_connection import PlainConnection
 from echod.protocol.errors import Code, error_line
 from echod.reader import READERS
+from echod.rooms.member import Member
 from echod.session import PlainSession, record
 from echod.session_connection import SessionConnection
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from echod.config import Config
     from echod.connection import Connection
     from echod.listener import Handshake
+    from echod.rooms.hub import Hub
+    from echod.session import Session
     from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
@@ -197,13 +200,43 @@ class SessionPort(Port):
     name = "session"
     setting = "session_port"
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, hub: Hub) -> None:
         super().__init__(parts, parts.config.session_idle_s_max)
         self.ttl_s = parts.config.session_ttl_s
+        self.hub = hub
+        hub.deliver_to = self._deliver
+        self._rooms_max = parts.config.rooms_joined_max
+        self._by_name: dict[bytes, SessionConnection] = {}
         self._leave_until_s = 0.0
 
     def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> SessionConnection:
         return SessionConnection(self, sock, peer, balancer_id, self.metrics)
+
+    def record(self, peer: str, balancer_id: str) -> tuple[bytes, ...]:
+        """The fields of a session's record that say whose it is now, and where it is found."""
+        fields = record(b"session", self.daemon, peer, balancer_id, time.time())
+        return (*fields, b"inbox", self.hub.inbox)
+
+    def member(self, connection: SessionConnection, session: Session) -> Member:
+        """The connection's part in rooms."""
+        return Member(connection, session, self.hub, self._rooms_max)
+
+    def welcomed(self, connection: SessionConnection, name: bytes) -> None:
+        """The session of this name is here."""
+        self._by_name[name] = connection
+
+    def parted(self, connection: SessionConnection, name: bytes) -> None:
+        """It is not any more, unless another connection has it."""
+        if self._by_name.get(name) is connection:
+            del self._by_name[name]
+
+    def _deliver(self, name: bytes, line: bytes) -> bool:
+        """A line for the session of this name; whether it is in an outbox."""
+        connection = self._by_name.get(name)
+        if connection is None or connection.gone or connection.ending:
+            return False
+        connection.push(line)
+        return not connection.closed
 
     def roll_back(self) -> None:
         """The store has lost data: every session's client must decide (PROTOCOL §5)."""

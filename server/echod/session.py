@@ -160,6 +160,10 @@ class PlainSession(Session):
         self.own(1)
 
 
+NO_SESSION: Final = Session(b"", ())
+"""Of operations that need none."""
+
+
 def record(
     kind: bytes, daemon: str, peer: str, balancer_id: str, since_s: float
 ) -> tuple[bytes, ...]:

@@ -11,7 +11,6 @@ state that its line made, or with a KEEP where it made none.
 
 from __future__ import annotations
 
-import time
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -21,25 +20,27 @@ from echod.protocol.session import (
     UNKNOWN_SESSION,
     Dialogue,
     Hello,
-    Refusal,
+    Quit,
     drain,
     hello,
     welcome,
 )
-from echod.session import Session, Token, record
+from echod.protocol.words import Refusal
+from echod.session import Session, Token
 from echod.store.operations import END, INQUIRE, KEEP, Open, Opened, Resume, RolledBack
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from echod.metrics import Metrics
     from echod.port import SessionPort
+    from echod.rooms.member import Member
     from echod.store.batch import Write
+    from echod.store.operations import Operation
 
 # Why a connection ended, beside the codes of PROTOCOL §4.
 QUIT = "quit"
-
-BYE = b"BYE\n"
 
 
 class SessionConnection(Connection):
@@ -49,7 +50,7 @@ class SessionConnection(Connection):
         session: what the store knows of it; None before `HELLO`.
     """
 
-    __slots__ = ("_balancer_id", "_dialogue", "_sessions", "_token", "session")
+    __slots__ = ("_balancer_id", "_dialogue", "_member", "_sessions", "_suspended", "session")
 
     def __init__(
         self,
@@ -62,7 +63,8 @@ class SessionConnection(Connection):
         super().__init__(port, sock, peer, metrics)
         self._sessions = port
         self._balancer_id = balancer_id
-        self._token: Token | None = None
+        self._member: Member | None = None
+        self._suspended = False
         self._dialogue: Dialogue | None = None
         self.session: Session | None = None
 
@@ -73,18 +75,23 @@ class SessionConnection(Connection):
         dialogue, session = self._dialogue, self.session
         if dialogue is None or session is None:
             return 0 if session else self._begin(lines[0])
-        reply, count, committed, request = dialogue.take(lines)
-        self.metrics.lines_received += count
-        self.inflight += count
-        if committed:
-            session.seq = dialogue.seq
-        if request is None:
-            self._owe(session, dialogue, reply, count, committed=committed)
-            return count
-        if count > 1:
-            self._owe(session, dialogue, reply, count - 1, committed=committed)
-        self._quit(session)
-        return count
+        taken = 0
+        while not (self._suspended or self.ending or self.gone) and taken < len(lines):
+            reply, count, committed, request = dialogue.take(lines[taken:] if taken else lines)
+            taken += count
+            self.metrics.lines_received += count
+            self.inflight += count
+            if committed:
+                session.seq = dialogue.seq
+            if answered := count - (request is not None):
+                self._owe(session, dialogue, reply, answered, committed=committed)
+            if isinstance(request, Quit):
+                self._quit()
+            elif request is not None:
+                if self._member is None:
+                    self._member = self._sessions.member(self, session)
+                self._member.ask(request)
+        return taken
 
     def _owe(
         self, session: Session, dialogue: Dialogue, reply: bytes, lines: int, *, committed: bool
@@ -102,22 +109,60 @@ class SessionConnection(Connection):
         committer.batcher.add(write, reply, lines, pair, len(dialogue.previous))
 
     def _owes_enough(self) -> bool:
-        """See `Connection`: nothing is read while it is not known who speaks."""
-        return (self.session is not None and self._dialogue is None) or super()._owes_enough()
+        """See `Connection`: nothing is read while a line takes its time."""
+        return self._suspended or super()._owes_enough()
 
     def _refuse(self, code: Code, text: str) -> None:
         """See `Connection`: that too is an answer, which only the owner may give."""
-        if self._dialogue is not None and self.session is not None:
+        if self._dialogue is not None:
             self.inflight += 1
-            self._owe(self.session, self._dialogue, b"", 1, committed=False)
+            self.owe(b"")
         self.fail(code, text)
 
-    def _quit(self, session: Session) -> None:
+    def _quit(self) -> None:
         """`QUIT` (§2.4): the last line that is taken."""
+
+        def ended(_: Write) -> bytes:
+            self.metrics.sessions_ended += 1
+            return b"BYE\n"
+
         self._reader.stop()
-        self._held_bytes += len(BYE)
-        self._port.committer.submit(self, session, END, BYE)
+        self.submit(END, ended)
         self.ending = QUIT
+
+    # What a member in rooms needs (rooms/member.py).
+
+    def owe(self, reply: bytes) -> None:
+        """Answer one line when the owner is confirmed."""
+        if self.session is not None and self._dialogue is not None:
+            self._owe(self.session, self._dialogue, reply, 1, committed=False)
+
+    def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
+        """Answer one line with what `then` makes of the store's word; None: not yet."""
+        if self.session is not None:
+            self._port.committer.submit(self, self.session, operation, then)
+
+    def suspend(self) -> None:
+        """Read nothing more before this line is answered."""
+        self._suspended = True
+
+    def go_on(self) -> None:
+        """It is, or is about to be."""
+        self._suspended = False
+
+    def answer(self, reply: bytes) -> None:
+        """Answer the line that was waited for after the store's word."""
+        if not self.gone:
+            self.go_on()
+            self.inflight -= 1
+            self.metrics.lines_answered += 1
+            self._send(reply)
+            self._settle()
+
+    def push(self, data: bytes) -> None:
+        """Whole lines, unasked."""
+        if not self.gone and not self._farewell:
+            self._send(data)
 
     # Opening.
 
@@ -133,36 +178,35 @@ class SessionConnection(Connection):
 
     def _ask_for(self, wanted: Hello) -> None:
         token = wanted.token or Token.new()
-        port = self._sessions
-        fields = record(b"session", port.daemon, self.peer, self._balancer_id, time.time())
-        self._token = token
+        fields = self._sessions.record(self.peer, self._balancer_id)
         self.session = Session(token.name, fields)
         self.inflight = 1
+        self.suspend()
         digest = token.digest()
         operation = Resume(digest, wanted.acked) if wanted.token else Open(digest)
-        port.committer.submit(self, self.session, operation)
+        self.submit(operation, lambda write: self._opened(write, token))
 
-    def _opened(self, write: Write) -> None:
-        """The store has answered `HELLO`; the reply is in `write` then."""
-        session, token, result = write.session, self._token, write.result
+    def _opened(self, write: Write, token: Token) -> bytes | None:
+        """The store has answered `HELLO`."""
+        session, result = write.session, write.result
         resumed = isinstance(write.operation, Resume)
-        if isinstance(result, Opened) and token is not None:
+        if isinstance(result, Opened):
             session.own(result.epoch)
             session.seq = result.state.seq
             self._dialogue = Dialogue(result.state)
-            write.reply = welcome(token, result.epoch, self._sessions.ttl_s, result.state)
-            if self._port.leaving:
-                write.reply += drain(self._sessions.reconnect_s())
-            self._held_bytes += len(write.reply)
+            self.go_on()
+            self._sessions.welcomed(self, session.name)
             self.metrics.welcomed(resumed=resumed)
-        elif isinstance(result, RolledBack):
+            reply = welcome(token, result.epoch, self._sessions.ttl_s, result.state)
+            return reply + drain(self._sessions.reconnect_s()) if self._port.leaving else reply
+        if isinstance(result, RolledBack):
             self.abandon(Code.ROLLED_BACK, str(result.seq))
         elif resumed:
             self.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
         else:
             # A name was drawn that another session has: draw again.
-            self.inflight = 0
             self._ask_for(Hello(None, 0))
+        return None
 
     # What the committer says.
 
@@ -177,13 +221,27 @@ class SessionConnection(Connection):
             self._reader.stop()
             Inquiry(self, write.session)
             return
-        if isinstance(write.operation, (Open, Resume)):
-            self._opened(write)
-            if self.gone or self._dialogue is None:
+        if write.then is not None:
+            reply = write.then(write)
+            if reply is None:
                 return
-        elif write.operation is END:
-            self.metrics.sessions_ended += 1
+            write.reply = reply
+            self._held_bytes += len(reply)
         super().acknowledged(write, now_s)
+
+    def _settle(self) -> None:
+        """See `Connection`; a member that recovers reads on."""
+        super()._settle()
+        if self._member is not None and not self.gone:
+            self._member.taken()
+
+    def _detach(self, reason: str) -> _socket.socket:
+        """See `Connection`; its memberships end with it."""
+        if self._member is not None:
+            self._member.leave()
+        if self.session is not None:
+            self._sessions.parted(self, self.session.name)
+        return super()._detach(reason)
 
     # What the daemon says.
 

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from echod.clock import TICK_S, Clock
+from echod.clock import TICK_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from echod.listener import Listener
-    from echod.metrics import Metrics
-    from echod.port import Port
-    from echod.store.committer import Committer
+    from echod.clock import Clock
+    from echod.metrics import Histogram
 
 log = logging.getLogger(__name__)
 
@@ -30,23 +28,21 @@ TICKS_PER_SWEEP = 10
 
 def sweep_forever(
     clock: Clock,
-    committer: Committer,
-    ports: Sequence[Port],
-    listeners: Sequence[Listener],
-    metrics: Metrics,
+    lag_seconds: Histogram,
+    each_tick: Sequence[Callable[[], None]],
+    each_sweep: Sequence[Callable[[float], None]],
 ) -> None:
     """Run until killed; a bug in a sweep is logged, and the next one comes."""
     ticks = 0
     while True:
         gevent.sleep(TICK_S)
-        metrics.loop_lag_seconds.observe(clock.tick(monotonic()))
+        lag_seconds.observe(clock.tick(monotonic()))
         ticks += 1
         try:
-            committer.tick()
-            for listener in listeners:
-                listener.tick()
+            for tick in each_tick:
+                tick()
             if ticks % TICKS_PER_SWEEP == 0:
-                for port in ports:
-                    port.sweep(clock.now_s)
+                for sweep in each_sweep:
+                    sweep(clock.now_s)
         except Exception:
             log.exception("sweep failed")

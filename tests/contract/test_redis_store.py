@@ -10,14 +10,18 @@ import pytest
 import redis as redis_py
 
 from echod.session import decode_state
-from echod.store.base import StoreError
-from echod.store.redis import GENERATION_KEY, RedisStore
+from echod.store.base import Lives, StoreError
+from echod.store.redis import RedisStore
+from echod.store.redis_operations import GENERATION_KEY
 from tests.contract.test_store import commit, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab.redis_server import RedisServer
+
+
+LIVES = Lives(state_s=60, unused_s=30)
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def client(own_redis: RedisServer) -> Iterator[redis_py.Redis]:
 
 def connected(server: RedisServer, name: str = "d1") -> RedisStore:
     """A store that has committed twice."""
-    store = RedisStore(server.url, name, 60, 30, timeout_s=2.0)
+    store = RedisStore(server.url, name, LIVES, timeout_s=2.0)
     assert store.connect() is False
     commit(store, [write(session(), 1)])
     commit(store, [write(session(), 1)])
@@ -121,13 +125,13 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
     assert caught.value.kind == "oom"
     client.config_set("requirepass", "secret")
     with pytest.raises(StoreError) as caught:
-        RedisStore(own_redis.url, "d", 60, 30, timeout_s=2.0).connect()
+        RedisStore(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
     assert caught.value.kind == "noauth"
     with_password = own_redis.url.replace("redis://", "redis://:secret@")
-    RedisStore(with_password, "d", 60, 30, timeout_s=2.0).connect()
+    RedisStore(with_password, "d", LIVES, timeout_s=2.0).connect()
     own_redis.stop()
     with pytest.raises(StoreError) as caught:
-        RedisStore(own_redis.url, "d", 60, 30, timeout_s=2.0).connect()
+        RedisStore(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
     assert caught.value.kind == "refused"
 
 

@@ -9,7 +9,7 @@ import pytest
 import redis as redis_py
 
 from echod.session import PlainSession, decode_state, record
-from echod.store.base import StoreError
+from echod.store.base import Lives, StoreError
 from echod.store.batch import NOBODY, Write
 from echod.store.memory import MemoryStore
 from echod.store.operations import FORGET
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from echod.store.base import Store
     from lab.redis_server import RedisServer
 
-TTL_S, TTL_UNUSED_S = 60, 1
+LIVES = Lives(state_s=60, unused_s=1)
 
 
 class Subject:
@@ -77,11 +77,11 @@ class Subject:
 def subject(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Subject]:
     """Each store in turn, connected."""
     if request.param == "memory":
-        memory = MemoryStore(TTL_S, TTL_UNUSED_S)
+        memory = MemoryStore(LIVES)
         memory.connect()
         yield Subject(memory, None)
         return
-    store = RedisStore(redis.url, request.node.name, TTL_S, TTL_UNUSED_S, timeout_s=5.0)
+    store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
     store.connect()
     with redis_py.Redis.from_url(redis.url) as client:
         yield Subject(store, client)

@@ -6,6 +6,7 @@ from echod.clock import Clock
 from echod.config import Config
 from echod.metrics import Metrics
 from echod.session import PlainSession
+from echod.store.base import Lives
 from echod.store.batch import Nobody
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
@@ -23,7 +24,7 @@ class Waiting(Nobody):
 
 def test_the_deadline_holds_for_a_slow_store_too() -> None:
     """A store that answers, only too slowly for its queue, is not degraded; lines are overdue."""
-    store, clock = MemoryStore(60, 30), Clock(0.0)
+    store, clock = MemoryStore(Lives(60, 30)), Clock(0.0)
     store.connect()
     committer = Committer(store, Config(commit_s_max=2), clock, Metrics())
     client = Waiting()

@@ -11,7 +11,7 @@ import echod
 
 ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), ROOT / "session.py", ROOT / "store/batch.py",
-        ROOT / "store/operations.py",
+        ROOT / "store/operations.py", ROOT / "rooms/room.py",
         ROOT / "clock.py"]  # fmt: skip
 ALLOWED = {
     "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "hashlib", "os", "re",
@@ -35,7 +35,13 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
+            module = node.module or ""
+            # `from echod.protocol import rooms` imports a module of the package.
+            found |= (
+                {f"{module}.{alias.name}" for alias in node.names}
+                if module == "echod.protocol"
+                else {module}
+            )
     return found
 
 

@@ -11,7 +11,7 @@ from enum import Enum
 
 
 class Code(Enum):
-    """The codes; on the session port `bad-request`, `out-of-order` and `conflict` don't close."""
+    """The codes; the table in PROTOCOL §4 says which of them close."""
 
     BAD_REQUEST = "bad-request"
     LINE_TOO_LONG = "line-too-long"
@@ -20,6 +20,8 @@ class Code(Enum):
     ROLLED_BACK = "rolled-back"
     OUT_OF_ORDER = "out-of-order"
     CONFLICT = "conflict"
+    NOT_IN_ROOM = "not-in-room"
+    TOO_MANY_ROOMS = "too-many-rooms"
     IDLE_TIMEOUT = "idle-timeout"
     SLOW_CONSUMER = "slow-consumer"
     BUSY = "busy"

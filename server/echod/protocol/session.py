@@ -6,9 +6,6 @@
 
 Pure: bytes and a state go in, verdicts come out. Whoever calls commits the state before it
 sends the reply, and carries out what stopped it.
-
-A control line is words separated by single spaces; a CR right before the LF belongs to the
-terminator. Numbers are decimal, without sign or leading zero.
 """
 
 from __future__ import annotations
@@ -16,26 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from echod.protocol.errors import Code, error_line
+from echod.protocol import rooms
+from echod.protocol.errors import Code
+from echod.protocol.words import Refusal, bad, body_of, number
 from echod.session import Token
 
 if TYPE_CHECKING:
     from echod.session import State
-
-# Beyond it a number could not be counted exactly everywhere (2**53, in Redis's Lua).
-NUMBER_DIGITS_MAX: Final = 15
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An error that is answered."""
-
-    code: Code
-    text: str
-
-    def line(self) -> bytes:
-        """`ERR <code> <text>`."""
-        return error_line(self.code, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,43 +35,22 @@ class Quit:
     """`QUIT`: the session shall end."""
 
 
-Request = Quit
-
-
-def _bad(text: str) -> Refusal:
-    return Refusal(Code.BAD_REQUEST, text)
+Request = Quit | rooms.RoomRequest
 
 
 UNKNOWN_SESSION: Final = Refusal(Code.UNKNOWN_SESSION, "no such session")
-
-
-def body_of(line: bytes) -> bytes:
-    r"""The line without its terminator, LF or CR LF.
-
-    >>> body_of(b"PING a\r\r\n")
-    b'PING a\r'
-    """
-    return line[:-2] if line.endswith(b"\r\n") else line[:-1]
-
-
-def number(word: bytes, least: int = 1) -> int | None:
-    """The number that `word` is; None for anything else, and below `least`."""
-    if not word.isdigit() or len(word) > NUMBER_DIGITS_MAX or (word[:1] == b"0" and word != b"0"):
-        return None
-    value = int(word)
-    return value if value >= least else None
 
 
 def hello(line: bytes) -> Hello | Refusal:
     """What a connection's first line asks for (§2.1)."""
     verb, *words = body_of(line).split(b" ")
     if verb != b"HELLO" or len(words) > 2:  # noqa: PLR2004 — token and acked
-        return _bad("begin with HELLO [<token> [<acked>]]")
+        return bad("begin with HELLO [<token> [<acked>]]")
     if not words:
         return Hello(None, 0)
     acked = number(words[1], 0) if len(words) > 1 else 0
     if acked is None:
-        return _bad("HELLO <token> <acked>: a number")
+        return bad("HELLO <token> <acked>: a number")
     token = Token.parse(words[0])
     return UNKNOWN_SESSION if token is None else Hello(token, acked)
 
@@ -154,7 +117,7 @@ class Dialogue:
         _, word, *rest = body.split(b" ", 2)
         n = number(word)
         if n is None or not rest:
-            parts.append(_bad("ECHO <n> <text>").line())
+            parts.append(bad("ECHO <n> <text>").line())
             return False
         (text,) = rest
         if n == self.seq + 1:
@@ -185,4 +148,7 @@ class Dialogue:
             return b"PONG%b\n" % body[4:]
         if body == b"QUIT":
             return Quit()
-        return _bad("ECHO <n> <text>, PING [<text>] or QUIT").line()
+        asked = rooms.parse(body)
+        if asked is None:
+            asked = bad("ECHO, PING, QUIT, JOIN, SAY, PART, WHO or TELL")
+        return asked.line() if isinstance(asked, Refusal) else asked

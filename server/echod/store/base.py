@@ -6,12 +6,51 @@ tests/contract/test_store.py. The committer is the only caller.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from echod.store.batch import Write
+
+
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How long a store keeps what, in seconds, and how much of a room.
+
+    Attributes:
+        state_s: a session after its last sign of life; `unused_s` before its first line.
+        room_s: a room's oldest message, and the room after its last one or last member.
+        room_messages_max: of a room, about.
+        lease_s: a daemon after its last heartbeat: so long it counts as there.
+        route: how a post finds its members' daemons; see `config.ROUTES`.
+    """
+
+    state_s: int
+    unused_s: int
+    room_s: int = 3600
+    room_messages_max: int = 1000
+    lease_s: int = 4
+    route: str = "room"
+
+    @property
+    def record_s(self) -> int:
+        """Of a record, which outlives its state, also when the daemon stood still in between.
+
+        It is renewed once in `state_s` while there are lines.
+        """
+        return 3 * self.state_s
+
+    @property
+    def record_unused_s(self) -> int:
+        """Until the first line."""
+        return 2 * self.unused_s
+
+    @property
+    def announcement_s(self) -> int:
+        """How many members a daemon has in a room: it is said anew three times as often."""
+        return 90
 
 
 class StoreError(Exception):

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Protocol
 from echod.store.operations import FORGET
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.session import Session
     from echod.store.operations import Operation
 
@@ -57,6 +59,7 @@ class Write:
         since_s: the same on the daemon's clock, for the deadline.
         operation: what is asked of the store instead of the state's replacement.
         result: what the store said to it, if it says more than that it is done.
+        then: makes the reply of what the store has said; None if it comes later.
         refused: the store has no such state: the session is another's, or no more
             (DESIGN D3). Never of a plain connection's, which is written anew.
     """
@@ -75,6 +78,7 @@ class Write:
         "seq",
         "session",
         "since_s",
+        "then",
         "waiting",
     )
 
@@ -85,6 +89,7 @@ class Write:
         self.session = session
         self.operation = operation
         self.result: object = None
+        self.then: Callable[[Write], bytes | None] | None = None
         self.refused = False
         self.at_s = self.since_s = 0.0
         self.seq = session.seq
@@ -143,14 +148,12 @@ class Batcher:
         self.pending.append(write)
         return write
 
-    def submit(self, client: Client, session: Session, operation: Operation, reply: bytes) -> Write:
+    def submit(self, client: Client, session: Session, operation: Operation) -> Write:
         """Queue an operation, to which nothing can be added; a line waits for it."""
         write = Write(client, session, operation)
         client.gathering = None  # what comes later stands behind it
-        write.reply = reply
         write.waiting = 1
         self.lines_waiting += 1
-        self.held_bytes += len(reply)
         self.pending.append(write)
         return write
 

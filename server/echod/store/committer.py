@@ -81,10 +81,18 @@ class Committer:
         return write
 
     def submit(
-        self, client: Client, session: Session, operation: Operation, reply: bytes = b""
+        self,
+        client: Client,
+        session: Session,
+        operation: Operation,
+        then: Callable[[Write], bytes | None] | None = None,
     ) -> None:
-        """Queue an operation for a line of `client`, behind everything that it has queued."""
-        write = self.batcher.submit(client, session, operation, reply)
+        """Queue an operation for a line of `client`, behind everything that it has queued.
+
+        `then` is for the client: see `Write`.
+        """
+        write = self.batcher.submit(client, session, operation)
+        write.then = then
         write.at_s = perf_counter()
         write.since_s = self._clock.now_s
         self._rouse()
@@ -97,6 +105,11 @@ class Committer:
             self._metrics.store_error("forgets_full")
             return
         self.batcher.forget(session)
+        self._rouse()
+
+    def ask(self, session: Session, operation: Operation) -> None:
+        """Queue an operation that nobody waits for."""
+        self.batcher.ask(session, operation)
         self._rouse()
 
     def _renew(self, session: Session) -> None:

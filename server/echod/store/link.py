@@ -80,15 +80,15 @@ class Link:
         fields = dict(line.partition(b":")[::2] for line in info.splitlines())
         self.run_id: bytes = fields.get(b"run_id", b"")
 
-    def ask(self, *commands: Sequence[str | bytes]) -> list[Reply]:
-        """Send the commands in one go and return their replies.
+    def ask(self, *commands: Sequence[str | bytes], replies: int | None = None) -> list[Reply]:
+        """Send the commands in one go and return their replies: one each, if not said otherwise.
 
         Raises:
             StoreError: if one of them failed, or no answer came.
         """
         packed = b"".join(pack(*command) for command in commands)
         self.send(packed)
-        return self.receive(len(commands))
+        return self.receive(len(commands) if replies is None else replies)
 
     def send(self, packed: bytes) -> None:
         """Send packed commands, or begin to: `receive` waits until all is taken.
@@ -134,6 +134,40 @@ class Link:
                 self._reader.feed(data)
         except TimeoutError as error:
             raise StoreError("timeout", "no answer in time") from error
+        except (OSError, hiredis.ProtocolError) as error:
+            raise StoreError("closed", str(error)) from error
+
+    def send_all(self, packed: bytes) -> None:
+        """Send packed commands, waiting as long as each piece may take.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        try:
+            self._socket.sendall(packed)
+        except OSError as error:
+            raise StoreError("closed", str(error)) from error
+
+    def listen(self) -> list[Reply]:
+        """Wait, for as long as it takes, for what comes unasked; all that came together.
+
+        Raises:
+            StoreError: as `ask`.
+        """
+        replies: list[Reply] = []
+        try:
+            while True:
+                while (reply := self._reader.gets()) is not False:
+                    if isinstance(reply, hiredis.ReplyError):
+                        raise _refusal(reply)
+                    replies.append(reply)
+                if replies:
+                    return replies
+                self._socket.settimeout(None)
+                data = self._socket.recv(RECEIVE_BYTES)
+                if not data:
+                    raise StoreError("closed", "Redis closed the connection")
+                self._reader.feed(data)
         except (OSError, hiredis.ProtocolError) as error:
             raise StoreError("closed", str(error)) from error
 

@@ -10,22 +10,31 @@ from typing import TYPE_CHECKING
 
 from echod.session import EMPTY, decode_state, encode_state
 from echod.store.base import StoreError
+from echod.store.memory_rooms import MemoryRooms
 from echod.store.operations import (
     END,
     FORGET,
     INQUIRE,
     KEEP,
     RENEW,
+    Announce,
+    Beat,
+    Find,
     Open,
     Opened,
+    Post,
+    Publish,
+    Read,
     Resume,
     RolledBack,
+    Who,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from echod.session import Session
+    from echod.store.base import Lives
     from echod.store.batch import Write
 
 Fields = dict[bytes, bytes]
@@ -37,16 +46,15 @@ SWEEP_S = 10.0
 class MemoryStore:
     """The keys of `session.py` in two dictionaries, each with its end."""
 
-    def __init__(
-        self, ttl_s: int, ttl_unused_s: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """States live `ttl_s` after their last line, or `ttl_unused_s` before the first."""
+    def __init__(self, lives: Lives, clock: Callable[[], float] = time.monotonic) -> None:
+        self.publish: Callable[[bytes], None] = lambda _: None
+        """Where publications go: the one daemon that there is."""
         self.connected = False
         self.generation = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}
-        self._ttl_s = ttl_s
-        self._ttl_unused_s = ttl_unused_s
+        self._lives = lives
+        self._rooms = MemoryRooms(lives, clock)
         self._clock = clock
         self._sweep_s = 0.0
         self._missing: list[Write] = []
@@ -91,6 +99,12 @@ class MemoryStore:
     def _do(self, write: Write) -> bool:
         """Carry one write out; whether its session was there, if it needs it."""
         session, operation = write.session, write.operation
+        if operation is None or operation is KEEP or isinstance(operation, (Post, Who, Find)):
+            return self._do_as_owner(write)
+        if operation is END:
+            return self._end(session)
+        if operation is RENEW:
+            return self._renew(session)
         if isinstance(operation, Open):
             write.result = self._open(session, operation)
         elif isinstance(operation, Resume):
@@ -101,30 +115,58 @@ class MemoryStore:
         elif operation is FORGET:
             self.states.pop(session.state_key, None)
             self.records.pop(session.record_key, None)
-        elif operation is END:
-            return self._end(session)
-        elif operation is RENEW:
-            if not (fields := self.record(session.record_key)):
-                return False
-            self._keep_record(session, fields, 3 * self._ttl_s)
-        elif session.stored:
-            state = self.state(session.state_key)
-            if state is None:
-                return False
-            self._set(write, state if operation is KEEP else None)
         else:
-            self._keep_record(session, dict(_pairs(session.record)), 3 * self._ttl_s)
-            self._set(write, None)
-            session.stored = True
+            self._do_in_rooms(write)
         return True
 
-    def _set(self, write: Write, state: bytes | None) -> None:
-        """Replace the state, or keep the one that is given."""
-        state = encode_state(write.seq, write.cut, write.pair) if state is None else state
-        self._keep_state(write.session.state_key, state, write.seq)
+    def _do_as_owner(self, write: Write) -> bool:
+        """What is refused to who does not have the state; it lives on for it."""
+        session, operation = write.session, write.operation
+        if not session.stored:
+            self._keep_record(session, dict(_pairs(session.record)), self._lives.record_s)
+            session.stored = True
+        elif (state := self.state(session.state_key)) is None:
+            return False
+        elif operation is not None:
+            self._keep_state(session.state_key, state, write.seq)
+            self._do_in_rooms(write)
+            return True
+        state = encode_state(write.seq, write.cut, write.pair)
+        self._keep_state(session.state_key, state, write.seq)
+        return True
+
+    def _renew(self, session: Session) -> bool:
+        fields = self.record(session.record_key)
+        if fields:
+            self._keep_record(session, fields, self._lives.record_s)
+        return bool(fields)
+
+    def _do_in_rooms(self, write: Write) -> None:
+        """What is not about a session's own keys; see `MemoryRooms`."""
+        match write.operation:
+            case Post() as post:
+                write.result, published = self._rooms.post(post)
+                if published:
+                    self.publish(published)
+            case Read() as read:
+                write.result = self._rooms.read(read)
+            case Who(room):
+                write.result = self._rooms.who(room)
+            case Announce() as announce:
+                self._rooms.announce(announce)
+            case Find(name, written):
+                fields = self.record(b"r:" + name)
+                write.result = b"inbox" in fields and b"ended" not in fields
+                if write.result:
+                    self.publish(written)
+            case Publish(_, written):
+                self.publish(written)
+            case Beat(_, written):
+                write.result = (True, 1)
+                self.publish(written)
 
     def _keep_state(self, key: bytes, state: bytes, seq: int) -> None:
-        ttl_s = self._ttl_s if seq else self._ttl_unused_s
+        ttl_s = self._lives.state_s if seq else self._lives.unused_s
         self.states[key] = (state, self._clock() + ttl_s)
 
     def _keep_record(self, session: Session, fields: Fields, ttl_s: float) -> None:
@@ -136,7 +178,7 @@ class MemoryStore:
             return None
         fields = {b"digest": operation.digest, b"epoch": b"1", b"owner": session.owner}
         fields |= _pairs(session.record)
-        self._keep_record(session, fields, 2 * self._ttl_unused_s)
+        self._keep_record(session, fields, self._lives.record_unused_s)
         self._keep_state(session.key_of(1), encode_state(0, 0, b""), 0)
         return Opened(1, EMPTY)
 
@@ -158,7 +200,7 @@ class MemoryStore:
             key = session.key_of(epoch)
             fields |= {b"epoch": b"%d" % epoch, b"owner": session.owner, **_pairs(session.record)}
         self._keep_state(key, value, state.seq)
-        self._keep_record(session, fields, 3 * self._ttl_s)
+        self._keep_record(session, fields, self._lives.record_s)
         return Opened(epoch, state)
 
     def _end(self, session: Session) -> bool:
@@ -167,7 +209,7 @@ class MemoryStore:
         self.states.pop(session.state_key, None)
         if not there and fields.get(b"ended") != session.owner:
             return False
-        ttl_s = self._ttl_s if session.seq else self._ttl_unused_s
+        ttl_s = self._lives.state_s if session.seq else self._lives.unused_s
         self._keep_record(session, {**fields, b"ended": session.owner}, ttl_s)
         return True
 

@@ -9,11 +9,21 @@ state. Each store carries them out in its own way and says the same things
     RENEW     let the record live on                   once in session_ttl_s
     Open      make record and state                    → Opened or None: the name is taken
     Resume    move the state to a new key              → Opened, RolledBack or None: unknown
-    End       delete the state, leave a tombstone      QUIT
-    Inquire   who owns it now?                         → whether somebody else
+    END       delete the state, leave a tombstone      QUIT
+    INQUIRE   who owns it now?                         → whether somebody else
 
-A session that is not, or no longer, this owner's makes the write *refused* (FORGET, Open
-and Resume never; they don't need to own it). Each may be carried out twice in a row, as it
+and for rooms (PROTOCOL §3):
+
+    Post      append to a room, and publish            → offset, or Stale: not a new id
+    Who       members of a room over all daemons       → (members, daemons)
+    Find      write to the daemon where a session is   → whether there is one
+    Read      a page of a room, which begins if need be → rooms.room.Page
+    Announce  how many members a daemon has in a room
+    Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
+    Publish   write to a daemon's inbox
+
+A session that is not, or no longer, this owner's makes the write *refused*. FORGET, Open,
+Resume, and the last four need to own none, and never are. Each may be carried out twice in a row, as it
 is when an answer was lost, and says the same both times.
 """
 
@@ -75,4 +85,78 @@ class RolledBack:
     seq: int
 
 
-Operation = Simple | Open | Resume
+@dataclass(frozen=True, slots=True)
+class Post:
+    """`SAY`: `said` is `<sender> <text>`; `id` the sender's number for it."""
+
+    room: bytes
+    sender: bytes
+    id: int
+    said: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """An id that is neither new nor among the sender's last hundred."""
+
+    next_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """`WHO`."""
+
+    room: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """`TELL`: `written` goes to the inbox of the daemon where session `name` is connected."""
+
+    name: bytes
+    written: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A page of a room, from offset `first` on; `messages_max` at most."""
+
+    room: bytes
+    first: int
+    messages_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """This daemon, `inbox`, has so many members in a room."""
+
+    room: bytes
+    inbox: bytes
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """Renew the lease of `inbox` and write `written` there."""
+
+    inbox: bytes
+    written: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Write to a daemon's inbox; it may be gone."""
+
+    inbox: bytes
+    written: bytes
+
+
+_OWNED = {KEEP, RENEW, END}
+
+
+def needs_owner(operation: Operation | None) -> bool:
+    """Whether it, or the replacement of a state, is refused to who does not own the session."""
+    return operation is None or operation in _OWNED or isinstance(operation, (Post, Who, Find))
+
+
+Operation = Simple | Open | Resume | Post | Who | Find | Read | Announce | Beat | Publish

@@ -3,7 +3,7 @@
     marker    SET d:<daemon>:<run> <batch number> EX … GET    proves what Redis remembers (D9)
     state     SET <state key> <state> XX EX ttl               nil: the session is not there (D3)
     plain     HSET record, EXPIRE record, SET state EX ttl    a plain connection's first
-    others    one command or one script each: `_COMMANDS`
+    others    one command or one script each: redis_operations.py
 
 How durable an acknowledged batch is, is Redis's setting: with `appendfsync always` it is
 on disk before Redis answers (redis.io, "Redis persistence").
@@ -11,67 +11,40 @@ on disk before Redis answers (redis.io, "Redis persistence").
 
 from __future__ import annotations
 
-import hashlib
 import os
-from importlib import resources
 from typing import TYPE_CHECKING
 
-from echod.session import EMPTY, decode_state, encode_state
+from echod.session import encode_state
 from echod.store.base import StoreError
 from echod.store.link import Link, pack
-from echod.store.operations import (
-    END,
-    FORGET,
-    INQUIRE,
-    KEEP,
-    RENEW,
-    Open,
-    Opened,
-    Operation,
-    Resume,
-    RolledBack,
+from echod.store.operations import KEEP, needs_owner
+from echod.store.redis_operations import (
+    GENERATION_KEY,
+    RAISE_GENERATION,
+    SCRIPTS,
+    RedisOperations,
+    result,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from echod.session import Session
+    from echod.store.base import Lives
     from echod.store.batch import Write
-    from echod.store.link import Reply
 
 # A daemon cut off for longer can't tell a lost marker from an expired one, and then takes
 # it as lost, which is safe.
 MARKER_TTL_S = 86_400
-GENERATION_KEY = b"generation"
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
 
 
-class Script:
-    """A file of lua/: loaded once a connection, and called by its hash."""
-
-    def __init__(self, name: str) -> None:
-        self.text = resources.files("echod.store").joinpath(f"lua/{name}.lua").read_text()
-        self._hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[bytes], *words: bytes) -> tuple[bytes | str, ...]:
-        """The command that runs it."""
-        return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
-
-
-RAISE_GENERATION, OPEN_SCRIPT, RESUME_SCRIPT, END_SCRIPT = SCRIPTS = tuple(
-    Script(name) for name in ("raise_generation", "open", "resume", "end")
-)
-
-
 class RedisStore:
     """See `Store`."""
 
-    def __init__(
-        self, url: str, daemon: str, ttl_s: int, ttl_unused_s: int, timeout_s: float
-    ) -> None:
-        """States live `ttl_s` after their last line, or `ttl_unused_s` before the first."""
+    def __init__(self, url: str, daemon: str, lives: Lives, timeout_s: float) -> None:
         self.connected = False
         self.generation = 0
         self._url = url
@@ -85,14 +58,11 @@ class RedisStore:
         self._begun: tuple[Sequence[Write], list[int] | None, int] = ((), None, 0)
         # Of this process alone: two daemons of one name must not take each other for a loss.
         self._marker_key = b"d:%b:%b" % (daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
-        self._ttl = b"%d" % ttl_s
-        self._ttl_unused = b"%d" % ttl_unused_s
-        # Renewed once in `ttl_s` while there are lines: it outlives the state, also when
-        # the daemon stood still in between.
-        self._record_ttl = b"%d" % (3 * ttl_s)
-        self._record_ttl_unused = b"%d" % (2 * ttl_unused_s)
+        self._operations = RedisOperations(lives)
+        self._record_s = b"%d" % lives.record_s
         # What follows the value in the packed `SET key value XX EX ttl`: always the same.
-        self._tail = b"\r\n$2\r\nXX\r\n$2\r\nEX\r\n$%d\r\n%b\r\n" % (len(self._ttl), self._ttl)
+        state_s = self._operations.state_s(1)
+        self._tail = b"\r\n$2\r\nXX\r\n$2\r\nEX\r\n$%d\r\n%b\r\n" % (len(state_s), state_s)
 
     def connect(self) -> bool:
         """See `Store.connect`."""
@@ -160,12 +130,10 @@ class RedisStore:
             at += count
             reply = replies[at - 1]
             operation = write.operation
-            if operation is INQUIRE or isinstance(operation, (Open, Resume)):
-                write.result = _result(write.session, operation, reply)
-            elif operation is FORGET:
-                continue
-            elif not reply:
+            if not reply and needs_owner(operation):
                 missing.append(write)
+            elif operation is not None:
+                write.result = result(write.session, operation, reply)
             elif count == HSET_REPLIES:
                 # Only who was written whole: `stored` may be off again, for its renewal.
                 write.session.stored = True
@@ -186,8 +154,7 @@ class RedisStore:
                 prefix = session.wire_prefix or self._prefix(session)
                 append(b"%b$%d\r\n%b%b" % (prefix, len(value), value, tail))
             elif operation is KEEP:
-                ttl = self._ttl if write.seq else self._ttl_unused
-                append(pack(b"EXPIRE", session.state_key, ttl))
+                append(pack(b"EXPIRE", session.state_key, self._operations.state_s(write.seq)))
             else:
                 if counts is None:
                     counts = [1] * at
@@ -195,7 +162,7 @@ class RedisStore:
                     append(self._first(session, write))
                     counts.append(HSET_REPLIES)
                     continue
-                append(pack(*self._command(session, operation)))
+                append(pack(*self._operations.command(session, operation)))
             if counts is not None:
                 counts.append(1)
         return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
@@ -206,38 +173,15 @@ class RedisStore:
         session.wire_prefix = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(key), key)
         return session.wire_prefix
 
-    def _command(self, session: Session, operation: Operation) -> tuple[bytes | str, ...]:
-        """The one command of an operation."""
-        record, state = session.record_key, session.state_key
-        if isinstance(operation, Open):
-            empty = encode_state(0, 0, b"")
-            return OPEN_SCRIPT.call(
-                (record, session.key_of(1)), operation.digest, session.owner, empty,
-                self._ttl_unused, self._record_ttl_unused, *session.record,
-            )  # fmt: skip
-        if isinstance(operation, Resume):
-            return RESUME_SCRIPT.call(
-                (record,), operation.digest, b"%d" % operation.acked, session.owner,
-                self._ttl, self._ttl_unused, self._record_ttl, *session.record,
-            )  # fmt: skip
-        if operation is END:
-            ttl = self._ttl if session.seq else self._ttl_unused
-            return END_SCRIPT.call((record, state), session.owner, ttl)
-        if operation is RENEW:
-            return ("EXPIRE", record, self._record_ttl)
-        if operation is INQUIRE:
-            return ("HGET", record, "owner")
-        return ("DEL", state, record)
-
     def _first(self, session: Session, write: Write) -> bytes:
         """Record and state of a session that the store does not have."""
         state = encode_state(write.seq, write.cut, write.pair)
-        ttl = self._ttl if write.seq else self._ttl_unused
+        state_s = self._operations.state_s(write.seq)
         return b"".join(
             (
                 pack(b"HSET", session.record_key, *session.record),
-                pack(b"EXPIRE", session.record_key, self._record_ttl),
-                pack(b"SET", session.state_key, state, b"EX", ttl),
+                pack(b"EXPIRE", session.record_key, self._record_s),
+                pack(b"SET", session.state_key, state, b"EX", state_s),
             )
         )
 
@@ -257,15 +201,3 @@ class RedisStore:
                 self._link.close()
                 self._link = None
                 self.connected = False
-
-
-def _result(session: Session, operation: Operation, reply: Reply) -> object:
-    """What `operations.py` says that an operation comes to."""
-    if operation is INQUIRE:
-        return reply is not None and reply != session.owner
-    if isinstance(operation, Open):
-        return Opened(1, EMPTY) if reply else None
-    if not reply:
-        return None
-    epoch, kept = reply
-    return RolledBack(kept) if epoch < 0 else Opened(epoch, decode_state(kept))

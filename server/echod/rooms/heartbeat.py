@@ -1,0 +1,83 @@
+"""Never healthy and deaf: a daemon proves that what is published reaches it (DESIGN D10).
+
+Twice a second it publishes to itself through Redis, from the connection that posts take
+to the one that they arrive on. A beat that the store has and that does not arrive means
+that the subscription is deaf, whatever its socket says: a half-open connection, a
+subscription that Redis dropped, one that it does not have.
+
+The same beat renews the daemon's lease: who is found by it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from echod.rooms.store_client import StoreClient
+from echod.session import NO_SESSION
+from echod.store.operations import Beat
+
+if TYPE_CHECKING:
+    from echod.rooms.hub import Hub
+    from echod.store.batch import Write
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 0.5
+# Between the store's word that it was published and its arrival: a loaded Redis needs
+# milliseconds, a pause of this process none (its clock stands still too).
+DEAF_S = 1.5
+
+
+class Heartbeat:
+    """See the module. `unheard` is whether the last beat has not come in time."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.unheard = False
+        self._hub = hub
+        self._number = self._heard = 0
+        self._flying = False
+        self._next_s = 0.0
+        self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
+
+    def tick(self) -> None:
+        """Called ten times a second."""
+        now_s = self._hub.clock.now_s
+        if self._published is not None and now_s - self._published[1] >= DEAF_S:
+            self._deafened("a heartbeat did not arrive")
+        if now_s >= self._next_s and not self._flying:
+            self._next_s = now_s + BEAT_S
+            self._flying = True
+            self._number += 1
+            beat = Beat(self._hub.inbox, b"b %d" % self._number)
+            self._hub.committer.submit(StoreClient(self._done), NO_SESSION, beat)
+
+    def heard(self, number: int) -> None:
+        """A beat has come."""
+        self._heard = max(self._heard, number)
+        if self._published is not None and self._heard >= self._published[0]:
+            self._published = None
+        self.unheard = False
+
+    def _done(self, write: Write | None) -> None:
+        self._flying = False
+        if write is None or not isinstance(write.result, tuple):
+            return
+        held, hearers = write.result
+        if not held and self._number > 1:
+            # Posts that look for daemons have passed this one by.
+            self._hub.metrics.leases_lapsed += 1
+            self._hub.read_all()
+        if not hearers:
+            if self._hub.connected:
+                self._deafened("nobody heard a heartbeat")
+        elif self._number > self._heard and self._published is None:
+            self._published = (self._number, self._hub.clock.now_s)
+
+    def _deafened(self, why: str) -> None:
+        self._published = None
+        self.unheard = True
+        self._hub.metrics.deafened += 1
+        log.error("subscription-deaf: %s", why)
+        if self._hub.subscription is not None:
+            self._hub.subscription.reset()

@@ -1,0 +1,491 @@
+"""All rooms that have members here: entered, kept whole, heard, let go (DESIGN D10).
+
+    enter ─▶ subscribe, announce ─▶ confirmed ─▶ read ─▶ ready ─▶ members
+    subscription ─▶ receive: next ─▶ gathered ─▶ flush: one send a member
+                        │ hole, other history, rebuilt subscription, lapsed lease
+                        └─▶ read the stream until its end ─▶ members
+
+The ledger (`Metrics.rooms`, docs/metrics.md) counts every message by what became of it.
+Nothing here waits; the store is asked through the committer, as for everything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol
+
+import gevent
+
+from echod.protocol.rooms import message
+from echod.rooms.room import Heard, Page, Position
+from echod.rooms.store_client import StoreClient
+from echod.session import NO_SESSION
+from echod.store.operations import Announce, Publish, Read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from echod.clock import Clock
+    from echod.config import Config
+    from echod.metrics import Metrics
+    from echod.rooms.heartbeat import Heartbeat
+    from echod.rooms.member import Member, Recovery
+    from echod.store.batch import Write
+    from echod.store.committer import Committer
+
+log = logging.getLogger(__name__)
+
+# Of a stream at once: bounds what a batch carries for a room to some 100 lines.
+PAGE_MESSAGES = 100
+# How often each room is held against the store: a message that left no trace here shows.
+AUDIT_S = 10.0
+# A message that the store has and nobody published here, for so long, was lost.
+LATE_S = 1.0
+# Announcements live for 90 s in the store, and are made anew after so many audits.
+ANNOUNCE_AUDITS = 3
+# Rooms looked at in one tick of 0.1 s: a daemon with 10,000 gets around in AUDIT_S.
+AUDITS_PER_TICK = 100
+
+
+class Subscription(Protocol):
+    """Where publications arrive: of Redis, or of the store in this process."""
+
+    connected: bool
+
+    def subscribe(self, room: bytes) -> None:
+        """Ask for a room's posts; `Hub.confirmed` follows, after every reconnect too."""
+
+    def unsubscribe(self, room: bytes) -> None:
+        """No more of it."""
+
+    def reset(self) -> None:
+        """It is deaf: make a new one."""
+
+
+class RoomHere:
+    """A room that has, or just had, members here.
+
+    Attributes:
+        position: what the members have been sent, `gathered` included.
+        members: those who are sent what comes; `recovering` are on their way there.
+        coming: those who asked to enter, until they have arrived or given up.
+        ready: it is subscribed, and read to the end: members may come in.
+    """
+
+    __slots__ = (
+        "announced", "announcing", "coming", "confirmed", "empty_since_s", "entering", "gathered",
+        "late", "members", "name", "position", "read_again", "reading", "ready", "recovering",
+    )  # fmt: skip
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.position = Position(name)
+        self.members: dict[Member, None] = {}
+        self.recovering: dict[Member, Recovery] = {}
+        self.entering: list[tuple[float, Callable[[RoomHere | None], None]]] = []
+        self.gathered: list[bytes] = []
+        self.confirmed = self.ready = self.reading = self.read_again = False
+        self.coming = self.announced = self.announcing = 0
+        self.empty_since_s = 0.0
+        self.late: tuple[int, float] | None = None
+
+    @property
+    def interested(self) -> int:
+        """Members, and those who will be."""
+        return len(self.members) + len(self.recovering) + self.coming
+
+
+class Hub:
+    """See the module."""
+
+    def __init__(
+        self, config: Config, clock: Clock, committer: Committer, metrics: Metrics, inbox: bytes
+    ) -> None:
+        self.inbox = inbox
+        self.committer = committer
+        self.clock = clock
+        self.metrics = metrics.rooms
+        self.rooms: dict[bytes, RoomHere] = {}
+        self.heartbeat: Heartbeat | None = None
+        self.subscription: Subscription | None = None
+        self.deliver_to: Callable[[bytes, bytes], bool] = lambda _name, _line: False
+        """Puts a line into the outbox of the session so named, if it is here."""
+        self._route = config.room_route
+        self._linger_s = config.room_linger_s
+        self._enter_s_max = config.commit_s_max
+        self._tick_s = config.room_tick_s
+        self._timer: Any = None
+        self._dirty: dict[RoomHere, None] = {}
+        self._tells: dict[int, tuple[float, Callable[[bool], None]]] = {}
+        self._tell_number = 0
+        self._watched: dict[RoomHere, None] = {}  # those that `tick` has to look at
+        self._waiting: list[Recovery] = []
+        self._audits: deque[RoomHere] = deque()
+        self._audit_s, self._audit_number = 0.0, 0
+
+    # Members come and go.
+
+    def enter(self, name: bytes, then: Callable[[RoomHere | None], None]) -> None:
+        """Call `then` with the room once it is ready; with None if that takes too long.
+
+        Whoever got the room must `arrive`, or `cancel`.
+        """
+        here = self.rooms.get(name)
+        if here is None:
+            here = self.rooms[name] = RoomHere(name)
+            if self._route == "room":
+                if self.subscription is not None:
+                    self.subscription.subscribe(name)
+            else:
+                here.confirmed = self.connected
+        here.coming += 1
+        if here.ready:
+            then(here)
+            return
+        here.entering.append((self.clock.now_s + self._enter_s_max, then))
+        self._watched[here] = None
+        self._announce(here)
+        if here.confirmed:
+            self.read(here)
+
+    def arrive(self, here: RoomHere, member: Member, recovery: Recovery | None = None) -> None:
+        """`member` is one from now on; with a `recovery`, on its way through what it missed."""
+        here.coming -= 1
+        if recovery is None:
+            self.add(here, member)
+        else:
+            here.recovering[member] = recovery
+            self.announce(here)
+
+    def cancel(self, here: RoomHere) -> None:
+        """Who asked to enter does not come."""
+        here.coming -= 1
+        self.announce(here)
+
+    def add(self, here: RoomHere, member: Member) -> None:
+        """From now on `member` is sent what comes after the room's position."""
+        self._flush_room(here)
+        recovery = here.recovering.pop(member, None)
+        if recovery is not None:
+            recovery.gone = True
+        here.members[member] = None
+        self.announce(here)
+
+    def remove(self, here: RoomHere, member: Member) -> None:
+        """It has left."""
+        here.members.pop(member, None)
+        recovery = here.recovering.pop(member, None)
+        if recovery is not None:
+            recovery.gone = True
+        self.announce(here)
+
+    def announce(self, here: RoomHere) -> None:
+        """Let the fleet know how many are here, once for many changes."""
+        if not here.interested:
+            here.empty_since_s = self.clock.now_s
+            self._watched[here] = None
+            if self._route == "directed":
+                here.ready = False  # from here on posts pass this daemon by
+        if not here.announcing and here.announced != here.interested:
+            self._announce(here)
+
+    def _announce(self, here: RoomHere) -> None:
+        """At once: whatever is read behind it, posts find this daemon from then on."""
+        here.announcing += 1
+        here.announced = here.interested
+
+        def done(write: Write | None) -> None:
+            here.announcing -= 1
+            if write is None:
+                here.announced = -1  # unknown; the next audit says it again
+            else:
+                self.announce(here)
+
+        self._ask(Announce(here.name, self.inbox, here.interested), done)
+
+    def _ask(self, operation: Announce | Read, done: Callable[[Write | None], None]) -> None:
+        self.committer.submit(StoreClient(done), NO_SESSION, operation)
+
+    # What arrives.
+
+    @property
+    def connected(self) -> bool:
+        """Whether publications can reach this daemon, as far as its connection says."""
+        return self.subscription is not None and self.subscription.connected
+
+    @property
+    def deaf(self) -> bool:
+        """Whether they don't, although the store is there."""
+        heartbeat = self.heartbeat
+        return not self.connected or (heartbeat is not None and heartbeat.unheard)
+
+    @property
+    def members(self) -> int:
+        """All memberships."""
+        return sum(len(here.members) + len(here.recovering) for here in self.rooms.values())
+
+    def receive(self, written: bytes) -> None:
+        """A publication. `flush` must follow the last of those that came together."""
+        kind, _, rest = written.partition(b" ")
+        if kind == b"m":
+            epoch, offset, room, said = rest.split(b" ", 3)
+            self._hear(epoch, int(offset), room, said)
+        elif kind == b"b":
+            if self.heartbeat is not None:
+                self.heartbeat.heard(int(rest))
+        elif kind == b"t":
+            inbox, number, name, line = rest.split(b" ", 3)
+            delivered = self.deliver_to(name, line + b"\n")
+            answer = b"d %b %d" % (number, delivered)
+            self.committer.ask(NO_SESSION, Publish(inbox, answer))
+        elif kind == b"d":
+            number, _, delivered_word = rest.partition(b" ")
+            _, then = self._tells.pop(int(number), (0.0, None))
+            if then is not None:
+                then(delivered_word == b"1")
+
+    def _hear(self, epoch: bytes, offset: int, room: bytes, said: bytes) -> None:
+        metrics = self.metrics
+        metrics.publications += 1
+        here = self.rooms.get(room)
+        if here is None or not here.interested:
+            metrics.publications_vain += 1
+            if here is None:
+                return
+        if not here.position.epoch:
+            return  # it is being read for the first time
+        heard = here.position.hear(epoch, offset)
+        if heard is Heard.NEXT:
+            metrics.counts.published += 1
+            if not here.gathered:
+                self._dirty[here] = None
+            here.gathered.append(message(room, offset, said))
+        elif heard is Heard.KNOWN:
+            metrics.counts.known += 1
+        else:
+            metrics.holes += 1
+            self.read(here)
+
+    def flush(self) -> None:
+        """Send what has gathered: at once, or at the end of the tick (`room_tick_s`)."""
+        if not self._dirty:
+            return
+        if not self._tick_s:
+            self._flush_now()
+        elif self._timer is None:
+            self._timer = gevent.get_hub().loop.timer(self._tick_s)
+            self._timer.start(self._tick_over)
+
+    def _tick_over(self) -> None:
+        self._timer.close()
+        self._timer = None
+        self._flush_now()
+
+    def _flush_now(self) -> None:
+        dirty, self._dirty = self._dirty, {}
+        if len(dirty) == 1:
+            self._flush_room(*dirty)
+            return
+        # Several rooms: still one send a member.
+        owed: dict[Member, list[bytes]] = {}
+        for here in dirty:
+            lines, here.gathered = here.gathered, []
+            data = b"".join(lines)
+            self.metrics.deliveries += len(lines) * len(here.members)
+            for member in here.members:
+                if member in owed:
+                    owed[member].append(data)
+                else:
+                    owed[member] = [data]
+        for member, parts in owed.items():
+            member.push(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _flush_room(self, here: RoomHere) -> None:
+        if lines := here.gathered:
+            here.gathered = []
+            self._dirty.pop(here, None)
+            self._deliver(here, b"".join(lines), len(lines))
+
+    def _deliver(self, here: RoomHere, data: bytes, messages: int) -> None:
+        self.metrics.deliveries += messages * len(here.members)
+        for member in tuple(here.members):
+            member.push(data)
+
+    # Reading the stream.
+
+    def read(self, here: RoomHere) -> None:
+        """Read on until the end: what was not published here."""
+        if here.reading:
+            here.read_again = True
+            return
+        here.reading, here.read_again = True, False
+        position = here.position
+        wanted = PAGE_MESSAGES if position.epoch else 1
+
+        def done(write: Write | None) -> None:
+            here.reading = False
+            if write is None or not isinstance(write.result, Page):
+                here.read_again = True  # the store is away: `tick` tries again
+                self._watched[here] = None
+            else:
+                self._take(here, write.result)
+
+        self._ask(Read(here.name, position.offset + 1, wanted), done)
+
+    def _take(self, here: RoomHere, page: Page) -> None:
+        """A page has come."""
+        self._flush_room(here)
+        position = here.position
+        before, offset = position.epoch, position.offset
+        data, at_end = position.read(page, self.metrics.counts)
+        if before and position.epoch != before:
+            self.metrics.histories_lost += 1
+            for member in tuple(here.recovering):
+                self.add(here, member)
+        if data:
+            self._deliver(here, data, max(0, position.offset - offset))
+        if not at_end or here.read_again:
+            self.read(here)
+        elif here.confirmed:
+            here.ready = True
+            self._admit(here)
+
+    def _admit(self, here: RoomHere) -> None:
+        entering, here.entering = here.entering, []
+        for _, then in entering:
+            then(here)
+
+    def _turn_away(self, here: RoomHere, now_s: float) -> None:
+        """Those for whom it takes too long."""
+        overdue = [then for until_s, then in here.entering if until_s <= now_s]
+        here.entering = here.entering[len(overdue) :]
+        for then in overdue:
+            here.coming -= 1
+            then(None)
+        self.announce(here)
+
+    # What the subscription says.
+
+    def up(self) -> None:
+        """It is connected; of the rooms, each is confirmed apart if it is subscribed apart."""
+        log.info("subscription-connected rooms=%d", len(self.rooms))
+        self.metrics.subscriptions += 1
+        if self._route != "room":
+            for name in self.rooms:
+                self.confirmed(name)
+
+    def confirmed(self, name: bytes) -> None:
+        """From now on a room's posts arrive; what came before is read."""
+        here = self.rooms.get(name)
+        if here is not None:
+            here.confirmed = True
+            self.read(here)
+
+    def down(self) -> None:
+        """It has failed: nobody comes in until each room is read to its end again."""
+        for here in self.rooms.values():
+            here.confirmed = here.ready = False
+
+    def subscribed(self) -> list[bytes]:
+        """The rooms that are subscribed apart."""
+        return list(self.rooms) if self._route == "room" else []
+
+    def roll_back(self) -> None:
+        """The store has lost data: nobody comes in before each room's history is known anew."""
+        for here in self.rooms.values():
+            here.ready = False
+            self._announce(here)
+            self.read(here)
+
+    def read_all(self) -> None:
+        """Something may have passed this daemon by."""
+        for here in self.rooms.values():
+            self._announce(here)
+            self.read(here)
+
+    # TELL.
+
+    def expect(self, until_s: float, then: Callable[[bool], None]) -> int:
+        """A `TELL` waits for its answer, under the number that is returned."""
+        self._tell_number += 1
+        self._tells[self._tell_number] = (until_s, then)
+        return self._tell_number
+
+    def give_up(self, number: int) -> None:
+        """It does not wait any more."""
+        self._tells.pop(number, None)
+
+    # Once a tick.
+
+    def tick(self) -> None:
+        """Deadlines, retries, the audit, rooms that nobody is in any more."""
+        if self.heartbeat is not None:
+            self.heartbeat.tick()
+        now_s = self.clock.now_s
+        for number, (until_s, then) in tuple(self._tells.items()):
+            if now_s >= until_s:
+                del self._tells[number]
+                then(False)  # noqa: FBT003 — not delivered
+        if now_s - self._audit_s >= AUDIT_S and not self._audits:
+            self._audit_s = now_s
+            self._audit_number += 1
+            self._audits.extend(self.rooms.values())
+        for _ in range(min(AUDITS_PER_TICK, len(self._audits))):
+            self._audit(self._audits.popleft())
+        watched, self._watched = self._watched, {}
+        for here in watched:
+            self._look(here, now_s)
+        waiting, self._waiting = self._waiting, []
+        for recovery in waiting:
+            recovery.step()
+
+    def later(self, recovery: Recovery) -> None:
+        """The store is away: `recovery` tries again with the next tick."""
+        self._waiting.append(recovery)
+
+    def _look(self, here: RoomHere, now_s: float) -> None:
+        """What a room waits for."""
+        if self.rooms.get(here.name) is not here:
+            return
+        if here.read_again and not here.reading:
+            self.read(here)
+        if here.late is not None and now_s >= here.late[1]:
+            self._judge(here, here.late[0])
+        if here.entering and now_s >= here.entering[0][0]:
+            self._turn_away(here, now_s)
+        if not here.interested and now_s - here.empty_since_s >= self._linger_s:
+            self._let_go(here)
+        elif here.entering or here.late is not None or here.read_again or not here.interested:
+            self._watched[here] = None
+
+    def _let_go(self, here: RoomHere) -> None:
+        del self.rooms[here.name]
+        if self._route == "room" and self.subscription is not None:
+            self.subscription.unsubscribe(here.name)
+
+    def _audit(self, here: RoomHere) -> None:
+        """Ask the store how far the room is."""
+        if here.name not in self.rooms or not here.ready or not here.interested:
+            return
+        if self._audit_number % ANNOUNCE_AUDITS == 0:
+            self._announce(here)
+        else:
+            self.announce(here)
+
+        def done(write: Write | None) -> None:
+            page = None if write is None else write.result
+            if isinstance(page, Page) and page.last > here.position.offset:
+                here.late = (page.last, self.clock.now_s + LATE_S)
+                self._watched[here] = None
+
+        self._ask(Read(here.name, here.position.offset + 1, 1), done)
+
+    def _judge(self, here: RoomHere, last: int) -> None:
+        """What the audit found late has come meanwhile, or was lost without a trace."""
+        here.late = None
+        if here.position.offset < last and here.ready and not here.reading:
+            self.metrics.silent += last - here.position.offset
+            log.error("room-messages-lost room=%s count=%d", here.name.decode(),
+                      last - here.position.offset)  # fmt: skip
+            self.read(here)

@@ -1,0 +1,256 @@
+"""A connection's part in rooms, PROTOCOL §3: what JOIN … TELL do, and what they answer.
+
+    JOIN ─▶ hub.enter ─▶ KEEP, and a page of what was missed ─▶ JOINED ─▶ live
+                                                              └▶ Recovery ─▶ live
+
+A JOIN and a TELL take their time: the connection reads nothing more until they are
+answered, so that replies keep the order of the lines. A member that comes back reads its
+missed messages from the store, page by page, as fast as it takes them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from echod.protocol import rooms as lines
+from echod.protocol.errors import Code
+from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
+from echod.protocol.words import Refusal
+from echod.rooms.hub import PAGE_MESSAGES
+from echod.rooms.room import Page, Position
+from echod.rooms.store_client import StoreClient
+from echod.session import NO_SESSION
+from echod.store.operations import KEEP, Find, Post, Read, Stale, Who
+
+if TYPE_CHECKING:
+    from echod.rooms.hub import Hub, RoomHere
+    from echod.session import Session
+    from echod.session_connection import SessionConnection
+    from echod.store.batch import Write
+
+# For the other session's daemon to answer a TELL (PROTOCOL §3).
+TELL_S_MAX = 1.0
+
+
+class Member:
+    """See the module; made with a connection's first request of a room."""
+
+    __slots__ = ("_arriving", "_connection", "_hub", "_rooms", "_rooms_max", "_session")
+
+    def __init__(
+        self, connection: SessionConnection, session: Session, hub: Hub, rooms_max: int
+    ) -> None:
+        self._connection = connection
+        self._session = session
+        self._hub = hub
+        self._rooms: dict[bytes, RoomHere] = {}
+        self._rooms_max = rooms_max
+        self._arriving: RoomHere | None = None
+
+    def ask(self, request: RoomRequest) -> None:
+        """Carry out one line."""
+        if isinstance(request, Join):
+            self._join(request)
+        elif isinstance(request, Tell):
+            self._tell(request)
+        elif request.room not in self._rooms:
+            self._connection.owe(NOT_IN_ROOM.line())
+        elif isinstance(request, Say):
+            self._say(request)
+        elif isinstance(request, Part):
+            self._hub.remove(self._rooms.pop(request.room), self)
+            self._connection.owe(lines.parted(request.room))
+        else:
+            self._who(request.room)
+
+    def push(self, data: bytes) -> None:
+        """Messages, unasked."""
+        self._connection.push(data)
+
+    def taken(self) -> None:
+        """The client has taken all that it was sent."""
+        for room in tuple(self._rooms.values()):
+            if (recovery := room.recovering.get(self)) is not None:
+                recovery.step()
+
+    def leave(self) -> None:
+        """The connection has ended, and with it every membership."""
+        for room in self._rooms.values():
+            self._hub.remove(room, self)
+        self._rooms.clear()
+        if self._arriving is not None:
+            self._hub.cancel(self._arriving)
+            self._arriving = None
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client has still to take what it was sent."""
+        return self._connection.unsent_bytes() > 0
+
+    # JOIN.
+
+    def _join(self, request: Join) -> None:
+        connection = self._connection
+        here = self._rooms.pop(request.room, None)
+        if here is not None:
+            self._hub.remove(here, self)  # it begins anew, from the position that it gives
+        if len(self._rooms) >= self._rooms_max:
+            refusal = Refusal(Code.TOO_MANY_ROOMS, f"at most {self._rooms_max}; PART from one")
+            connection.owe(refusal.line())
+            return
+        connection.suspend()
+
+        def entered(here: RoomHere | None) -> None:
+            if here is None:
+                connection.unavailable()
+            elif connection.gone:
+                self._hub.cancel(here)
+            else:
+                self._arriving = here
+                self._missed(here, request)
+
+        self._hub.enter(request.room, entered)
+
+    def _missed(self, here: RoomHere, request: Join) -> None:
+        """Read what came after the position that was given; then confirm the owner."""
+        position = here.position
+        pages: list[Page] = []
+        behind = request.epoch == position.epoch and request.offset < position.offset
+        if behind:
+
+            def read(write: Write | None) -> None:
+                if write is not None and isinstance(write.result, Page):
+                    pages.append(write.result)
+
+            operation = Read(here.name, request.offset + 1, PAGE_MESSAGES)
+            self._hub.committer.submit(StoreClient(read), NO_SESSION, operation)
+
+        def confirmed(_: Write) -> bytes:
+            return self._joined(here, request, pages[0] if pages else None)
+
+        self._connection.submit(KEEP, confirmed)
+
+    def _joined(self, here: RoomHere, request: Join, page: Page | None) -> bytes:
+        """The answer to `JOIN`, and this is a member from here on."""
+        self._arriving = None
+        self._connection.go_on()
+        self._rooms[here.name] = here
+        position = here.position
+        epoch, offset = position.epoch, position.offset
+        if not request.epoch:
+            self._hub.arrive(here, self)
+            return lines.joined(here.name, epoch, offset, b"fresh")
+        whole = request.epoch == epoch and request.offset <= offset
+        if whole and request.offset < offset:
+            # Recovered is all of them: what is trimmed already can't be had.
+            first = page.messages[0][0] if page is not None and page.messages else 0
+            whole = first == request.offset + 1
+        if not whole:
+            self._hub.arrive(here, self)
+            return lines.joined(here.name, epoch, offset, b"lost")
+        recovery = Recovery(self._hub, here, self, Position(here.name, epoch, request.offset))
+        self._hub.arrive(here, self, recovery)
+        missed = recovery.take(page) if page is not None else b""
+        recovery.go_on()
+        return lines.joined(here.name, epoch, request.offset, b"recovered") + missed
+
+    # The others.
+
+    def _say(self, request: Say) -> None:
+        said = b"%b %b" % (self._session.name, request.text)
+        self._hub.metrics.posts += 1
+
+        def posted(write: Write) -> bytes:
+            if isinstance(write.result, Stale):
+                return Refusal(Code.OUT_OF_ORDER, str(write.result.next_id)).line()
+            return lines.said(request.room, request.id, int(str(write.result)))
+
+        post = Post(request.room, self._session.name, request.id, said)
+        self._connection.submit(post, posted)
+
+    def _who(self, room: bytes) -> None:
+        def counted(write: Write) -> bytes:
+            result = write.result
+            members, daemons = result if isinstance(result, tuple) else (0, 0)
+            return lines.who(room, members, daemons)
+
+        self._connection.submit(Who(room), counted)
+
+    def _tell(self, request: Tell) -> None:
+        connection, hub = self._connection, self._hub
+        connection.suspend()
+
+        def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
+            connection.answer(lines.told(request.name, delivered=delivered))
+
+        number = hub.expect(hub.clock.now_s + TELL_S_MAX, answered)
+        line = lines.from_(self._session.name, request.text)[:-1]
+        written = b"t %b %d %b %b" % (hub.inbox, number, request.name, line)
+
+        def found(write: Write) -> bytes | None:
+            if write.result:
+                return None  # its daemon answers, or the time is over
+            hub.give_up(number)
+            connection.go_on()
+            return lines.told(request.name, delivered=False)
+
+        connection.submit(Find(request.name, written), found)
+
+
+class Recovery:
+    """A member on its way through what it missed, page by page.
+
+    `gone` when it has arrived, or has left.
+    """
+
+    __slots__ = ("_cursor", "_here", "_hub", "_member", "_reading", "gone")
+
+    def __init__(self, hub: Hub, here: RoomHere, member: Member, cursor: Position) -> None:
+        self.gone = False
+        self._hub = hub
+        self._here = here
+        self._member = member
+        self._cursor = cursor
+        self._reading = False
+
+    def take(self, page: Page) -> bytes:
+        """What the client is sent of a page: nothing that the room's members don't have yet."""
+        limit = self._here.position.offset
+        messages = [message for message in page.messages if message[0] <= limit]
+        data, _ = self._cursor.read(
+            Page(page.epoch, min(page.last, limit), messages), self._hub.metrics.counts
+        )
+        self._hub.metrics.deliveries += len(messages)
+        return data
+
+    def go_on(self) -> None:
+        """Arrive, if nothing is missing any more; else read on."""
+        position = self._here.position
+        if self._cursor.epoch == position.epoch and self._cursor.offset >= position.offset:
+            self.gone = True
+            self._hub.add(self._here, self._member)
+        else:
+            self.step()
+
+    def step(self) -> None:
+        """Ask for the next page, unless the client has still to take the last one."""
+        if self.gone or self._reading or self._member.congested:
+            return
+        self._reading = True
+        operation = Read(self._here.name, self._cursor.offset + 1, PAGE_MESSAGES)
+        self._hub.committer.submit(StoreClient(self._read), NO_SESSION, operation)
+
+    def _read(self, write: Write | None) -> None:
+        self._reading = False
+        if self.gone:
+            return
+        page = None if write is None else write.result
+        if not isinstance(page, Page):
+            self._hub.later(self)
+        elif page.epoch != self._here.position.epoch:
+            self._hub.read(self._here)  # another history: that tells all members, and this one
+        else:
+            if data := self.take(page):
+                self._member.push(data)
+            if not self.gone:
+                self.go_on()

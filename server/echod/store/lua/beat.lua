@@ -1,0 +1,7 @@
+-- A daemon's heartbeat: it renews its lease and writes to itself, by the way that messages
+-- take, so that it knows whether they arrive (DESIGN D10).
+--   KEYS[1]  l:<daemon>     ARGV[1]  life of the lease, s
+--   ARGV[2]  its inbox      ARGV[3]  what is written
+-- Returns {whether the lease had held, how many heard it}.
+local held = redis.call('SET', KEYS[1], 1, 'EX', ARGV[1], 'GET')
+return {held and 1 or 0, redis.call('PUBLISH', ARGV[2], ARGV[3])}

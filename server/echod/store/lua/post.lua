@@ -1,0 +1,61 @@
+-- Post a message: check the sender, de-duplicate, append, publish (PROTOCOL §3, DESIGN D10).
+--   KEYS[1]  the sender's state     KEYS[2]  m:<room>, the room: epoch and offset
+--   KEYS[3]  x:<room>, its stream   KEYS[4]  i:<room>:<sender>, ids of the sender's last posts
+--   KEYS[5]  the generation         KEYS[6]  p:<room>, daemons with members: route `directed`
+--   ARGV[1]  life of the state, s   ARGV[2]  room       ARGV[3]  id
+--   ARGV[4]  "<sender> <text>"      ARGV[5]  epoch, should the room be new
+--   ARGV[6]  now, Unix s            ARGV[7]  messages kept, about
+--   ARGV[8]  age of the oldest, and life of the room after the last, s
+--   ARGV[9]  channel to publish to; empty for route `directed`
+-- Returns 0 if the session is not, or no longer, the sender's; {offset}; {-1, next id} for
+-- an id that is neither new nor among the last 100, of which the offset is told again.
+if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then
+  return 0
+end
+local id = tonumber(ARGV[3])
+local last = redis.call('ZRANGE', KEYS[4], -1, -1, 'WITHSCORES')[2]
+if last and id <= tonumber(last) then
+  local again = redis.call('ZRANGE', KEYS[4], ARGV[3], ARGV[3], 'BYSCORE')[1]
+  if again then
+    return {tonumber(again)}
+  end
+  return {-1, tonumber(last) + 1}
+end
+local room = redis.call('HMGET', KEYS[2], 'epoch', 'offset')
+local epoch, offset = room[1], tonumber(room[2] or 0) + 1
+if epoch then
+  redis.call('HSET', KEYS[2], 'offset', offset)
+else
+  epoch = ARGV[5]
+  redis.call('HSET', KEYS[2], 'epoch', epoch, 'offset', offset)
+end
+-- An entry's id is its offset and when it was posted.
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], offset .. '-' .. ARGV[6], 'm', ARGV[4])
+local oldest = redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1)[1]
+local first, posted = string.match(oldest[1], '(%d+)-(%d+)')
+local since = ARGV[6] - ARGV[8]
+if tonumber(posted) < since then
+  -- A few with each post: a room that was busy and is slow is trimmed in steps.
+  for _, entry in ipairs(redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 16)) do
+    first, posted = string.match(entry[1], '(%d+)-(%d+)')
+    if tonumber(posted) >= since then
+      break
+    end
+  end
+  redis.call('XTRIM', KEYS[3], 'MINID', first)
+end
+redis.call('ZADD', KEYS[4], id, offset)
+redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -101)
+redis.call('EXPIRE', KEYS[2], ARGV[8])
+redis.call('EXPIRE', KEYS[3], ARGV[8])
+redis.call('EXPIRE', KEYS[4], ARGV[8])
+local generation = redis.call('GET', KEYS[5]) or '0'
+local message = table.concat({'m', generation .. '-' .. epoch, offset, ARGV[2], ARGV[4]}, ' ')
+if ARGV[9] ~= '' then
+  redis.call('PUBLISH', ARGV[9], message)
+else
+  for _, daemon in ipairs(redis.call('HKEYS', KEYS[6])) do
+    redis.call('PUBLISH', 'inbox:' .. daemon, message)
+  end
+end
+return {offset}
