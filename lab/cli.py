@@ -14,11 +14,12 @@ from lab.bench import cli as bench
 from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.experiment import cli as experiment
+from lab.top import cli as top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment, "drill": drill}
+COMMANDS = {"up": local_up, "top": top, "drill": drill, "experiment": experiment, "bench": bench}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

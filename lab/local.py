@@ -117,6 +117,18 @@ class Fleet:
                 self.dead.add(name)
                 yield name, process
 
+    def start_again(self, name: str) -> None:
+        """A daemon that has ended, on its ports, where HAProxy looks for it; it is ready then.
+
+        Raises:
+            lab.processes.StartError: It did not start.
+        """
+        url = self.store_url_of(name, self.parts["redis"].ready["url"])
+        daemon = self._start_daemon(name, url, self.parts[name].ready)
+        daemon.await_ready()
+        self.parts[name] = daemon
+        self.dead.discard(name)
+
     def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
         """How `daemon` reaches Redis: the drills put a link in between that they can cut."""
         return redis_url

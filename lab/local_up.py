@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from echod import config as echod_config
 from lab import haproxy_server, ports, prometheus_server, redis_server
+from lab.control import Control
 from lab.local import Fleet, Plan
 
 if TYPE_CHECKING:
@@ -151,11 +152,20 @@ def _plan(args: Namespace, directory: Path) -> Plan:
 
 
 def _watch(fleet: Fleet) -> NoReturn:
-    """Tell of every part that dies, until a stop signal raises `KeyboardInterrupt`."""
-    while True:
-        for name, process in fleet.deaths():
-            _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
-        time.sleep(WATCH_EVERY_S)
+    """Tell of every part that dies, and do what `fleet top` asks for.
+
+    Until a stop signal raises `KeyboardInterrupt`.
+    """
+    with contextlib.ExitStack() as stack:
+        wait: Callable[[float], None] = time.sleep
+        try:
+            wait = stack.enter_context(Control(fleet)).serve
+        except OSError as error:
+            _say(f"`fleet top` can't look at this fleet: {error}")
+        while True:
+            for name, process in fleet.deaths():
+                _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
+            wait(WATCH_EVERY_S)
 
 
 def _end(fleet: Fleet) -> None:
@@ -197,6 +207,7 @@ def _table(fleet: Fleet) -> str:
             (daemon["name"], f"{where}  echo {daemon['echo']}  session {daemon['session']}")
         )
     rows.append(("redis", f"pid {ready['redis']['pid']}  {ready['redis']['url']}"))
+    rows.append(("watch it", "fleet top"))
     rows.append(("logs and data", ready["directory"]))
     lines = [f"  {what:<14} {where}" for what, where in rows]
     return "\n".join(["The fleet is up; Ctrl-C ends it.", *lines])
