@@ -15,14 +15,19 @@ from lab.dashboards.parts import Query, Row, graph, page, quantiles
 if TYPE_CHECKING:
     from grafana_foundation_sdk.models.dashboard import Dashboard
 
-# CPUs in use. The programs count it themselves, but two: Redis's is told by its exporter, and
-# HAProxy only says which share of its threads' time was idle.
-PROCESSES = "rate(process_cpu_seconds_total[$__rate_interval])"
-REDIS = (
+# CPUs in use. The programs count it themselves, but two: Redis's is told by its exporter
+# (whose own is under the job `redis`), and HAProxy only says which share of its threads'
+# time was idle.
+_PROCESSES = 'rate(process_cpu_seconds_total{job!="redis"}[$__rate_interval])'
+_EXPORTER = 'rate(process_cpu_seconds_total{job="redis"}[$__rate_interval])'
+_REDIS = (
     "rate(redis_cpu_user_seconds_total[$__rate_interval])"
     " + rate(redis_cpu_sys_seconds_total[$__rate_interval])"
 )
-HAPROXY_SHARE = "1 - haproxy_process_idle_time_percent / 100"
+_HAPROXY = "1 - haproxy_process_idle_time_percent / 100"
+
+# Those that are bound to one CPU; Prometheus and Grafana use as many as there are.
+_CPU_OF_ONE = 'rate(process_cpu_seconds_total{job=~"echod|locust"}[$__rate_interval])'
 
 
 def bottleneck() -> Dashboard:
@@ -44,14 +49,12 @@ def _cpu() -> Row:
                 "CPUs in use, by part",
                 units.Short,
                 "1 is a whole CPU. Their sum is bounded by the machine's: at that height everybody"
-                " waits for everybody. `redis` is Redis and what asks it for its metrics.",
+                " waits for everybody.",
                 [
-                    Query(f"sum by (job) ({PROCESSES})", "{{job}}"),
-                    Query(f"sum({REDIS})", "redis itself"),
-                    Query(
-                        f"sum(({HAPROXY_SHARE}) * haproxy_process_nbthread)",
-                        "haproxy itself",
-                    ),
+                    Query(f"sum by (job) ({_PROCESSES})", "{{job}}"),
+                    Query(f"sum({_EXPORTER})", "redis's exporter"),
+                    Query(f"sum({_REDIS})", "redis"),
+                    Query(f"sum(({_HAPROXY}) * haproxy_process_nbthread)", "haproxy"),
                 ],
                 stacked=True,
             ),
@@ -61,28 +64,25 @@ def _cpu() -> Row:
                 "Of one CPU, which is all that a daemon, Redis or a Locust worker can use: near 100 %"
                 " is the bottleneck. HAProxy: of all its threads.",
                 [
-                    Query(f"max by (job) (rate({_CPU_OF_ONE}[$__rate_interval]))", "{{job}}"),
-                    Query(f"max({REDIS})", "redis itself"),
-                    Query(f"max({HAPROXY_SHARE})", "haproxy itself"),
+                    Query(f"max by (job) ({_CPU_OF_ONE})", "{{job}}"),
+                    Query(f"max({_REDIS})", "redis"),
+                    Query(f"max({_HAPROXY})", "haproxy"),
                 ],
             ),
             graph(
                 "Memory, by part",
                 units.BytesIEC,
-                "Resident memory of the processes of each part.",
+                "Resident memory of the processes of each part. HAProxy does not tell its own.",
                 [
-                    Query("sum by (job) (process_resident_memory_bytes)", "{{job}}"),
-                    Query("sum(redis_memory_used_rss_bytes)", "redis itself"),
+                    Query('sum by (job) (process_resident_memory_bytes{job!="redis"})', "{{job}}"),
+                    Query('sum(process_resident_memory_bytes{job="redis"})', "redis's exporter"),
+                    Query("sum(redis_memory_used_rss_bytes)", "redis"),
                 ],
                 width=24,
                 stacked=True,
             ),
         ],
     )
-
-
-# Those that are bound to one CPU; Prometheus and Grafana use as many as there are.
-_CPU_OF_ONE = 'process_cpu_seconds_total{job=~"echod|locust"}'
 
 
 def _daemons() -> Row:

@@ -89,7 +89,7 @@ def _work() -> Row:
             graph(
                 "Connections, by port",
                 units.Short,
-                "Its clients now.",
+                "Its clients now; HAProxy's health checks are not counted.",
                 [Query(f"sum by (port) (echod_connections{ONE})", "{{port}}")],
                 width=8,
                 stacked=True,
@@ -212,7 +212,7 @@ def _room() -> Row:
             graph(
                 "Connections and open files, of their limit",
                 units.PercentUnit,
-                "Alerts fire above 80 %.",
+                "The share in use. An alert fires above 80 % (docs/alerts.md).",
                 [
                     Query(
                         f"sum by (job, instance) (echod_connections{ONE})"
@@ -233,7 +233,7 @@ def _room() -> Row:
             graph(
                 "Replies that clients have not taken",
                 units.BytesIEC,
-                "In its outboxes, over all clients.",
+                "Bytes in the outboxes of all its clients. One over its limit is closed.",
                 [Query(f"echod_outbox_bytes{ONE}", "unsent")],
                 width=8,
             ),

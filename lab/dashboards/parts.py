@@ -2,6 +2,9 @@
 
 Every panel has a title, a unit and a description, for one can't be made without. Nothing
 can be edited on the page: what is worth a change is worth one here.
+
+The format is the classic one, which every Grafana reads from files; the SDK would rather see
+the newer one used.
 """
 
 from __future__ import annotations
@@ -153,6 +156,8 @@ def page(
             .type(dashboard.DashboardLinkType.DASHBOARDS)
             .tags([TAG])
             .as_dropdown(as_dropdown=False)
+            # In sight, not in a menu.
+            .placement("")
             .keep_time(keep_time=True)
         )
     )
@@ -185,6 +190,7 @@ def _alerts() -> builders.AnnotationQuery:
         .datasource(SOURCE)
         .enable(enable=True)
         .icon_color("red")
+        .placement("")
         .expr('ALERTS{alertstate="firing"}')
         .step("5s")
         .title_format("{{alertname}}")
