@@ -120,20 +120,22 @@ def assert_all_data(
 ) -> None:
     """Every query of every dashboard has data within the time, `besides` those that it names."""
 
+    daemons = until(lambda: ask(prometheus, 'up{job="echod"} == 1'), deadline_s, "a daemon")
+    daemon = daemons[0]["metric"]["instance"]
+
     def empty() -> dict[str, set[str]]:
-        return {name: left for name, left in _empty(prometheus, besides).items() if left}
+        return {name: left for name, left in _empty(prometheus, daemon, besides).items() if left}
 
     with contextlib.suppress(TimeoutError):
         until(lambda: not empty(), deadline_s, "data for every panel")
     assert not empty()
 
 
-def _empty(prometheus: str, besides: Callable[[str], bool]) -> dict[str, set[str]]:
+def _empty(prometheus: str, daemon: str, besides: Callable[[str], bool]) -> dict[str, set[str]]:
     """Dashboard → its queries that have no data now.
 
     The alerts' marks are left out: that there is none is what one hopes for.
     """
-    daemon = ask(prometheus, 'up{job="echod"} == 1')[0]["metric"]["instance"]
     return {
         path.stem: {
             expr
