@@ -119,7 +119,6 @@ def assert_all_data(
     prometheus: str, deadline_s: float, besides: Callable[[str], bool] = lambda _: False
 ) -> None:
     """Every query of every dashboard has data within the time, `besides` those that it names."""
-
     daemons = until(lambda: ask(prometheus, 'up{job="echod"} == 1'), deadline_s, "a daemon")
     daemon = daemons[0]["metric"]["instance"]
 

@@ -99,7 +99,16 @@ def _ends() -> Row:
                 "Connections that the daemon closed with an error (docs/protocol.md §4 says what a"
                 " client should do). `none` is well; `draining` is a daemon that left.",
                 [Query(or_none(errors, "reason"), "{{reason}}")],
-                width=24,
+            ),
+            graph(
+                "Sessions that begin, go on, and end",
+                units.CountsPerSecond,
+                "The session port (docs/protocol.md §2). Resumed: a client came back, to this daemon"
+                " or another, and went on where it was. Ended: by `QUIT`.",
+                [
+                    Query(f"sum(rate(echod_sessions_{what}_total[$__rate_interval]))", what)
+                    for what in ("opened", "resumed", "ended")
+                ],
             ),
         ],
     )

@@ -76,7 +76,7 @@ def test_alertmanager_is_told_of_real_alerts() -> None:
 def served(tmp_path: Path, echod: Callable[..., Any]) -> set[str]:
     """The names of everything that a daemon, HAProxy and the others serve."""
     daemon = echod(proxy_protocol=True)
-    place = Daemon("one", daemon.process.ready["echo"], daemon.process.ready["agent"])
+    place = Daemon.of(daemon.process.ready)
     with haproxy_server.start(tmp_path, ROOT / "haproxy" / "haproxy.cfg", [place]) as haproxy:
         url = f"http://{haproxy.ready['stats']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
