@@ -37,7 +37,7 @@ def bottleneck() -> Dashboard:
         "3 · Which part is the bottleneck?",
         "The part that is full while the others are not. If it is the load, the server's limit has"
         " not been seen.",
-        [_cpu(), _daemons(), _redis(), _haproxy(), _load(), _watching()],
+        [_cpu(), _daemons(), _commits(), _redis(), _haproxy(), _load(), _watching()],
     )
 
 
@@ -113,9 +113,9 @@ def _daemons() -> Row:
     )
 
 
-def _redis() -> Row:
+def _commits() -> Row:
     return Row(
-        "Is it Redis, or its disk?",
+        "Is it the way to Redis's disk?",
         [
             graph(
                 "Commit time",
@@ -142,6 +142,14 @@ def _redis() -> Row:
                     ),
                 ],
             ),
+        ],
+    )
+
+
+def _redis() -> Row:
+    return Row(
+        "Is it Redis itself?",
+        [
             graph(
                 "Redis's commands",
                 units.CountsPerSecond,

@@ -18,7 +18,7 @@ def client() -> Dashboard:
         "fleet-client",
         "2 · What does a client feel?",
         "How long it waits, and what it hears when it gets no reply (docs/protocol.md §4).",
-        [_waits(), _ends(), _refused()],
+        [_waits(), _ends(), _sessions(), _rooms(), _refused()],
     )
 
 
@@ -99,7 +99,16 @@ def _ends() -> Row:
                 "Connections that the daemon closed with an error (docs/protocol.md §4 says what a"
                 " client should do). `none` is well; `draining` is a daemon that left.",
                 [Query(or_none(errors, "reason"), "{{reason}}")],
+                width=24,
             ),
+        ],
+    )
+
+
+def _sessions() -> Row:
+    return Row(
+        "Does its session go on?",
+        [
             graph(
                 "Sessions that begin, go on, and end",
                 units.CountsPerSecond,
@@ -108,6 +117,38 @@ def _ends() -> Row:
                 [
                     Query(f"sum(rate(echod_sessions_{what}_total[$__rate_interval]))", what)
                     for what in ("opened", "resumed", "ended")
+                ],
+                width=24,
+            ),
+        ],
+    )
+
+
+def _rooms() -> Row:
+    return Row(
+        "What does it hear of its rooms?",
+        [
+            graph(
+                "Messages posted and delivered",
+                units.CountsPerSecond,
+                "Posted: `SAY`s sent to the store. Arrived: publications that came to a daemon, one"
+                " for each that has members. Delivered: to a member, one for each.",
+                [
+                    Query("sum(rate(echod_room_posts_total[$__rate_interval]))", "posted"),
+                    Query("sum(rate(echod_room_publications_total[$__rate_interval]))", "arrived"),
+                    Query("sum(rate(echod_room_deliveries_total[$__rate_interval]))", "delivered"),
+                ],
+            ),
+            graph(
+                "Messages, by what became of them",
+                units.CountsPerSecond,
+                "The ledger (docs/metrics.md). `published` came in order, `recovered` was read"
+                " later, `missing` was told as `GAP`; `lost` nobody was told of, and must be 0.",
+                [
+                    Query(
+                        "sum by (fate) (rate(echod_room_messages_total[$__rate_interval]))",
+                        "{{fate}}",
+                    )
                 ],
             ),
         ],

@@ -31,7 +31,7 @@ def daemon() -> Dashboard:
         "fleet-daemon",
         "4 · What does one daemon do?",
         "One gevent process, one CPU (docs/metrics.md lists what it tells).",
-        [_state(), _work(), _store(), _room()],
+        [_state(), _work(), _replies(), _store(), _machine(), _limits()],
         variables=[chosen],
     )
 
@@ -41,16 +41,18 @@ def _state() -> Row:
         "How is it?",
         [
             number(
-                "Answers",
-                units.Short,
-                "1: Prometheus gets its metrics.",
-                f"up{ONE}",
-            ),
-            number(
                 "Degraded",
                 units.Short,
                 "1: its store is away or late, and HAProxy sends it next to nobody new.",
                 f"echod_degraded{ONE}",
+                bad_from=1,
+            ),
+            number(
+                "Deaf",
+                units.Short,
+                "1: what is published in rooms does not arrive here, and HAProxy sends it next to"
+                " nobody new.",
+                f"echod_deaf{ONE}",
                 bad_from=1,
             ),
             number(
@@ -114,6 +116,14 @@ def _work() -> Row:
                 ],
                 width=8,
             ),
+        ],
+    )
+
+
+def _replies() -> Row:
+    return Row(
+        "How do its clients fare?",
+        [
             graph(
                 "Reply time",
                 units.Seconds,
@@ -184,9 +194,9 @@ def _store() -> Row:
     )
 
 
-def _room() -> Row:
+def _machine() -> Row:
     return Row(
-        "How near is it to its limits?",
+        "What does it take of the machine?",
         [
             graph(
                 "CPU",
@@ -209,6 +219,14 @@ def _room() -> Row:
                 [Query(f"process_resident_memory_bytes{ONE}", "resident")],
                 width=8,
             ),
+        ],
+    )
+
+
+def _limits() -> Row:
+    return Row(
+        "How near is it to its limits?",
+        [
             graph(
                 "Connections and open files, of their limit",
                 units.PercentUnit,

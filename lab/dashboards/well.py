@@ -45,9 +45,9 @@ def _now() -> Row:
             number(
                 "Daemons that are degraded",
                 units.Short,
-                "Their store is away or answers too late. HAProxy sends them next to nobody new"
-                " while others are well.",
-                "sum(echod_degraded)",
+                "Their store is away or answers too late, or they hear no room. HAProxy sends them"
+                " next to nobody new while others are well.",
+                "count(echod_degraded == 1 or echod_deaf == 1) or vector(0)",
                 bad_from=1,
             ),
             number(
@@ -131,10 +131,11 @@ def _so_far() -> Row:
             graph(
                 "Daemons that are degraded, or leave",
                 units.Short,
-                "Degraded: the store is away or late. Draining: told to leave, and letting its"
-                " clients finish.",
+                "Degraded: the store is away or late. Deaf: what is published in rooms does not"
+                " arrive. Draining: told to leave, and letting its clients finish.",
                 [
                     Query("sum(echod_degraded)", "degraded"),
+                    Query("sum(echod_deaf)", "deaf"),
                     Query("sum(echod_draining)", "draining"),
                 ],
             ),
