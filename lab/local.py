@@ -227,11 +227,16 @@ class Fleet:
         )
 
     def _start_prometheus(self, haproxy_stats: str) -> None:
-        admins = [daemon.ready["admin"] for daemon in self.daemons]
+        targets = {
+            "echod": [daemon.ready["admin"] for daemon in self.daemons],
+            "haproxy": [haproxy_stats],
+            "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
+        }
         self.parts["prometheus"] = prometheus_server.start(
             self.plan.directory,
-            {"echod": admins, "haproxy": [haproxy_stats]},
-            ROOT / "monitoring" / "prometheus" / "rules" / "*.yml",
+            targets,
+            ROOT / "monitoring" / "prometheus",
+            daemons=self.plan.daemons,
             port=self.plan.prometheus_port,
         )
 

@@ -40,7 +40,7 @@ def test_everything_is_there(services: dict[str, dict[str, Any]]) -> None:
     """The whole fleet is one file."""
     assert set(services) == {
         *("redis", "server", "haproxy", "loadtest", "loadtest-worker"),
-        *("prometheus", "redis-exporter", "grafana"),
+        *("prometheus", "redis-exporter", "alertmanager", "grafana"),
     }
 
 
@@ -90,6 +90,7 @@ def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None
         ("haproxy", "127.0.0.1", 8404),
         ("loadtest", "127.0.0.1", 8089),
         ("prometheus", "127.0.0.1", 9090),
+        ("alertmanager", "127.0.0.1", 9093),
         ("grafana", "127.0.0.1", 3000),
     }
 
