@@ -9,7 +9,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from lab import local_up
+from lab import local_up, secret_files
 from lab.bench import cli as bench
 from lab.errors import LabError
 from lab.experiment import cli as experiment
@@ -17,7 +17,12 @@ from lab.experiment import cli as experiment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment}
+COMMANDS = {
+    "up": local_up,
+    "bench": bench,
+    "experiment": experiment,
+    "secrets": secret_files,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -204,8 +205,20 @@ def _store(config: Config) -> Store:
     unused_s = min(UNUSED_TTL_S_MAX, config.session_ttl_s)
     if config.store.startswith("memory:"):
         return MemoryStore(config.session_ttl_s, unused_s)
+    if config.store_password_file:
+        try:
+            # The store reads it when it connects; a wrong path is found before anyone is served.
+            Path(config.store_password_file).read_bytes()
+        except OSError as error:
+            path = config.store_password_file
+            raise ConfigError(f"--store-password-file={path}: {error.strerror}") from error
     return RedisStore(
-        config.store, config.name, config.session_ttl_s, unused_s, config.commit_s_max
+        config.store,
+        config.name,
+        config.session_ttl_s,
+        unused_s,
+        timeout_s=config.commit_s_max,
+        password_file=config.store_password_file,
     )
 
 

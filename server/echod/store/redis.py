@@ -68,14 +68,22 @@ RAISE_GENERATION, OPEN_SCRIPT, RESUME_SCRIPT, END_SCRIPT = SCRIPTS = tuple(
 class RedisStore:
     """See `Store`."""
 
-    def __init__(
-        self, url: str, daemon: str, ttl_s: int, ttl_unused_s: int, timeout_s: float
+    def __init__(  # noqa: PLR0913 — one settings class would be the daemon's, which has more
+        self,
+        url: str,
+        daemon: str,
+        ttl_s: int,
+        ttl_unused_s: int,
+        *,
+        timeout_s: float,
+        password_file: str = "",
     ) -> None:
         """States live `ttl_s` after their last line, or `ttl_unused_s` before the first."""
         self.connected = False
         self.generation = 0
         self._url = url
         self._timeout_s = timeout_s
+        self._password_file = password_file
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._batch = 0  # the last number given
@@ -96,7 +104,7 @@ class RedisStore:
 
     def connect(self) -> bool:
         """See `Store.connect`."""
-        link = Link(self._url, self._timeout_s)
+        link = Link(self._url, self._timeout_s, self._password_file)
         try:
             self._silence_former(link)
             marker, generation, *_ = link.ask(
