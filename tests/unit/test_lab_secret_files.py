@@ -8,8 +8,6 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-import pytest
-
 from lab import secret_files
 from lab.certificates import LEAF_DAYS, Pair
 from lab.cli import main
@@ -17,6 +15,8 @@ from lab.secret_files import make_certificates, make_passwords
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
