@@ -63,11 +63,7 @@ class Attacker:
                 for sock in tuple(self.open):
                     self._send(sock, b"x")
             for key, events in self.selector.select(0.01):
-                sock: socket.socket = key.data
-                if events & selectors.EVENT_READ:
-                    self._receive(sock)
-                if events & selectors.EVENT_WRITE and sock in self.open:
-                    self._writable(sock)
+                self._ready(key.data, events)
         for sock in tuple(self.open):
             self._drop(sock)
 
@@ -86,6 +82,12 @@ class Attacker:
         self.counts["opened"] += 1
         self.open.add(sock)
         self.selector.register(sock, self.events, sock)
+
+    def _ready(self, sock: socket.socket, events: int) -> None:
+        if events & selectors.EVENT_READ:
+            self._receive(sock)
+        if events & selectors.EVENT_WRITE and sock in self.open:
+            self._writable(sock)
 
     def _writable(self, sock: socket.socket) -> None:
         if self.kind == "connects":
