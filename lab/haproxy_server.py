@@ -136,7 +136,8 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
             expect_ready=False,
         )
         process.await_sign(
-            lambda: all(process.listens_on(number) for number in numbers), f"HAProxy on {addresses['echo']}"
+            lambda: all(process.listens_on(number) for number in numbers),
+            f"HAProxy on {addresses['echo']}",
         )
         process.ready = {"echo_tls": "", "session_tls": "", **addresses}
         return process

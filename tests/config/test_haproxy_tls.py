@@ -53,7 +53,7 @@ def haproxy(
             made = haproxy_server.start(
                 tmp_path,
                 ROOT / "haproxy" / "haproxy.cfg",
-                [Daemon("one", ready["echo"], ready["agent"])],
+                [Daemon.of({**ready, "name": "one"})],
                 certificates=folder,
             )
             stack.callback(made.kill)
