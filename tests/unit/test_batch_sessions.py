@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from echod.session import Session, State, Token, decode_state
+from echod.store.base import Lives
 from echod.store.batch import Batcher, Write
 from echod.store.memory import MemoryStore
 from echod.store.operations import END, KEEP, Open, Opened, Operation, Resume
@@ -64,7 +65,7 @@ class Ownership(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store = MemoryStore(60, 60, clock=lambda: 0.0)
+        self.store = MemoryStore(Lives(60, 60), clock=lambda: 0.0)
         self.store.connect()
         self.daemons = [Daemon(), Daemon()]
         self.events = 0
@@ -107,7 +108,7 @@ class Ownership(RuleBasedStateMachine):
 
     def submit(self, owner: Owner, operation: Operation) -> Write:
         """A line of `owner` for which the store does more than replace the state."""
-        write = owner.daemon.batcher.submit(owner, owner.session, operation, b"x")
+        write = owner.daemon.batcher.submit(owner, owner.session, operation)
         owner.writes.append(write)
         owner.spoke_at[id(write)] = self.events
         return write

@@ -47,11 +47,14 @@ HSET_REPLIES = 3
 class RedisStore:
     """See `Store`."""
 
-    def __init__(self, url: str, daemon: str, lives: Lives, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, daemon: str, lives: Lives, timeout_s: float, password_file: str = ""
+    ) -> None:
         self.connected = False
         self.generation = 0
         self._url = url
         self._timeout_s = timeout_s
+        self._password_file = password_file
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._batch = 0  # the last number given
@@ -69,7 +72,7 @@ class RedisStore:
 
     def connect(self) -> bool:
         """See `Store.connect`."""
-        link = Link(self._url, self._timeout_s)
+        link = Link(self._url, self._timeout_s, self._password_file)
         try:
             self._silence_former(link)
             marker, generation, *_ = link.ask(
