@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from lab.experiment.samples import MARGIN, SAME
+from lab.experiment.samples import GREY, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,7 +61,18 @@ class Report:
     date: str
     warnings: Sequence[str] = field(default=())
     """Why the figures must not be trusted; shown first."""
+    agreement: str = ""
+    """How the answers agree with those of the run before."""
 
+
+# How to read the answers, on every report.
+RULE = (
+    "Figures change from run to run, answers should not. So each question names a factor, the two"
+    ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
+    " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
+    f' below it by another {GREY - 1:.0%}; else it is "{SAME}". By that rule two runs contradict'
+    " each other less than once in a thousand times."
+)
 
 APOSTROPHE, EN_DASH = "\N{RIGHT SINGLE QUOTATION MARK}", "\N{EN DASH}"
 
@@ -128,10 +139,8 @@ def render(report: Report) -> str:
         "<h2>What to see</h2>",
         *map(_plot, report.plots),
         "<h2>Answers</h2>",
-        (
-            '<p class="soft">A difference is called one only if the whole ranges of the repeats lie'
-            f" apart, by a factor of {MARGIN:g}; else it is <q>{SAME}</q>.</p>"
-        ),
+        f'<p class="soft">{prose(RULE)}</p>',
+        *([f'<p class="soft">{prose(report.agreement)}</p>'] if report.agreement else []),
         *map(_answer, report.answers),
         "<h2>Figures</h2>",
         *map(_table, report.tables),
