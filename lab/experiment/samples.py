@@ -40,7 +40,7 @@ CONTRADICTION_MAX = 1 / 1000
 GREY = 1.1
 
 # Factors that questions name.
-A_TENTH_MORE, A_QUARTER_MORE, HALF_AGAIN, TWICE = 1.1, 1.25, 1.5, 2.0
+A_TENTH_MORE, A_QUARTER_MORE, TWICE = 1.1, 1.25, 2.0
 
 
 @dataclass(frozen=True, slots=True)

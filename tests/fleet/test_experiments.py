@@ -83,6 +83,7 @@ def test_models(models: Path, before: set[int]) -> None:
         assert float(row["servers_most_bytes"]) >= float(row["servers_idle_bytes"]) > 0
         assert bool(row["redis_cpu_s"]) is fleet
         assert bool(row["haproxy_cpu_s"]) is fleet
+        assert 0 <= float(row["others"]) <= 1
         assert int(row["served_at_once"]) == 1 or row["system"] != "serial"
     visits = rows(models / "visits.csv")
     assert len(visits) == 2 * (5 * 10 + 3)
@@ -130,6 +131,7 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         assert (float(row["redis_us"]) > 0) is (row["stored"] == "True")
         assert (float(row["haproxy_us"]) > 0) is (row["proxied"] == "True")
         assert 0 < float(row["machine_busy"]) < 1.01
+        assert 0 <= float(row["others"]) <= 1
     (held,) = rows(directory / "c10k.csv")
     assert held["connections"] == "300"
     assert float(held["accepts_per_s"]) > 0

@@ -94,18 +94,23 @@ ASKED = {
     "streams, gevent: CPU": (1.1, 1.53, 0.17, 9),
     "streams, callbacks: CPU": (1.1, 1.54, 0.16, 9),
     "async/await, callbacks: CPU": (2.0, 1.34, 0.14, 9),
-    "fleet, bare: CPU": (1.5, 2.46, 0.24, 9),
+    "fleet, bare: CPU": (1.25, 2.46, 0.24, 9),
     "fleet, bare: time": (1.25, 1.01, 0.04, 9),
     "store: CPU": (1.1, 1.98, 0.22, 8),
     "HAProxy, quiet: CPU": (1.1, 2.01, 0.14, 8),
+    "HAProxy, disturbed: CPU": (1.1, 1.75, 0.29, 8),
     "8 daemons, no store: rate": (4.0, 1.24, 0.18, 8),
     "8 daemons, the fleet: rate": (4.0, 0.64, 0.12, 8),
 }
 
 
+# Of all runs, those with the same verdict. A busy neighbour leaves some open.
+ALIKE_MIN = dict.fromkeys(ASKED, 0.995) | {"HAProxy, disturbed: CPU": 0.93}
+
+
 @pytest.mark.parametrize("asked", ASKED)
 def test_what_is_asked_is_answered_alike(asked: str) -> None:
-    """Every verdict the same in 99 of 100 pairs of runs, for the ratios as they are."""
+    """The same verdict in nearly all runs, for the ratios as they are."""
     factor, truth, noise, count = ASKED[asked]
     rng = random.Random(asked)
     runs = 1_500
@@ -118,7 +123,7 @@ def test_what_is_asked_is_answered_alike(asked: str) -> None:
     )
     (verdict, most), *_ = seen.most_common()
     assert verdict == (YES if truth >= factor else NO)
-    assert most / runs > 0.995, seen
+    assert most / runs > ALIKE_MIN[asked], seen
 
 
 @given(VALUES)
