@@ -155,12 +155,18 @@ def _concurrent(summaries: Mapping[str, Summary], workload: Workload) -> Answer 
     if len(others) < 2:  # noqa: PLR2004 — a comparison
         return None
     fastest, slowest = _extremes(others)
-    text = (
-        f"The clients' own pauses make {workload.visit_s:g} s of every loop. Fastest is"
-        f" {_title(fastest)}, {ranged(fastest.loop_s, ' s')}; slowest is"
-        f" {_title(slowest)}, {ranged(slowest.loop_s, ' s')}."
-    )
+    text = f"The clients' own pauses make {workload.visit_s:g} s of every loop."
     verdict = _slowest_against_fastest(others)
+    if verdict == YES:
+        text += (
+            f" Fastest is {_title(fastest)}, {ranged(fastest.loop_s, ' s')}; slowest is"
+            f" {_title(slowest)}, {ranged(slowest.loop_s, ' s')}."
+        )
+    else:  # then which of them is the slowest is chance, and not named
+        text += (
+            f" The medians of the servers lie between {number(fastest.loop_s.median)} and"
+            f" {number(slowest.loop_s.median)} s."
+        )
     if verdict == NO:
         text += (
             " Clients that mostly wait need a server that can wait for all of them; how it does so"
@@ -260,8 +266,8 @@ def _load(summaries: Mapping[str, Summary]) -> Answer | None:
     return Answer(
         "Was the load generator itself the bottleneck?",
         verdict,
-        f"{text} It used {ranged(busiest.load_busy.times(100))} % of one CPU with"
-        f" {_title(busiest)}, the most.",
+        f"{text} With the server that gave it the most to do it used"
+        f" {ranged(busiest.load_busy.times(100), ' %')} of one CPU.",
     )
 
 

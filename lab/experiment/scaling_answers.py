@@ -157,7 +157,8 @@ def lead(summaries: Sequence[Summary], cpus: int) -> str:
     return (
         f"With Redis and HAProxy, on {cpus} CPUs, {grew}: {ranged(last.rate, '/s')} against"
         f" {ranged(first.rate, '/s')} round trips, every reply on disk before it was sent."
-        f" {_explained(last, cpus)}"
+        f" {_explained(last, cpus)} What the design would do with more CPUs is predicted from the"
+        " cost of each part, below."
     )
 
 
@@ -179,11 +180,10 @@ def _grows(shape: str, group: Sequence[Summary]) -> Answer:
         if comparable(last.rate, first.rate)
         else "no repeat together with those"
     )
-    best = max(group, key=lambda one: one.rate.median)
+    medians = "; ".join(f"{one.daemons}: {number(one.rate.median)}" for one in group)
     text = (
-        f"{_daemons(last.daemons)} gave {times} ({ranged(last.rate, '/s')} against"
-        f" {ranged(first.rate, '/s')}). The highest median was that of"
-        f" {_daemons(best.daemons)}, {number(best.rate.median)}/s."
+        f"{_daemons(last.daemons)} gave {times}. Round trips a second by daemons, medians:"
+        f" {medians}."
     )
     return Answer(
         f"{shape}: do {_daemons(last.daemons)} carry at least {_half(first, last):g} times what"
@@ -197,7 +197,8 @@ def _full(shape: str, last: Summary, cpus: int) -> Answer:
     return Answer(
         f"{shape}: what is full with {_daemons(last.daemons)}?",
         last.saturated,
-        _explained(last, cpus),
+        f"{_explained(last, cpus)} All CPUs together were"
+        f" {ranged(spread([100 * one.machine for one in last.busy]), ' %')} busy.",
     )
 
 
@@ -206,9 +207,8 @@ def _explained(one: Summary, cpus: int) -> str:
     full = one.saturated
     if full == costs.CPUS:
         return (
-            f"The {cpus} CPUs ran out, the load generator's part of them included: they are what"
-            " was measured, not the design. What the design would do with more is predicted from"
-            " the cost of each part, below."
+            f"The {cpus} CPUs ran out, the load generator's part of them included, before any part"
+            " met a limit of its own: they are what was measured, not the design."
         )
     if full == SAME:
         return f"What was full with {_daemons(one.daemons)} can't be told for certain."
