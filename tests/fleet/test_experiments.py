@@ -76,6 +76,8 @@ def test_models(models: Path, before: set[int]) -> None:
     """Every system in every repeat, all parts measured, nothing left running."""
     measured = rows(models / "runs.csv")
     assert len(measured) == 2 * 6
+    names = [row["system"] for row in measured]
+    assert names[6:] == names[5::-1], "the second turn is the reverse of the first"
     for row in measured:
         fleet = row["system"] == "fleet_1"
         assert float(row["loop_s"]) >= 0.04
