@@ -94,7 +94,7 @@ def test_models(models: Path, before: set[int]) -> None:
         assert (models / f"{name}.png").is_file()
         assert (models / f"{name}.svg").is_file()
     run = json.loads((models / "run.json").read_text())
-    assert "What does it cost to serve one client at a time?" in {
+    assert "Is it at least 5 times slower to serve one client at a time?" in {
         answer["question"] for answer in run["answers"]
     }
     assert models.name in (models.parent / "index.html").read_text()
