@@ -123,9 +123,10 @@ def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, b
 def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[Peopled]:
     """The fleet, up; its logs are kept if the drill could not be played, or found a bug."""
     if args.compose:
-        from lab.drill.compose_stage import ComposeStage  # noqa: PLC0415
+        from lab.drill.compose_stage import ComposeStage  # noqa: PLC0415 — as above
+        from lab.local import ROOT  # noqa: PLC0415
 
-        with ComposeStage(Path.cwd()) as stage:
+        with ComposeStage(ROOT, drill.links) as stage:
             yield stage
         return
     from lab.drill.local_stage import LocalStage  # noqa: PLC0415

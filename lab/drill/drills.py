@@ -39,10 +39,10 @@ def kill_daemon() -> Drill:
         "kill-daemon",
         "A daemon is killed; its clients are served by the others; it comes back.",
         [
-            Step(3, "kill echod1", lambda stage: stage.kill("echod1")),
-            Step(8, "start echod1", lambda stage: stage.start_again("echod1"), heals=True),
+            Step(2, "kill echod1", lambda stage: stage.kill("echod1")),
+            Step(6, "start echod1", lambda stage: stage.start_again("echod1"), heals=True),
         ],
-        seconds=12,
+        seconds=9,
         expects=[bites(), served_again(2.0), goes_on(1.0)],
     )
 
@@ -54,10 +54,10 @@ def freeze_daemon(freeze_s: float) -> Drill:
         f"freeze-daemon-{freeze_s:g}",
         f"A daemon stands still for {freeze_s:g} s: its kernel accepts, it does not answer.",
         [
-            Step(3, "freeze echod1", lambda stage: stage.freeze("echod1")),
-            Step(3 + freeze_s, "thaw echod1", lambda stage: stage.thaw("echod1"), heals=True),
+            Step(2, "freeze echod1", lambda stage: stage.freeze("echod1")),
+            Step(2 + freeze_s, "thaw echod1", lambda stage: stage.thaw("echod1"), heals=True),
         ],
-        seconds=9 + freeze_s,
+        seconds=6 + freeze_s,
         expects=[*([bites()] if found else []), served_again(FOUND_S + 2), goes_on(1.0)],
         # Short, so that it is they who leave, whether HAProxy has noticed or not.
         load=Load(reply_s_max=1.0),
@@ -70,10 +70,10 @@ def terminate_daemon() -> Drill:
         "terminate-daemon",
         "A daemon is told to leave under load; its clients go elsewhere, none is cut.",
         [
-            Step(3, "SIGTERM echod1", lambda stage: stage.terminate("echod1")),
-            Step(4, "wait for its end, start echod1", lambda s: _again(s, "echod1"), heals=True),
+            Step(2, "SIGTERM echod1", lambda stage: stage.terminate("echod1")),
+            Step(3, "wait for its end, start echod1", lambda s: _again(s, "echod1"), heals=True),
         ],
-        seconds=18,
+        seconds=14,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
     )
 
@@ -93,7 +93,7 @@ def roll() -> Drill:
         "roll",
         "Every daemon is restarted under load, one after the other.",
         [one(f"echod{number}") for number in range(1, 5)],
-        seconds=30,
+        seconds=20,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
     )
 
@@ -104,10 +104,10 @@ def fill_files() -> Drill:
         "fill-files",
         "A daemon can open no more files: it accepts nobody, and is left out of the balance.",
         [
-            Step(3, "echod1 has no file left", lambda stage: stage.fill_files("echod1")),
-            Step(9, "it may open files", lambda stage: stage.free_files("echod1"), heals=True),
+            Step(2, "echod1 has no file left", lambda stage: stage.fill_files("echod1")),
+            Step(7, "it may open files", lambda stage: stage.free_files("echod1"), heals=True),
         ],
-        seconds=13,
+        seconds=10,
         expects=[served_again(FOUND_S + 2), goes_on(1.0)],
         only_local="a container's limits can't be changed while it runs",
     )
@@ -119,10 +119,10 @@ def kill_haproxy() -> Drill:
         "kill-haproxy",
         "HAProxy is killed, and started again a second later.",
         [
-            Step(3, "kill haproxy", lambda stage: stage.kill("haproxy")),
-            Step(4, "start haproxy", lambda stage: stage.start_again("haproxy"), heals=True),
+            Step(2, "kill haproxy", lambda stage: stage.kill("haproxy")),
+            Step(3, "start haproxy", lambda stage: stage.start_again("haproxy"), heals=True),
         ],
-        seconds=10,
+        seconds=8,
         expects=[bites(50), served_again(4.0)],
     )
 
@@ -132,8 +132,8 @@ def reload_haproxy() -> Drill:
     return Drill(
         "reload-haproxy",
         "HAProxy is reloaded: who is connected may finish, for 12 s; then it is cut.",
-        [Step(3, "reload haproxy", lambda stage: stage.reload(), lasts=False)],
-        seconds=5 + HARD_STOP_S + 3,
+        [Step(2, "reload haproxy", lambda stage: stage.reload(), lasts=False)],
+        seconds=4 + HARD_STOP_S + 2,
         expects=[bites(50), served_again(2.0), goes_on(1.0)],
     )
 
@@ -143,8 +143,8 @@ def storm() -> Drill:
     return Drill(
         "storm",
         "Every client loses its connection at once, and comes back.",
-        [Step(3, "reset every client", lambda stage: stage.reset("clients"), lasts=False)],
-        seconds=8,
+        [Step(2, "reset every client", lambda stage: stage.reset("clients"), lasts=False)],
+        seconds=6,
         expects=[bites(50), served_again(2.0)],
         links=frozenset({"clients"}),
         load=Load(clients=200, rate=4),
@@ -157,7 +157,7 @@ def claimants() -> Drill:
         "claimants",
         "Two clients hold one token, and take the session from each other again and again.",
         [],
-        seconds=12,
+        seconds=8,
         expects=[heard("taken-over", 20)],
         load=Load(clients=20, claimants=10, ghosts=4),
     )
@@ -182,6 +182,6 @@ ALL = (
     claimants(),
     *store_drills.ALL,
     *network_drills.ALL,
-    mixture.drill(seed=1, seconds=30),
+    mixture.drill(seed=1, seconds=24),
 )
 """In the order in which `fleet drill all` plays them."""

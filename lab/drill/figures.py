@@ -72,7 +72,7 @@ class Timeline:
     answered: Counter[int] = field(default_factory=Counter)
     plain: Counter[int] = field(default_factory=Counter)
     faults: Counter[int] = field(default_factory=Counter)
-    """Errors heard, and connections that ended without the client's doing."""
+    """Errors that patient and plain clients heard, and connections of theirs that were cut."""
 
     def bin(self, t: float) -> int:
         """Where `t` belongs."""
@@ -189,7 +189,7 @@ class Figures:
     def _error(self, client: _Client, event: Event) -> None:
         client.code = event["code"]
         self.codes[client.code] += 1
-        self._fault(event["t"])
+        self._fault(client, event["t"])
         if client.code == "unknown-session":
             self.lost += len(client.waiting) + len(client.withdrawn)
             client.waiting.clear()
@@ -261,7 +261,7 @@ class Figures:
         t, how = event["t"], event["how"]
         self.ends[how] += 1
         if how != BY_CLIENT:
-            self._fault(t)
+            self._fault(client, t)
         left = how == BY_CLIENT and not client.code and not client.waiting
         if client.welcomed and client.broken is None and not left and client.patient:
             begin = min((line.since_s for line in client.waiting.values()), default=t)
@@ -270,13 +270,15 @@ class Figures:
             client.broken.connected = client.broken.welcomed = math.nan
         client.welcomed = False
 
-    def _fault(self, t: float) -> None:
-        if self.timeline is not None:
+    def _fault(self, client: _Client, t: float) -> None:
+        if self.timeline is not None and client.patient:
             self.timeline.faults[self.timeline.bin(t)] += 1
 
     def _plain(self, _: _Client, event: Event) -> None:
         if how := event.get("how"):
             self.plain_errors[how] += 1
+            if self.timeline is not None:
+                self.timeline.faults[self.timeline.bin(event["t"])] += 1
             return
         lines = event["n"]
         self.plain_answered += lines

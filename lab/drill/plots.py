@@ -50,7 +50,7 @@ def timeline(outcome: Outcome) -> Figure:
     below.set_xlabel("seconds since all clients were served")
     below.set_ylim(bottom=0)
     _mark(outcome, above, below)
-    above.legend(loc="lower right")
+    above.legend(loc="center right")
     below.legend(loc="upper right")
     return figure
 

@@ -12,7 +12,8 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab.drill.figures import PARTS, rank
+from lab.drill.errors import DrillError
+from lab.drill.figures import BIN_S, PARTS, rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lab.drill.violations import Violation
 
 
-class CannotError(Exception):
+class CannotError(DrillError):
     """This stage can't make this fault; the text says why."""
 
 
@@ -320,8 +321,6 @@ def longest_gap(outcome: Outcome) -> float:
     timeline = outcome.figures.timeline
     if timeline is None:
         return math.inf
-    from lab.drill.figures import BIN_S  # noqa: PLC0415
-
     longest = run = 0
     for at in range(timeline.bin(outcome.began), timeline.bin(outcome.ended)):
         run = 0 if timeline.answered[at] else run + 1

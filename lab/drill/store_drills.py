@@ -22,10 +22,10 @@ def killed() -> Drill:
         "kill-redis",
         "Redis is killed and started again on its append-only file: nothing answered is lost.",
         [
-            Step(3, "kill redis", lambda stage: stage.kill("redis")),
-            Step(5, "start redis", lambda stage: stage.start_again("redis"), heals=True),
+            Step(2, "kill redis", lambda stage: stage.kill("redis")),
+            Step(4, "start redis", lambda stage: stage.start_again("redis"), heals=True),
         ],
-        seconds=11,
+        seconds=9,
         expects=[served_again(2 + BACK_S)],
     )
 
@@ -41,23 +41,23 @@ def restarted() -> Drill:
     return Drill(
         "restart-redis",
         "Redis is restarted in order, under load.",
-        [Step(3, "SIGTERM redis, start it", again, lasts=False)],
-        seconds=9,
+        [Step(2, "SIGTERM redis, start it", again, lasts=False)],
+        seconds=7,
         expects=[served_again(BACK_S)],
     )
 
 
 def frozen() -> Drill:
     """SIGSTOP, SIGCONT."""
-    freeze_s = 6
+    freeze_s = 5
     return Drill(
         "freeze-redis",
         f"Redis stands still for {freeze_s} s; clients are told so, no daemon is marked down.",
         [
-            Step(3, "freeze redis", lambda stage: stage.freeze("redis")),
-            Step(3 + freeze_s, "thaw redis", lambda stage: stage.thaw("redis"), heals=True),
+            Step(2, "freeze redis", lambda stage: stage.freeze("redis")),
+            Step(2 + freeze_s, "thaw redis", lambda stage: stage.thaw("redis"), heals=True),
         ],
-        seconds=9 + freeze_s,
+        seconds=7 + freeze_s,
         expects=[bites(), heard("unavailable"), served_again(freeze_s + BACK_S)],
     )
 
@@ -70,16 +70,16 @@ def lost(how: str, what: str) -> Drill:
         stage.lose_data(how)
 
     steps = [
-        Step(6, f"kill redis, {how} its data", lose, loses=True),
-        Step(7, "start redis", lambda stage: stage.start_again("redis"), heals=True),
+        Step(4, f"kill redis, {how} its data", lose, loses=True),
+        Step(5, "start redis", lambda stage: stage.start_again("redis"), heals=True),
     ]
     if how == "restore":
-        steps.insert(0, Step(3, "copy the data", lambda s: s.copy_data(), heals=True, lasts=False))
+        steps.insert(0, Step(2, "copy the data", lambda s: s.copy_data(), heals=True, lasts=False))
     return Drill(
         f"redis-{how}",
         what,
         steps,
-        seconds=14,
+        seconds=11,
         expects=[bites(), told_of_loss(), served_again(1 + BACK_S)],
         load=Load(quitters=6),
     )
