@@ -6,6 +6,7 @@ Only what changed something is in the file, in the order in which it was done.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import hiredis
@@ -48,7 +49,7 @@ def check(changes: list[Change], answered: int, texts: Mapping[int, set[bytes]])
         texts: what was ever sent under each number.
     """
     assert max(change.state.seq for change in changes) >= answered
-    for before, after in zip(changes, changes[1:], strict=False):
+    for before, after in pairwise(changes):
         assert before.epoch < after.epoch or before[:2] == after[:2]
         # A batch that was sent again writes the same once more.
         assert before.state.seq < after.state.seq or before == after

@@ -43,7 +43,7 @@ class Connection:
     def line(self) -> bytes:
         """The next line without its LF; what there is at the end of the connection."""
         while b"\n" not in self.received:
-            data = self.sock.recv(65_536)
+            data = raw.read_some(self.sock)
             if not data:
                 break
             self.received += data
