@@ -6,18 +6,18 @@ was not acknowledged, and go on. Then Redis's append-only file is read.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lab import redis_server
-from lab.wait import until
 from tests.daemon.history import check, history
 from tests.daemon.test_session_random import WELCOME, Connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lab.redis_server import RedisServer
@@ -77,33 +77,37 @@ class Sender:
         self.send(seq, LINES)
 
 
+@contextlib.contextmanager
+def fault_at(fault: str, daemon: Echod, redis: RedisServer, directory: Path) -> Iterator[None]:
+    """The fault happens; Redis comes back at once, a frozen daemon at the latest at the end."""
+    if fault == "kill redis":
+        redis.process.kill()
+        with redis_server.start(directory, port=redis.port):
+            yield
+        return
+    faults = {"kill": signal.SIGKILL, "terminate": signal.SIGTERM, "freeze": signal.SIGSTOP}
+    daemon.process.signal(faults[fault])
+    try:
+        yield
+    finally:
+        if fault == "freeze":
+            daemon.process.signal(signal.SIGCONT)
+
+
 @pytest.mark.parametrize("fault", ["kill", "terminate", "freeze", "kill redis"])
 def test_every_line_once(
     echod: Callable[..., Echod], own_redis: RedisServer, tmp_path: Path, fault: str
 ) -> None:
     """Whatever is ended in the middle, each line is committed once, in order, and answered."""
-    one, two = (
-        echod(store=own_redis.url, drain_s=1, agent_interval_s=0.1, commit_s_max=10)
-        for _ in range(2)
-    )
+    settings = {"store": own_redis.url, "drain_s": 1, "agent_interval_s": 0.1, "commit_s_max": 10}
+    one, two = echod(**settings), echod(**settings)
     senders = [Sender(number, one.session_port) for number in range(CLIENTS)]
     for sender in senders:
         sender.send(0, BEFORE)
         sender.hear(BEFORE)
     for sender in senders:
         sender.send(BEFORE, LINES)
-    again = None
-    if fault == "kill":
-        one.process.kill()
-    elif fault == "freeze":
-        one.process.signal(signal.SIGSTOP)
-    elif fault == "terminate":
-        one.process.signal(signal.SIGTERM)
-    else:
-        own_redis.process.kill()
-        again = redis_server.start(tmp_path / "redis", port=own_redis.port)
-        until(lambda: two.metrics()["echod_degraded"] == 0, 10, "the other daemon to reconnect")
-    try:
+    with fault_at(fault, one, own_redis, tmp_path / "redis"):
         if fault != "freeze":
             for sender in senders:
                 sender.hear(LINES)
@@ -116,11 +120,7 @@ def test_every_line_once(
         for sender in senders:
             sender.hear(LINES)
             assert sender.answered == LINES
-        changes = history(tmp_path / "redis")
-    finally:
-        one.process.signal(signal.SIGCONT) if fault == "freeze" else None
-        if again is not None:
-            again.stop()
+    changes = history(tmp_path / "redis")
     for sender in senders:
         texts = {n: {text} for n, text in enumerate(sender.texts, 1)}
         check(changes[sender.token.split(b".")[0]], LINES, texts)
