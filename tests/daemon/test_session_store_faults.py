@@ -99,7 +99,7 @@ def test_a_store_that_refuses(
     if kind == "oom":
         store.config_set("maxmemory", "1")
     else:
-        store.slaveof("127.0.0.1", "1")
+        store.slaveof("127.0.0.1", 1)
     newcomer = client(pair[0].session_port)
     newcomer.send(b"HELLO\n")
     one.send(b"ECHO 2 b\nPING\n")
