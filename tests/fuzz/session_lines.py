@@ -2,8 +2,7 @@
 
     python -m pip install atheris            Linux only, so not among the locked packages
     python tests/fuzz/session_lines.py -max_total_time=600 CORPUS_DIRECTORY
-    python tests/fuzz/session_lines.py -merge=1 SMALL_DIRECTORY CORPUS_DIRECTORY
-    python tests/fuzz/keep.py SMALL_DIRECTORY     → tests/vectors/session_fuzz.json
+    python tests/fuzz/keep.py CORPUS_DIRECTORY      → tests/vectors/session_fuzz.json
 
 What it found to be worth keeping is in that file, and tests/unit/test_fuzz_corpus.py
 replays it without atheris.
