@@ -30,6 +30,9 @@ WINDOW_S = 30
 # A part whose last scrape is older did not answer the last ones.
 READING_S_MAX = 15.0
 
+# Of a container's id, as `docker ps` shows it.
+ID_LENGTH = 12
+
 # Docker's answers take 50 ms, on a busy machine more.
 DOCKER_S_MAX = 10.0
 PROMETHEUS_S_MAX = 3.0
@@ -87,7 +90,7 @@ class ComposeSource:
             at_s=now_s,
             fleet=f"containers, project {self._project}, as Prometheus saw them",
             daemons=tuple(
-                _part(name, containers[name], _of_address(echod, containers[name]), now_s)
+                part_of(name, containers[name], _of_address(echod, containers[name]), now_s)
                 for name in names
             ),
             haproxy=_single("haproxy", containers, haproxy, now_s),
@@ -149,17 +152,15 @@ def _single(
         if _service(container) == service:
             any_ = next(iter(job.values()), [])
             readings = _of_address(job, container) if by_address else any_
-            return _part(name, container, readings, now_s)
+            return part_of(name, container, readings, now_s)
     return Part(service, Life.DOWN)
 
 
-def _part(name: str, container: Mapping[str, Any], readings: list[Reading], now_s: float) -> Part:
-    """The last two readings, unless they are old or another process's."""
+def part_of(name: str, container: Mapping[str, Any], readings: list[Reading], now_s: float) -> Part:
+    """A container with its last two readings, or none if the last one is old. Pure."""
     life = LIVES.get(container["State"]["Status"], Life.DOWN)
-    fresh = [reading for reading in readings if now_s - reading.at_s <= WINDOW_S]
-    if not fresh or now_s - fresh[-1].at_s > READING_S_MAX:
-        fresh = []
-    return Part(name, life, tuple(fresh[-2:]), container["Id"][:12])
+    answers = bool(readings) and now_s - readings[-1].at_s <= READING_S_MAX
+    return Part(name, life, tuple(readings[-2:]) if answers else (), container["Id"][:ID_LENGTH])
 
 
 def _docker(*words: str) -> str:

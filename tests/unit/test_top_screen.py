@@ -41,15 +41,20 @@ class Played:
         self.refusal = ""
         self.may_look = threading.Event()
         self.may_look.set()
-        self._at_s = 0.0
+        self.looks = 0
+        self.at_once_max = 0
+        self._at_once = 0
 
     def look(self) -> Look:
         """As the test has set it, a second later each time."""
+        self.looks += 1
+        self._at_once += 1
+        self.at_once_max = max(self.at_once_max, self._at_once)
         assert self.may_look.wait(DEADLINE_S)
+        self._at_once -= 1
         if self.gone:
             raise LabError(self.gone)
-        self._at_s += 1
-        return look(self._at_s, *self.daemons)
+        return look(float(self.looks), *self.daemons)
 
     def act(self, action: str, name: str) -> str:
         """Remember."""
@@ -192,6 +197,9 @@ def test_a_fleet_that_is_gone_is_said_once_and_seen_again() -> None:
         source.gone = "the fleet does not answer"
         await until(pilot, lambda: "the fleet does not answer; below" in said(app, "all"))
         assert cell(app, "echod1", "state") == "up"
+        looks, seen = source.looks, app.looks
+        await until(pilot, lambda: source.looks > looks + 2)
+        assert app.looks == seen
         looks = app.looks
         source.gone = ""
         await until(pilot, lambda: app.looks > looks)
@@ -211,7 +219,11 @@ def test_a_look_that_hangs_holds_no_key() -> None:
             looks = app.looks
             await pilot.press("k")
             await until(pilot, lambda: "kill was done" in events(app))
+            ticks: list[None] = []
+            app.set_interval(EVERY_S, lambda: ticks.append(None))
+            await until(pilot, lambda: len(ticks) > 3)
             assert app.looks <= looks + 1
+            assert source.at_once_max == 1
         finally:
             source.may_look.set()
         await pilot.press("q")
