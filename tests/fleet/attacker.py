@@ -8,8 +8,10 @@
 
 It comes from 127.0.0.2, keeps up to CONNECTIONS open, opens another for each that was
 closed, and ends after SECONDS by resetting them all. It runs at the lowest priority: who
-attacks brings a machine of his own, and this one's CPUs are to serve the honest. stdout
-gets one JSON line: what it came to. Standard library only.
+attacks brings a machine of his own, and this one's CPUs are to serve the honest. For the
+same reason it opens no more than CONNECTS_PER_S, several times what it is allowed. stdout
+gets the line `attacking` when it has opened all once, and at the end one of JSON: what it
+came to. Standard library only.
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ LINE = b"x" * 8_000 + b"\n"
 BLOCK = b"x" * 65_536
 # How often a slow writer says something: sooner than it would be taken for idle.
 BYTE_EVERY_S = 1.0
-# Connections opened in one turn, so that those that are open get theirs.
-OPENED_PER_TURN = 100
+# Three times SOURCE_RATE_MAX as shipped, in as many turns.
+CONNECTS_PER_S = 7_500
+TURNS_PER_S = 100
 
 
 class Attacker:
@@ -54,9 +57,15 @@ class Attacker:
     def run(self, seconds: float) -> None:
         """Attack for so long."""
         until_s = time.monotonic() + seconds
+        turn_s, begun = time.monotonic(), False
         while (now_s := time.monotonic()) < until_s:
-            for _ in range(min(OPENED_PER_TURN, self.connections - len(self.open))):
-                self._connect()
+            if now_s >= turn_s:
+                turn_s = now_s + 1 / TURNS_PER_S
+                for _ in range(min(CONNECTS_PER_S // TURNS_PER_S, self.room())):
+                    self._connect()
+            if not begun and self.counts["opened"] >= self.connections:
+                begun = True
+                print("attacking", flush=True)  # noqa: T201 — what its starter waits for
             self.counts["most"] = max(self.counts["most"], len(self.open))
             if self.kind == "writers" and now_s >= self.byte_at_s:
                 self.byte_at_s = now_s + BYTE_EVERY_S
@@ -67,9 +76,15 @@ class Attacker:
         for sock in tuple(self.open):
             self._drop(sock)
 
+    def room(self) -> int:
+        """How many more it may have open."""
+        return self.connections - len(self.open)
+
     def _connect(self) -> None:
         sock = socket.socket()
         sock.settimeout(0)
+        # What waits to be sent is this machine's memory too.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
         if self.kind == "readers":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         # The kernel then chooses a port when it knows where to: 28,000 for each target.
