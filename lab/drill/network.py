@@ -1,0 +1,114 @@
+"""The links of a drill, as a drill says what happens to them; `links` is the process that does it.
+
+Every call returns when the fault is there, so that a drill knows its time.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from lab import processes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+HOST = "127.0.0.1"
+
+# One order: the process does nothing that waits.
+ORDER_S_MAX = 10.0
+
+OUT, IN = "out", "in"
+BOTH = (OUT, IN)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link: who connects to `address` reaches its target. *Out* is towards the target."""
+
+    network: Network
+    name: str
+    address: str
+    """host:port"""
+
+    def hold(self, *ways: str) -> dict[str, Any]:
+        """Let `ways` stand still; what is sent meanwhile comes when `heal` is called."""
+        return self.network.order("hold", name=self.name, ways=list(ways or BOTH))
+
+    def heal(self) -> dict[str, Any]:
+        """All goes on."""
+        return self.network.order("heal", name=self.name)
+
+    def reset(self) -> dict[str, Any]:
+        """Both ends of every connection are reset; what was held is lost."""
+        return self.network.order("reset", name=self.name)
+
+    def refuse(self) -> dict[str, Any]:
+        """New connects are refused until `heal`."""
+        return self.network.order("refuse", name=self.name)
+
+    def half_open(self, end: str) -> dict[str, Any]:
+        """The `end`, "near" or "far", is reset; the other hears nothing any more."""
+        return self.network.order("half", name=self.name, end=end)
+
+    def strand(self) -> dict[str, Any]:
+        """Near ends are reset; what they have sent comes with `heal`; new connections pass."""
+        return self.network.order("strand", name=self.name)
+
+    def count(self) -> dict[str, Any]:
+        """`connections`, and bytes `held` by direction."""
+        return self.network.order("count", name=self.name)
+
+
+class Network:
+    """The process of all links. Leaving its `with` block ends it.
+
+    Raises:
+        lab.processes.StartError: It did not start.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.process = processes.start(
+            [sys.executable, "-m", "lab.drill.links"], log=directory / "links.log"
+        )
+        self._control = socket.create_connection((HOST, self.process.ready["control"]), ORDER_S_MAX)
+        self._answers = self._control.makefile("rb")
+
+    def add(self, name: str, target: str) -> Link:
+        """A link to `target` (host:port)."""
+        answer = self.order("add", name=name, target=_split(target))
+        return Link(self, name, f"{HOST}:{answer['port']}")
+
+    def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
+        """Have `links.Proxy.do_<do>` done.
+
+        Raises:
+            OSError: The process has gone.
+        """
+        self._control.sendall(json.dumps({"do": do, **words}).encode() + b"\n")
+        line = self._answers.readline()
+        if not line:
+            raise ConnectionError(f"the links' process has ended:\n{self.process.log_tail()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        """End it, and every connection with it."""
+        self._answers.close()
+        self._control.close()
+        self.process.terminate(1.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _split(address: str) -> Sequence[Any]:
+    host, _, port = address.rpartition(":")
+    return [host, int(port)]

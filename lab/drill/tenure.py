@@ -1,0 +1,161 @@
+"""What one owner of a session has done with it, as its client saw it. Pure; `checker` has the rules.
+
+A *tenure* begins with a WELCOME and ends with the next one's: all that one connection sent
+and was answered in between. A *due* is something sent whose answer has not come.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from loadtest.history import Event
+
+# Of one session's tenures so many are kept: more than can be open at once in a drill.
+TENURES_MAX = 16
+
+
+@dataclass(slots=True)
+class Due:
+    """A line, PING or QUIT that was sent on a connection and not answered there yet."""
+
+    event: Event
+    late: Event | None
+    """The WELCOME of a later owner that had been seen before this was sent."""
+    right: bool
+    """A line that is next, or the last one repeated: it may not be refused."""
+
+
+class Tenure:
+    """One owner's time.
+
+    Attributes:
+        welcome: The event it began with; `epoch` and `seq` are its.
+        lines: Number → text, as far as it matters: the last two that are known to be
+            committed, and those sent after them.
+        committed: The highest number that was answered here, or that WELCOME told.
+        answered: The event of that answer, or None if WELCOME told.
+        sent: The highest number that was sent here, or is committed.
+    """
+
+    __slots__ = ("answered", "committed", "epoch", "lines", "sent", "seq", "welcome")
+
+    def __init__(self, welcome: Event) -> None:
+        self.welcome = welcome
+        self.epoch = welcome["epoch"] or 0
+        self.seq = self.committed = self.sent = welcome["seq"]
+        self.answered: Event | None = None
+        self.lines: dict[int, str] = {}
+        text = welcome["text"]
+        if text is not None:
+            self.lines[self.seq] = text
+
+    def commit(self, answered: Event) -> None:
+        """A line was answered: older ones than it and its predecessor are of no more use."""
+        number = answered["n"]
+        if number >= self.committed:
+            self.committed = number
+            self.answered = answered
+            self.lines.pop(number - 2, None)
+
+
+@dataclass(slots=True)
+class Connection:
+    """One connection to the session port, from its `connect` to its `closed`."""
+
+    session: Session | None = None
+    tenure: Tenure | None = None
+    hello: Event | None = None
+    floor: Floor | None = None
+    """What was known of the session when HELLO was sent."""
+    due: deque[Due] = field(default_factory=deque)
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What any later WELCOME has to be above, with the events that said so."""
+
+    epoch: int
+    committed: int
+    welcome: Event | None
+    proof: Event | None
+    era: int
+
+
+class Session:
+    """Everything known of one session.
+
+    Attributes:
+        tenures: The latest of them, in the order of ownership.
+        era: How often clients were told that data was lost: within one era nothing goes back.
+        blur: A WELCOME that may belong to this era or to the one before.
+        cut: Tenures before the oldest of `tenures` are forgotten.
+        quit: A QUIT that may have been obeyed, and its owner's epoch.
+        ended: The BYE, or the `unknown-session`.
+    """
+
+    __slots__ = ("blur", "cut", "ended", "era", "name", "quit", "tenures")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tenures: list[Tenure] = []
+        self.cut = False
+        self.era = 0
+        self.blur: Event | None = None
+        self.quit: tuple[Event, int] | None = None
+        self.ended: Event | None = None
+
+    @property
+    def latest(self) -> Tenure | None:
+        """The tenure of the highest epoch."""
+        return self.tenures[-1] if self.tenures else None
+
+    def floor(self) -> Floor:
+        """What a HELLO sent now must find at least."""
+        latest = self.latest
+        if latest is None:
+            return Floor(0, 0, None, None, self.era)
+        return Floor(
+            latest.epoch,
+            latest.committed,
+            latest.welcome,
+            latest.answered or latest.welcome,
+            self.era,
+        )
+
+    def forget(self) -> None:
+        """Data was lost, and a client was told so: what follows is another history."""
+        self.tenures.clear()
+        self.cut = False
+        self.era += 1
+
+    def insert(self, tenure: Tenure) -> tuple[Tenure | None, Tenure | None]:
+        """Put it into its place; returns the tenures before and after it.
+
+        WELCOMEs of two claimants may be seen in another order than they were given in.
+        """
+        at = len(self.tenures)
+        while at and self.tenures[at - 1].epoch > tenure.epoch:
+            at -= 1
+        if not at and self.cut:
+            return None, None  # later than all memory: its neighbours are forgotten
+        before = self.tenures[at - 1] if at else None
+        after = self.tenures[at] if at < len(self.tenures) else None
+        self.tenures.insert(at, tenure)
+        if len(self.tenures) > TENURES_MAX:
+            del self.tenures[0]
+            self.cut = True
+        return before, after
+
+    def successor(self, tenure: Tenure) -> Tenure | None:
+        """The next tenure after `tenure`, or None while it is the latest or of an earlier era."""
+        for before, after in zip(self.tenures, self.tenures[1:], strict=False):
+            if before is tenure:
+                return after
+        return None
+
+    def knows(self, text: str) -> bool:
+        """Whether it is one of the texts that this session sent or was told lately."""
+        return any(text in tenure.lines.values() for tenure in self.tenures)

@@ -1,0 +1,52 @@
+"""The rules of a history, by name, and what breaks one. Pure.
+
+A rule says what PROTOCOL promises in the words of what clients saw; a violation says which
+events can't all be true of a service that keeps it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REPLY, FOREIGN, REFUSED = "reply", "foreign", "refused"
+ACKNOWLEDGED, FORWARD, UNKNOWN = "acknowledged", "forward", "unknown"
+OWNER, EPOCH = "owner", "epoch"
+LOST, ENDED, INTERNAL = "lost", "ended", "internal"
+PLAIN, QUIET = "plain", "quiet"
+
+RULES: Mapping[str, str] = {
+    REPLY: "the reply to line n is line n-1 and line n, in the order of the lines (§2.2)",
+    FOREIGN: "no session gets bytes of another",
+    REFUSED: "a line that is next, or the last one repeated, is never refused (§2.2)",
+    ACKNOWLEDGED: "a line that was answered is in every later WELCOME (§2.2)",
+    FORWARD: "the seq of a WELCOME never goes back without `rolled-back` (§2.1)",
+    UNKNOWN: "a line that was not answered was committed once or not at all (§2.2)",
+    OWNER: "no line sent after a takeover is answered on the earlier connection (§2.3)",
+    EPOCH: "every resume raises the epoch (§2.1)",
+    LOST: "no session is lost or rolled back while the store keeps its data (§5)",
+    ENDED: "a session that has ended does not come back (§2.4)",
+    INTERNAL: "no daemon has a bug to report (§4)",
+    PLAIN: "every reply on the plain port is the line before and the line (§1)",
+    QUIET: "once all is quiet, connections in the metrics are those in the kernel",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What breaks a rule.
+
+    Attributes:
+        rule: Its name in `RULES`.
+        session: The public name; "" where no session is concerned.
+        text: What can't be, in one sentence.
+        events: The events that prove it, in the order in which they were seen.
+    """
+
+    rule: str
+    session: str
+    text: str
+    events: tuple[Mapping[str, Any], ...]
