@@ -39,6 +39,8 @@ ELSEWHERE = frozenset(
         *("redis_aof_last_write_status", "redis_aof_current_size_bytes"),
         *("redis_latency_spike_last",),
         *("locust_users", "locust_workers", "locust_workers_expected"),
+        *("locust_request_seconds_bucket", "locust_failures_total"),
+        *("locust_worker_cpu_seconds_total",),
     }
 )
 
