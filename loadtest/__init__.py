@@ -1,12 +1,32 @@
 """The load: clients that check every byte of every reply, run by Locust.
 
-    plain.py      what the server owes a client (PROTOCOL §1); pure
-    client.py     one connection that holds the server to it
-    options.py    what can be set, and where the target is
-    users.py      the article's client, and one that stays connected
-    shapes.py     the article's run: 100 clients, 100 loops
-    summary.py    the run's counts as a file
-    locustfile.py what `locust -f` loads
+The plain port (PROTOCOL §1):
 
-`plain` and `client` know nothing of Locust: drills and tests use them too.
+    plain.py                what the server owes a client; pure
+    client.py               one connection that holds the server to it
+
+The session port (§2, §3), in the order of a line on its way out and its reply's way back:
+
+    session_client.py       one session, through any number of connections: send, receive
+    session_memory.py       what waits, what a WELCOME says of it; pure
+    session_retry.py        how long to wait, when to try again, when to give up; pure
+    session_connection.py   one connection that holds the server to the protocol
+    session_requests.py     what a client asks; pure
+    session.py              what the server may say to that, line by line; pure
+    session_events.py, session_rooms.py, session_notes.py
+                            what it said, of rooms too; and all of it for the history
+    history.py              what clients saw, as JSON lines: written here, read by checkers
+
+Both:
+
+    errors.py, backoff.py   what can go wrong, and the wait after it
+
+Locust's part; nothing above knows of it, so drills and tests use that too:
+
+    options.py              what can be set, and where the target is
+    load_user.py, users.py, session_user.py
+                            the users of both ports
+    shapes.py               the article's run, and a storm
+    summary.py              the run's counts as a file
+    locustfile.py           what `locust -f` loads
 """

@@ -15,11 +15,19 @@ from urllib.parse import urlsplit
 from loadtest.client import REPLY_S_MAX
 
 DEFAULT_TARGET = "tcp://127.0.0.1:1234"
+PLAIN_PORT = 1234
+SESSION_PORT = 1235
 
 # A variable and not a flag: as soon as Locust finds a shape in a locustfile it ignores
 # --users, and it reads the file before the flags.
 SHAPE_VARIABLE = "LOADTEST_SHAPE"
 ARTICLE_SHAPE = "article"
+STORM_SHAPE = "storm"
+RAMP_SHAPE = "ramp"
+RAMP_USERS = 10_000
+# More on one process delays the replies of those who are there.
+RAMP_SPAWN_RATE = 100.0
+SHAPES = (ARTICLE_SHAPE, STORM_SHAPE, RAMP_SHAPE)
 ARTICLE_CLIENTS = 100
 ARTICLE_LOOPS = 100
 # Without a shape the same hundred come in groups, so that the page's curves show them come.
@@ -65,8 +73,8 @@ def shape() -> str:
         ValueError: for a name that there is not.
     """
     name = os.environ.get(SHAPE_VARIABLE, "")
-    if name not in ("", ARTICLE_SHAPE):
-        raise ValueError(f"{SHAPE_VARIABLE}={name}: must be {ARTICLE_SHAPE}, or empty")
+    if name not in ("", *SHAPES):
+        raise ValueError(f"{SHAPE_VARIABLE}={name}: must be {' or '.join(SHAPES)}, or empty")
     return name
 
 
@@ -83,18 +91,41 @@ def add_options(parser: ArgumentParser) -> None:
             **more,
         )
 
-    loops = 0
-    if shape() == ARTICLE_SHAPE:
-        loops = ARTICLE_LOOPS
-    else:
+    loops = ARTICLE_LOOPS if shape() == ARTICLE_SHAPE else 0
+    if shape() == RAMP_SHAPE:
+        parser.set_defaults(num_users=RAMP_USERS, spawn_rate=RAMP_SPAWN_RATE)
+    elif shape() != ARTICLE_SHAPE:
         parser.set_defaults(num_users=ARTICLE_CLIENTS, spawn_rate=SPAWN_RATE)
+    # In the page: which users, and which shape.
+    parser.set_defaults(class_picker=True)
     add("pause_s", Positive(1), "ArticleUser: seconds between lines; the server's idle limit is 5")
     add("loops", Count(loops), "ArticleUser: leaves after so many connections; 0: never")
     add("clients", Count(ARTICLE_CLIENTS), f"{SHAPE_VARIABLE}={ARTICLE_SHAPE}: clients at once")
-    add("lines_per_s", Positive(1), "SteadyUser: lines a second of each; above 0.2, as idle is 5 s")
+    add("lines_per_s", Positive(1), "SteadyUser, SessionUser: lines a second of each")
+    add("lines_in_flight", Positive(10), "SessionUser: unanswered lines of each, at most")
+    add("session_host", "", "SessionUser: tcp://HOST:PORT, several with commas; else as --host")
+    add("give_up_s", Positive(10), "SessionUser: seconds without service that are a failure")
+    add("storm_every_s", Positive(20), f"{SHAPE_VARIABLE}={STORM_SHAPE}: seconds between two cuts")
+    add("ramp_steps", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: steps up to --users")
+    add("step_s", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: seconds on each step")
+    add("storms", Count(0), f"{SHAPE_VARIABLE}={STORM_SHAPE}: the run ends after so many; 0: never")
     add("reply_s_max", Positive(REPLY_S_MAX), "seconds to a whole reply; the server's limit is 2")
     # Not in the web page: a browser shall not choose which file is written.
     add("summary", "", "write the run's counts to this file, as JSON", include_in_web_ui=False)
+
+
+def session_targets(url: str, session_urls: str) -> list[tuple[str, int]]:
+    """Where sessions are: `--session-host`, else `--host` with its plain port's neighbour.
+
+    So one `--host` serves users of both ports.
+
+    Raises:
+        ValueError: with the form that it must have.
+    """
+    if session_urls:
+        return [target(part.strip()) for part in session_urls.split(",")]
+    host, port = target(url)
+    return [(host, SESSION_PORT if port == PLAIN_PORT else port)]
 
 
 def target(url: str) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""The users that Locust runs: the article's client, and one that stays connected.
+"""The plain port's users: the article's client, and one that stays connected.
 
 In the statistics each is a request of type `tcp`:
 
@@ -14,46 +14,39 @@ nothing: what it had begun is not counted.
 
 from __future__ import annotations
 
-import logging
 import random
 import secrets
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import gevent
-from locust import User, task
+from locust import task
 from locust.exception import StopTest, StopUser
 
 from loadtest.backoff import backoff_s
 from loadtest.client import PlainClient, PlainError
-from loadtest.errors import WrongReply
+from loadtest.latency import omitted_s
+from loadtest.load_user import LoadUser
 from loadtest.options import DEFAULT_TARGET, target
 
 if TYPE_CHECKING:
     from locust.env import Environment
 
-logger = logging.getLogger(__name__)
-
 ARTICLE_LINES = tuple(b"Hello World!:%d\n" % n for n in range(10))
-
-# Differences logged by one process: enough to see a pattern; the rest is counted only.
-LOGGED_DIFFERENCES_MAX = 20
 
 # The system's: workers that Locust forks would all draw the same of an own one.
 JITTER = random.SystemRandom()
 
 
-class PlainUser(User):
+class PlainUser(LoadUser):
     """A client of the plain port; what it does is its subclass's."""
 
     abstract = True
     host = DEFAULT_TARGET
-
-    _differences_logged: ClassVar[int] = 0
+    request_type = "tcp"
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        self.options: Any = environment.parsed_options  # a Namespace, ours in options.py
         self.failures = 0  # in a row
         try:
             self.address = target(self.host or DEFAULT_TARGET)
@@ -88,22 +81,6 @@ class PlainUser(User):
             self.report("line", perf_counter() - started, error=error)
             raise
         self.report("line", perf_counter() - started, length)
-
-    def report(
-        self, name: str, took_s: float | None, length: int = 0, error: PlainError | None = None
-    ) -> None:
-        """Tell Locust of a request: `length` is the reply's bytes; no time is None."""
-        if isinstance(error, WrongReply) and PlainUser._differences_logged < LOGGED_DIFFERENCES_MAX:
-            PlainUser._differences_logged += 1
-            logger.error("%s: %s", name, error)
-        self.environment.events.request.fire(
-            request_type="tcp",
-            name=name,
-            response_time=None if took_s is None else took_s * 1000,
-            response_length=length,
-            exception=error,
-            context={},
-        )
 
 
 class ArticleUser(PlainUser):
@@ -158,10 +135,15 @@ class SteadyUser(PlainUser):
     def line(self) -> None:
         """One line, on a new connection if the last one failed."""
         self.lines += 1
+        # Its time was when the last one's wait ended: late ones are not caught up with.
+        due_s = self.due_s or perf_counter()
         try:
             if self.connection is None:
                 self.connection = self.connect()
             self.ask(self.connection, b"%s:%d\n" % (self.name, self.lines))
+            waited_s = perf_counter() - due_s
+            omitted = omitted_s(waited_s, 1 / self.options.lines_per_s)
+            self.report_since_due("line", [waited_s, *omitted])
         except PlainError:
             self.failures += 1
             self.disconnect()

@@ -5,16 +5,12 @@ Each is exact: it is there when the call returns. Nothing here needs root.
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
-from typing import TYPE_CHECKING
-
-import psutil
+from pathlib import Path
 
 from lab.errors import LabError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # A truncated file loses its last writes: many batches' worth, and by far not all.
 TRUNCATED_SHARE = 0.5
@@ -24,16 +20,16 @@ class DataError(LabError):
     """Redis's append-only file is not where it should be."""
 
 
-def fill_files(pid: int, spare: int = 0) -> int:
-    """Leave a process no more than `spare` files to open (prlimit); returns what it has open.
+def fill_files(pid: int) -> None:
+    """Leave a process no file to open: prlimit to the lowest number that is free.
 
+    A limit is on a file's number, not on how many there are, and the kernel gives the lowest.
     Only the soft limit is lowered, so that `free_files` needs no rights.
     """
-    files = psutil.Process(pid).num_fds()
+    used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+    lowest = next(number for number in itertools.count() if number not in used)
     _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    # The limit is on the number of a file, not on how many there are: gaps below it count.
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files + spare, hard))
-    return files
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (lowest, hard))
 
 
 def free_files(pid: int) -> None:

@@ -2,7 +2,7 @@
 
 A *break* is a client's time without service: from the first line that went unanswered (or
 from the end of its connection, if none was waiting) to the first answer on the connection
-that took its place. Its parts add up to it:
+that took its place, or to its WELCOME if no line waits any more. Its parts add up to it:
 
     begin ──detect──▶ closed ──reconnect──▶ connected ──resume──▶ welcome ──catch up──▶ answer
 """
@@ -13,7 +13,7 @@ import math
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ class Timeline:
     answered: Counter[int] = field(default_factory=Counter)
     plain: Counter[int] = field(default_factory=Counter)
     faults: Counter[int] = field(default_factory=Counter)
-    """Errors heard, and connections that ended without the client's doing."""
+    """Errors that patient and plain clients heard, and connections of theirs that were cut."""
 
     def bin(self, t: float) -> int:
         """Where `t` belongs."""
@@ -81,15 +81,28 @@ class Timeline:
 
 @dataclass(slots=True)
 class _Client:
-    waiting: dict[int, float] = field(default_factory=dict)  # line → first sent
-    highest: int = 0
+    patient: bool
+    waiting: dict[int, _Line] = field(default_factory=dict)  # sent, and no fate known
+    withdrawn: dict[int, _Line] = field(default_factory=dict)  # known not to be committed
+    acked: int = 0
     welcomed: bool = False  # the present connection is in service
     code: str = ""
     broken: Break | None = None
 
 
+class _Line(NamedTuple):
+    text: str | None
+    since_s: float
+
+
 class Figures:
     """Feed it what the checker is fed; then read.
+
+    A client whose session was lost goes on as another: `s3.1`, `s3.2` … are one here, `s3`.
+
+    Args:
+        patient: Which clients, by name, are to be served whatever happens: the others are
+            there to disturb, and may leave lines without a fate and have no breaks.
 
     Attributes:
         sent: Lines handed to a kernel; each counts once, however often it was repeated.
@@ -97,6 +110,7 @@ class Figures:
         answered: Lines answered.
         told: Lines whose answer was lost, and which WELCOME said are committed.
         withdrawn: Lines that WELCOME said are not committed.
+        lost: Lines that waited when their session was found to be gone.
         resumes: WELCOMEs of sessions that had been.
         sessions: New sessions.
         codes: Errors heard, by code.
@@ -106,8 +120,9 @@ class Figures:
         breaks: Every break that ended, and at the end those that did not.
     """
 
-    def __init__(self) -> None:
-        self.sent = self.repeated = self.answered = self.told = self.withdrawn = 0
+    def __init__(self, patient: Callable[[str], bool] = bool) -> None:
+        self._patient = patient
+        self.sent = self.repeated = self.answered = self.told = self.withdrawn = self.lost = 0
         self.resumes = self.sessions = self.plain_answered = 0
         self.codes: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
@@ -132,13 +147,12 @@ class Figures:
 
     @property
     def unknown(self) -> int:
-        """Lines whose fate nothing has told yet."""
-        return sum(len(client.waiting) for client in self._clients.values())
-
-    @property
-    def without_service(self) -> int:
-        """Clients that are in a break, or have lines waiting, now."""
-        return sum(one.broken is not None or bool(one.waiting) for one in self._clients.values())
+        """Lines of patient clients whose fate nothing has told yet."""
+        return sum(
+            len(client.waiting) + len(client.withdrawn)
+            for client in self._clients.values()
+            if client.patient
+        )
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
@@ -148,9 +162,10 @@ class Figures:
         handler = self._handlers.get(event["e"])
         if handler is None:
             return
-        client = self._clients.get(event["c"])
+        name = event["c"].partition(".")[0]
+        client = self._clients.get(name)
         if client is None:
-            client = self._clients[event["c"]] = _Client()
+            client = self._clients[name] = _Client(self._patient(name))
         handler(client, event)
 
     def finish(self) -> None:
@@ -174,51 +189,67 @@ class Figures:
     def _error(self, client: _Client, event: Event) -> None:
         client.code = event["code"]
         self.codes[client.code] += 1
-        self._fault(event["t"])
+        self._fault(client, event["t"])
+        if client.code == "unknown-session":
+            self.lost += len(client.waiting) + len(client.withdrawn)
+            client.waiting.clear()
+            client.withdrawn.clear()
 
     def _bye(self, client: _Client, _: Event) -> None:
         client.waiting.clear()
-        client.highest = 0
+        client.withdrawn.clear()
         client.welcomed = False
 
     def _sent(self, client: _Client, event: Event) -> None:
-        number = event["n"]
-        if number > client.highest:
-            client.highest = number
-            self.sent += 1
-            client.waiting[number] = event["t"]
-        else:
+        number, text = event["n"], event["text"]
+        before = client.withdrawn.pop(number, None)
+        if before is not None and before.text == text:
             self.repeated += 1
+            client.waiting[number] = before
+        elif number in client.waiting or number <= client.acked:
+            self.repeated += 1
+        else:
+            self.sent += 1
+            client.waiting[number] = _Line(text, event["t"])
 
     def _answered(self, client: _Client, event: Event) -> None:
-        t = event["t"]
-        since_s = client.waiting.pop(event["n"], None)
-        if since_s is not None:  # the answer to a line repeated for the second time is none
+        t, number = event["t"], event["n"]
+        client.acked = max(client.acked, number)
+        line = client.waiting.pop(number, None)
+        if line is not None:  # the answer to a line repeated for the second time is none
             self.answered += 1
-            self.reply_s.append(t - since_s)
+            self.reply_s.append(t - line.since_s)
             if self.timeline is not None:
                 self.timeline.answered[self.timeline.bin(t)] += 1
         self._served(client, t)
 
     def _welcome(self, client: _Client, event: Event) -> None:
-        seq = event["seq"]
+        seq = client.acked = event["seq"]
+        self._tell(client, seq, event["text"])
         if event["epoch"] == 1 and not seq:
             self.sessions += 1
-            client.waiting.clear()
-            client.highest = 0
         else:
             self.resumes += 1
-        committed = [number for number in client.waiting if number <= seq]
-        for number in committed:
-            del client.waiting[number]
-        self.told += len(committed)
-        self.withdrawn += len(client.waiting)
         client.welcomed = True
         client.code = ""
         if client.broken is not None:
             client.broken.welcomed = event["t"]
-            if committed and not client.waiting:
-                self._served(client, event["t"])  # WELCOME was the answer
+            if not client.withdrawn:
+                self._served(client, event["t"])  # nothing waits: WELCOME is the service
+
+    def _tell(self, client: _Client, seq: int, text: str | None) -> None:
+        """What a WELCOME says of the lines that wait."""
+        waiting, client.waiting = client.waiting, {}
+        last = waiting.get(seq)
+        if last is not None and last.text == text:
+            told = [number for number in waiting if number <= seq]
+        else:
+            told = []  # none, or another claimant's lines are there
+        for number in told:
+            del waiting[number]
+        client.withdrawn = waiting
+        self.told += len(told)
+        self.withdrawn += len(waiting)
 
     def _served(self, client: _Client, t: float) -> None:
         if client.broken is not None and not math.isnan(client.broken.welcomed):
@@ -230,22 +261,24 @@ class Figures:
         t, how = event["t"], event["how"]
         self.ends[how] += 1
         if how != BY_CLIENT:
-            self._fault(t)
+            self._fault(client, t)
         left = how == BY_CLIENT and not client.code and not client.waiting
-        if client.welcomed and client.broken is None and not left:
-            begin = min(client.waiting.values(), default=t)
+        if client.welcomed and client.broken is None and not left and client.patient:
+            begin = min((line.since_s for line in client.waiting.values()), default=t)
             client.broken = Break(event["c"], begin, t, client.code or how)
         elif client.broken is not None:
             client.broken.connected = client.broken.welcomed = math.nan
         client.welcomed = False
 
-    def _fault(self, t: float) -> None:
-        if self.timeline is not None:
+    def _fault(self, client: _Client, t: float) -> None:
+        if self.timeline is not None and client.patient:
             self.timeline.faults[self.timeline.bin(t)] += 1
 
     def _plain(self, _: _Client, event: Event) -> None:
         if how := event.get("how"):
             self.plain_errors[how] += 1
+            if self.timeline is not None:
+                self.timeline.faults[self.timeline.bin(event["t"])] += 1
             return
         lines = event["n"]
         self.plain_answered += lines

@@ -12,6 +12,8 @@ It does what a network does to the two programs at its ends, seen from them (doc
     reset    both ends of every connection get a reset; what is on the way is lost
     refuse   new connects are refused
     half     one end of every connection gets a reset, the other hears nothing, ever
+    strand   the near end of every connection gets a reset; what it has sent stays on the way
+             until `heal`; new connections pass
 
 Control: one connection, a JSON object a line, each answered when it has been done.
 `python -m lab.drill.links` prints a ready line with the control port.
@@ -39,6 +41,9 @@ RECEIVE_BYTES: Final = 262_144
 # What may be on the way in one direction of one connection: far above a kernel's window. At
 # the limit nothing more is read, and the sender's kernel stops.
 HELD_BYTES_MAX: Final = 16 << 20
+
+# What comes late is taken at once, by a kernel at the least: bounded if it is not.
+LATE_S_MAX: Final = 1.0
 
 BACKLOG: Final = 1024
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -76,6 +81,7 @@ class Link:
     listener: socket.socket | None = None
     holding: set[str] = field(default_factory=set)
     ways: list[tuple[Way, Way]] = field(default_factory=list)
+    stranded: list[tuple[socket.socket, bytes]] = field(default_factory=list)
     stuffing: list[socket.socket] = field(default_factory=list)
     """Connections of its own that fill the backlog, so that the kernel drops every SYN."""
 
@@ -101,7 +107,7 @@ class Proxy:
         while not self._over:
             for key, mask in self._selector.select():
                 # One that an earlier one of this round has ended is looked at no more.
-                if key.fileobj in self._selector.get_map():
+                if _is_open(key.fileobj):
                     key.data(mask)
 
     # Control.
@@ -140,10 +146,18 @@ class Proxy:
         self._stuff(link)
         return self._count(link)
 
-    def do_heal(self, name: str) -> dict[str, Any]:
-        """Deliver what was held, and listen."""
+    def do_heal(self, name: str, *, late: bool = True) -> dict[str, Any]:
+        """Deliver what was held, and listen; `late`: what was stranded, too."""
         link = self.links[name]
         link.holding.clear()
+        while late and link.stranded:
+            far, held = link.stranded.pop()
+            with contextlib.suppress(OSError):
+                far.settimeout(LATE_S_MAX)
+                far.sendall(held)
+                far.shutdown(socket.SHUT_WR)
+                far.settimeout(0)
+            self._watch(far, READ, partial(self._swallow, far))
         for pair in tuple(link.ways):
             for way in pair:
                 if not way.done:
@@ -177,6 +191,20 @@ class Proxy:
         counts = self._count(link)
         for pair in tuple(link.ways):
             self._end(pair, near=end == "near", far=end == "far")
+        return counts
+
+    def do_strand(self, name: str) -> dict[str, Any]:
+        """The near ends are reset, their bytes come late; new connections pass at once."""
+        link = self.links[name]
+        counts = self._count(link)
+        for pair in tuple(link.ways):
+            out, _ = pair
+            link.ways.remove(pair)
+            for end in (out.source, out.target):
+                self._forget(end)
+            _reset(out.source)
+            link.stranded.append((out.target, bytes(out.held)))
+        self.do_heal(name, late=False)
         return counts
 
     def do_count(self, name: str) -> dict[str, Any]:
@@ -381,6 +409,10 @@ class Proxy:
     def _forget(self, sock: socket.socket) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(sock)
+
+
+def _is_open(end: object) -> bool:
+    return isinstance(end, socket.socket) and end.fileno() >= 0
 
 
 def _reset(sock: socket.socket) -> None:

@@ -55,6 +55,10 @@ class Link:
         """The `end`, "near" or "far", is reset; the other hears nothing any more."""
         return self.network.order("half", name=self.name, end=end)
 
+    def strand(self) -> dict[str, Any]:
+        """Near ends are reset; what they have sent comes with `heal`; new connections pass."""
+        return self.network.order("strand", name=self.name)
+
     def count(self) -> dict[str, Any]:
         """`connections`, and bytes `held` by direction."""
         return self.network.order("count", name=self.name)

@@ -12,16 +12,17 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lab.drill.figures import PARTS, rank
+from lab.drill.errors import DrillError
+from lab.drill.figures import BIN_S, PARTS, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from lab.drill.figures import Break, Figures
     from lab.drill.violations import Violation
 
 
-class CannotError(Exception):
+class CannotError(DrillError):
     """This stage can't make this fault; the text says why."""
 
 
@@ -31,7 +32,9 @@ class Stage(Protocol):
     What can't be done on a stage raises `CannotError`.
     """
 
-    daemons: Sequence[str]
+    @property
+    def daemons(self) -> Sequence[str]:
+        """Their names."""
 
     def kill(self, name: str) -> None:
         """SIGKILL."""
@@ -50,6 +53,9 @@ class Stage(Protocol):
 
     def start_again(self, name: str) -> None:
         """A part that has ended comes back, at the same addresses; returns when it is ready."""
+
+    def await_up(self, name: str) -> None:
+        """Wait until a daemon is in the balance."""
 
     def reload(self) -> None:
         """HAProxy begins afresh with the same configuration; connections that are finish."""
@@ -75,6 +81,12 @@ class Stage(Protocol):
     def reset(self, link: str) -> int:
         """Reset every connection of it, and lose what is on the way; returns how many."""
 
+    def refuse(self, link: str) -> None:
+        """Refuse new connections on it until `heal`."""
+
+    def strand(self, link: str) -> None:
+        """Reset the near ends; what they have sent comes with `heal`, new connections pass."""
+
     def half_open(self, link: str, end: str) -> None:
         """Reset one end (`near`: who connected) of every connection; the other hears nothing."""
 
@@ -88,6 +100,7 @@ class Step:
         text: What, for the picture and the report.
         act: Does it.
         heals: It undoes a fault, rather than making one.
+        lasts: The fault is there until a step heals it.
         loses: It loses data that Redis had acknowledged.
     """
 
@@ -96,6 +109,7 @@ class Step:
     act: Callable[[Stage], object]
     heals: bool = False
     loses: bool = False
+    lasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +119,14 @@ class Load:
     clients: int = 60
     rate: float = 10.0
     inflight: int = 4
+    reply_s_max: float = 2.5
+    """Patience of a client: above the daemon's commit_s_max of 2 s, `unavailable` is heard."""
     claimants: int = 0
     """Pairs that hold one token each, and take their sessions from each other."""
     quitters: int = 0
     """Clients whose sessions end after a few lines, and that begin others."""
+    ghosts: int = 2
+    """`ghosts.py`: they go on asking on connections that they have left."""
     plain: int = 8
     text_bytes: int = 60
 
@@ -155,9 +173,6 @@ class Verdict:
     text: str
 
 
-Expectation = "Callable[[Outcome], Verdict]"
-
-
 @dataclass(frozen=True, slots=True)
 class Drill:
     """One of the list.
@@ -170,12 +185,11 @@ class Drill:
         expects: Beside `ALWAYS`.
         links: Which links are there to be cut: `redis`, `daemon`, `clients`.
         only_local: Why it can't be made on containers; empty if it can.
-        short: Played by `fleet drill all` also when time is short.
     """
 
     name: str
     what: str
-    steps: Sequence[Step]
+    steps: Iterable[Step]
     seconds: float
     expects: Sequence[Callable[[Outcome], Verdict]] = ()
     links: frozenset[str] = frozenset()
@@ -307,8 +321,6 @@ def longest_gap(outcome: Outcome) -> float:
     timeline = outcome.figures.timeline
     if timeline is None:
         return math.inf
-    from lab.drill.figures import BIN_S  # noqa: PLC0415
-
     longest = run = 0
     for at in range(timeline.bin(outcome.began), timeline.bin(outcome.ended)):
         run = 0 if timeline.answered[at] else run + 1

@@ -65,7 +65,7 @@ RIGHT = Plan("right", SMALL + NEVER)
 DISTRIBUTED = Plan("right", (*SMALL, *NEVER, "--processes", "2"))
 STEADY = Plan(
     "right",
-    ("SteadyUser", *NEVER, "-u", "5", "-r", "5", "-t", "3", "--lines-per-s", "20"),
+    ("SteadyUser", *NEVER, "-u", "5", "-r", "5", "-t", "4", "--lines-per-s", "20"),
     shape="",
 )
 STOPPED = Plan(

@@ -1,0 +1,205 @@
+"""`fleet drill NAME…|all|list`: break the fleet under load, say PASS or FAIL, with figures.
+
+Each drill writes `results/drill-NAME-DATE/`. stdout gets the verdicts, stderr the steps; the exit
+status is 1 if a drill fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.drill import drills, mixture
+from lab.drill.errors import DrillError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from lab.drill.run import Peopled
+    from lab.drill.scenario import Drill, Load
+    from lab.experiment.setting import Setting
+
+ALL, LIST = "all", "list"
+CLIENTS_MAX, RATE_MAX, SECONDS_MAX, LINES_MAX = 5_000, 1_000.0, 3_600.0, 100_000_000
+GRAFANA = "http://127.0.0.1:3000"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `drill` and its flags."""
+    parser = subparsers.add_parser(
+        "drill",
+        help="break the fleet under load, and hold what clients saw to what is promised",
+        description="Break the fleet under load, and hold what clients saw to docs/protocol.md.",
+    )
+    parser.add_argument(
+        "names", nargs="+", metavar="NAME", help="drills, `all` of them, or `list` to see them"
+    )
+    parser.add_argument("--compose", action="store_true", help="on the containers that run")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of `mix`: the same faults at the same times"
+    )
+    for flag, kind, most, what in (
+        ("--seconds", float, SECONDS_MAX, "of `mix`: how long clients send"),
+        ("--lines", int, LINES_MAX, "of `mix`: until so many are sent, instead"),
+        ("--clients", int, CLIENTS_MAX, "of sessions"),
+        ("--rate", float, RATE_MAX, "lines a second of each"),
+    ):
+        parser.add_argument(flag, type=_up_to(kind, most), metavar="N", help=what)
+    parser.add_argument(
+        "--grafana", default=GRAFANA, metavar="URL",
+        help="gets an annotation for each step, if it is there [%(default)s]",
+    )  # fmt: skip
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="[%(default)s]"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play the drills that were asked for; returns the exit status.
+
+    Raises:
+        LabError: One could not be played.
+    """
+    if args.names == [LIST]:
+        _list()
+        return 0
+    chosen = _choose(args)
+    if sys.platform != "linux":
+        raise DrillError("fleet drill needs Linux: SIGSTOP, prlimit and /proc")
+    # matplotlib takes a second to load, which `list` should not wait for.
+    from lab.experiment import setting  # noqa: PLC0415
+
+    facts = setting.describe()
+    rows = []
+    failed = False
+    for drill in chosen:
+        row, passed = _one(args, drill, facts)
+        rows.append(row)
+        failed |= not passed
+    if len(rows) > 1:
+        print("\n" + "\n".join(rows))
+    return 1 if failed else 0
+
+
+def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, bool]:
+    """Play one; its row of the summary, and whether it passed."""
+    from lab.drill import grafana, report  # noqa: PLC0415 — as above
+    from lab.drill.run import compress, play  # noqa: PLC0415
+    from lab.experiment import results  # noqa: PLC0415
+
+    started = datetime.now().astimezone()
+    print(f"\n{drill.name}: {drill.what}", flush=True)
+    directory = results.new_directory(args.results, f"drill-{drill.name}", started)
+    with _stage(args, drill, directory) as stage:
+        outcome = play(
+            drill, stage, directory, seed=args.seed or 0, lines=args.lines or 0, say=_say
+        )
+    found = report.verdicts(drill, outcome)
+    passed = all(verdict.passed for verdict in found)
+    compress(directory / "history.jsonl")
+    built = report.build(
+        directory, drill, outcome, found,
+        machine=facts.rows, command=_command(drill, args),
+        date=f"{started:%Y-%m-%d %H:%M:%S %z}", warnings=facts.warnings,
+    )  # fmt: skip
+    results.write_run(directory, built, "drill", _command(drill, args), failed=not passed)
+    results.write_index(args.results)
+    for verdict in found:
+        print(f"  {'PASS' if verdict.passed else 'FAIL'}  {verdict.question} {verdict.text}")
+    print(f"  {grafana.annotate(args.grafana, drill.name, outcome.marks)}")
+    print(f"{'PASS' if passed else 'FAIL'}  {drill.name}  report: {directory / 'report.html'}")
+    return report.line(drill, outcome, found), passed
+
+
+@contextmanager
+def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[Peopled]:
+    """The fleet, up; its logs are kept if the drill could not be played, or found a bug."""
+    if args.compose:
+        from lab.drill.compose_stage import ComposeStage  # noqa: PLC0415 — as above
+        from lab.local import ROOT  # noqa: PLC0415
+
+        with ComposeStage(ROOT, drill.links) as stage:
+            yield stage
+        return
+    from lab.drill.local_stage import LocalStage  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="echofleet-drill-") as temporary:
+        try:
+            with LocalStage(Path(temporary), drill.links) as stage:
+                yield stage
+        finally:
+            logs = directory / "logs"
+            logs.mkdir(exist_ok=True)
+            for log in Path(temporary).rglob("*.log"):
+                shutil.copy(log, logs / log.name)
+
+
+def _choose(args: argparse.Namespace) -> Sequence[Drill]:
+    """The drills by name, with the load that was asked for.
+
+    Raises:
+        DrillError: One of that name is not there, or not on containers.
+    """
+    known = {drill.name: drill for drill in drills.ALL}
+    if args.names == [ALL]:
+        chosen = [drill for drill in drills.ALL if not (args.compose and drill.only_local)]
+    else:
+        unknown = [name for name in args.names if name not in known]
+        if unknown:
+            raise DrillError(f"no drill {', '.join(unknown)}; `fleet drill list` has them all")
+        chosen = [known[name] for name in args.names]
+    if args.compose and (cannot := [drill for drill in chosen if drill.only_local]):
+        reasons = "; ".join(f"{drill.name}: {drill.only_local}" for drill in cannot)
+        raise DrillError(f"not on containers: {reasons}")
+    if args.lines and [drill.name for drill in chosen] != ["mix"]:
+        raise DrillError("--lines is of `mix` alone")
+    return [_fit(drill, args) for drill in chosen]
+
+
+def _fit(drill: Drill, args: argparse.Namespace) -> Drill:
+    """A drill with the load, seed and time of the command line."""
+    wanted = {name: getattr(args, name) for name in ("clients", "rate") if getattr(args, name)}
+    load: Load = dataclasses.replace(drill.load, **wanted)
+    if drill.name == "mix" and (args.seed is not None or args.seconds or args.lines):
+        seconds = float("inf") if args.lines else args.seconds or drill.seconds
+        return mixture.drill(args.seed if args.seed is not None else 1, seconds, load)
+    return dataclasses.replace(drill, load=load)
+
+
+def _list() -> None:
+    for drill in drills.ALL:
+        where = "" if not drill.only_local else f"  (not --compose: {drill.only_local})"
+        print(f"{drill.name:<22} {drill.what}{where}")
+
+
+def _command(drill: Drill, args: argparse.Namespace) -> str:
+    """What plays this one again."""
+    words = [os.path.basename(sys.argv[0]), "drill", drill.name]  # noqa: PTH119 — no path is meant
+    for name in ("seed", "seconds", "lines", "clients", "rate"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    return " ".join([*words, "--compose"] if args.compose else words)
+
+
+def _say(text: str) -> None:
+    print(f"  {datetime.now().astimezone():%H:%M:%S}  {text}", file=sys.stderr, flush=True)
+
+
+def _up_to(kind: type[float | int], most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        value = kind(text)
+        if not 0 < value <= most:
+            raise argparse.ArgumentTypeError(f"{text}: must be above 0, and {most:g} at most")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse

@@ -1,0 +1,491 @@
+"""A client of the session port that outlives its connections: Locust's, the drills', the tests'.
+
+    send(texts) ─▶ Memory ─▶ SessionConnection ─▶ … cut … ─▶ another ─▶ WELCOME ─▶ the rest again
+    receive()   ◀─ Acknowledged, Resumed, and what else the server said
+
+`send`, `ask` and `receive` are the lower level: many in flight, nothing waited for.
+`echo`, `ping` and `quit` wait for their answers. Every fault that PROTOCOL §4 tells a
+client to survive is survived: it reconnects with backoff, resumes, learns from WELCOME
+what was committed and sends the rest again. What the caller gets:
+
+    RolledBack          decide: `accept_loss()`, and the next call goes on with what is left
+    SessionLost         there is no such session; nothing can be resumed
+    Overtaken           only if `shared`: other owners wrote lines meanwhile
+    WrongReply          the server broke the protocol
+    ServerError         a code that means a mistake of the caller's
+    the latest error    there was no service for `give_up_s`; the next call goes on trying
+
+Any request can be asked with `ask`, so that rooms need no second client: its answer comes
+out of `receive`, and what a fault left unanswered is asked again after it. (Membership
+ends with a connection: whoever adds rooms joins them again, at their last position, when
+`Resumed` comes.)
+
+For one greenlet or thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import secrets
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from random import SystemRandom
+from typing import TYPE_CHECKING, Final, Self
+
+from loadtest import session_events as events
+from loadtest.errors import (
+    ClientError,
+    ConnectFailed,
+    EarlyClose,
+    Overtaken,
+    ReplyTimeout,
+    RolledBack,
+    ServerError,
+    SessionLost,
+    WrongReply,
+)
+from loadtest.session_connection import SessionConnection
+from loadtest.session_memory import Line, Memory, Untrue
+from loadtest.session_notes import Notes
+from loadtest.session_requests import Echo, Hello, Ping, Quit, Request, encode
+from loadtest.session_retry import PATIENCE, Patience, Resumed, Retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from loadtest.history import Recorder
+    from loadtest.session_events import ErrorLine, Event, Welcome
+
+# HAProxy's session port.
+DEFAULT_ADDRESS: Final = ("127.0.0.1", 1235)
+
+# §4: after these a client resumes by itself. `taken-over` too: it holds one connection at
+# a time, so that the newer one was an own HELLO that came late.
+SURVIVED: Final = frozenset(
+    {"busy", "draining", "idle-timeout", "internal", "slow-consumer", "taken-over", "unavailable"}
+)
+
+# Asked by the client itself: its answer is nobody's news.
+_KEEP_ALIVE: Final = Ping()
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A line is committed: its reply said so, or a WELCOME after a fault (`resumed`)."""
+
+    line: Line
+    resumed: bool = False
+
+
+Happening = events.Event | Acknowledged | Resumed
+
+# What whoever waited for lines or a resume has learnt by their end.
+_NO_NEWS: Final = (Acknowledged, Resumed, events.Welcome, events.Drain)
+
+
+class SessionClient:
+    """One session, and its connection of the moment.
+
+    Attributes:
+        memory: the session as it is known here: token, lines that wait.
+
+    Args:
+        addresses: where sessions are served; the next is taken after each failure.
+        name: the client's in the history; a random one by default.
+        token: of a session to resume instead of a new one.
+        patience: waits and limits.
+        recorder: takes the history (history.py).
+        random, clock, sleep: for tests; the system's by default.
+        shared: others may own the session in between (a drill's two claimants): their
+            lines are `Overtaken` and not a `WrongReply`.
+    """
+
+    def __init__(  # noqa: PLR0913 — one constructor, settings by name
+        self,
+        *addresses: tuple[str, int],
+        name: str = "",
+        token: bytes = b"",
+        patience: Patience = PATIENCE,
+        recorder: Recorder | None = None,
+        random: Random | None = None,
+        clock: Callable[[], float] | None = None,
+        sleep: Callable[[float], object] | None = None,
+        shared: bool = False,
+    ) -> None:
+        self.name = name or secrets.token_hex(4)
+        self.patience = patience
+        self.memory = Memory(token)
+        self._shared = shared
+        self._notes = Notes(recorder, self.name)
+        self._random = random or SystemRandom()
+        self._retry = Retry(patience, self._random)
+        # Looked up now: gevent may have patched `time` since this file was read.
+        self._clock = clock or time.monotonic
+        self._sleep = sleep or time.sleep
+        self._addresses = addresses or (DEFAULT_ADDRESS,)
+        self._address = self._random.randrange(len(self._addresses))
+        self._connection: SessionConnection | None = None
+        self._leave_at_s = math.inf  # the connection's moment within a DRAIN's time
+        # Requests other than lines: to be sent, and sent but not answered, in order.
+        self._to_ask: deque[Request] = deque()
+        self._asked: deque[Request] = deque()
+        self._awaited: Request | None = None  # by `ping` or `quit`
+        self._quit_sent = False  # on this connection or an earlier one, without an answer
+        # For `receive`.
+        self._happened: list[Happening] = []
+        self._error: ClientError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = "connected" if self.connected else "not connected"
+        return f"SessionClient({self.name}, session {self.memory.name or 'none'}, {state})"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the session is open on a connection, as far as is known here."""
+        return self._connection is not None and self._connection.welcomed
+
+    # Waiting for the answer. Raises: ClientError, as in the module's docstring.
+
+    def connect(self) -> None:
+        """Open or resume the session, unless it is open."""
+        self._await(lambda: self.connected)
+
+    def echo(self, *texts: bytes) -> list[Line]:
+        """Send lines, wait until these and all before are acknowledged.
+
+        Raises:
+            ClientError: then lines not acknowledged are still on their way.
+            ValueError: for what is not a text; nothing is sent then.
+        """
+        lines = self.send(*texts)
+        self._await(lambda: not self.memory.waiting)
+        return lines
+
+    def ping(self, text: bytes = b"") -> float:
+        """Ask for a sign of life of daemon and store; the seconds that it took."""
+        began_s = self._clock()
+        self._await_answer(Ping(text))
+        return self._clock() - began_s
+
+    def quit(self) -> None:
+        """End the session for good, and close."""
+        self._await_answer(Quit())
+        self.close()
+
+    # The lower level.
+
+    def send(self, *texts: bytes) -> list[Line]:
+        """Lines on their way: sent as far as limits allow now, the rest in `receive`.
+
+        A connection that is not there, or breaks, is `receive`'s business.
+
+        Raises:
+            ValueError: for what is not a text; nothing is sent then.
+        """
+        for text in texts:
+            encode(Echo(1, text))
+        lines = [self.memory.add(text) for text in texts]
+        self._push_if_connected()
+        return lines
+
+    def ask(self, request: Request) -> None:
+        """Any request but lines and HELLO; its answer comes out of `receive`.
+
+        Raises:
+            ValueError: for what can't be sent.
+        """
+        if isinstance(request, Echo | Hello):
+            raise ValueError("lines go with send, and HELLO by itself")  # noqa: TRY004 — a value
+        encode(request)
+        self._to_ask.append(request)
+        self._push_if_connected()
+
+    def receive(self, wait_s: float) -> list[Happening]:
+        """What happens within `wait_s`: at least one thing, or nothing.
+
+        Faults are mended meanwhile. A connect, which is part of that, may take longer than
+        `wait_s`: up to `connect_s_max`.
+
+        Raises:
+            ClientError: as in the module's docstring.
+        """
+        until_s = self._clock() + wait_s
+        while not self._happened:  # what happened before an error comes before it
+            self._raise_error()
+            self._advance(until_s)
+            if self._clock() >= until_s:
+                break
+        if not self._happened:
+            self._raise_error()
+        happened, self._happened = self._happened, []
+        return happened
+
+    def accept_loss(self) -> None:
+        """After `RolledBack`: go on with what the store still has (§2.1)."""
+        self._notes.note("accept", acked=self.memory.acked)
+        self.memory.accepting = True
+
+    def abandon(self) -> None:
+        """Cut the connection as a fault would, at once; the next call resumes."""
+        if self._connection is not None:
+            self._drop("by client")
+            self._cut("Abandoned()")
+
+    def sever(self) -> None:
+        """Break the connection as a network would; any greenlet or thread may.
+
+        Its owner finds the end of the stream, and resumes as after any fault.
+        """
+        connection = self._connection
+        if connection is not None:
+            connection.sever()
+
+    def leave(self) -> None:
+        """QUIT without waiting for the answer, where that is possible, and close."""
+        connection = self._connection
+        if connection is not None and connection.welcomed and not connection.quitting:
+            with contextlib.suppress(ClientError):
+                connection.send(Quit())
+        self.close()
+
+    def close(self) -> None:
+        """Close without QUIT: the session can be resumed; may be called again."""
+        if self._connection is not None:
+            self._drop("by client")
+
+    # How they wait.
+
+    def _await(self, done: Callable[[], bool]) -> None:
+        """Go on until `done`; what else happens stays for `receive`."""
+        while not done():
+            self._raise_error()
+            self._advance(self._clock() + self.patience.reply_s_max)
+        if isinstance(self._error, Overtaken):
+            self._raise_error()  # nothing waits any more, for it was forgotten
+        self._happened = [one for one in self._happened if not isinstance(one, _NO_NEWS)]
+
+    def _await_answer(self, request: Request) -> None:
+        self._awaited = request
+        self.ask(request)
+        self._await(lambda: self._awaited is None)
+
+    def _advance(self, until_s: float) -> None:
+        """One step; a fault that the caller must hear of is left in `_error`."""
+        try:
+            self._step(until_s)
+        except ClientError as error:
+            self._fail(error)
+
+    def _raise_error(self) -> None:
+        latest, self._error = self._error, None
+        if latest is not None:
+            raise latest
+
+    def _step(self, until_s: float) -> None:
+        """Whatever is next."""
+        connection, now_s = self._connection, self._clock()
+        if connection is None:
+            self._reconnect(until_s)
+        elif connection.welcomed and now_s >= self._leave_at_s and not connection.owing:
+            # §2.4: what was in flight is finished.
+            self._drop("by client")
+            self._cut("Drain()")
+            self._address += 1
+        else:
+            if connection.welcomed:
+                self._keep_alive(connection, now_s)
+                self._push(connection)
+            for event in connection.receive(min(until_s, self._wake_s(connection, now_s))):
+                self._digest(event)
+
+    def _wake_s(self, connection: SessionConnection, now_s: float) -> float:
+        """When to stop waiting for the server: to leave, or to say something."""
+        if now_s >= self._leave_at_s:
+            return math.inf
+        return min(self._leave_at_s, connection.sent_s + self.patience.ping_every_s)
+
+    # Out.
+
+    def _keep_alive(self, connection: SessionConnection, now_s: float) -> None:
+        if now_s >= connection.sent_s + self.patience.ping_every_s and not self._to_ask:
+            self._to_ask.append(_KEEP_ALIVE)
+
+    def _push_if_connected(self) -> None:
+        """Send what can be sent now; a fault shows in `receive`."""
+        if self._connection is not None and self.connected and self._error is None:
+            try:
+                self._push(self._connection)
+            except ClientError as error:
+                self._fail(error)
+
+    def _push(self, connection: SessionConnection) -> None:
+        """Send lines and requests, as far as what is under way allows."""
+        if self._clock() >= self._leave_at_s or connection.quitting:
+            return  # what is in flight is finished, and no more begun (§2.4)
+        batch: list[Request] = [*self._lines_to_send(connection)]
+        all_lines_out = connection.lines + len(batch) == len(self.memory.waiting)
+        while self._to_ask:
+            # QUIT ends the session: lines go first, and nothing after it.
+            ends = isinstance(self._to_ask[0], Quit)
+            if ends and not all_lines_out:
+                break
+            self._asked.append(self._to_ask.popleft())
+            batch.append(self._asked[-1])
+            self._quit_sent |= ends
+            if ends:
+                break
+        if batch:
+            connection.send(*batch)
+
+    def _lines_to_send(self, connection: SessionConnection) -> list[Echo]:
+        """Those that wait and are not in flight, as many as may be."""
+        batch: list[Echo] = []
+        lines, line_bytes, now_s = connection.lines, connection.line_bytes, self._clock()
+        for line in islice(self.memory.waiting, connection.lines, None):
+            if lines >= self.patience.lines_in_flight_max:
+                break
+            if line_bytes >= self.patience.bytes_in_flight_max:
+                break
+            lines, line_bytes = lines + 1, line_bytes + len(line.text)
+            line.sends += 1
+            if line.sent_s is None:
+                line.sent_s = now_s
+            batch.append(Echo(line.n, line.text))
+        return batch
+
+    # In.
+
+    def _digest(self, event: Event) -> None:
+        """What an event changes, and what the caller hears of it."""
+        match event:
+            case events.Answered():
+                self._acknowledge(self.memory.answered(event), resumed=False)
+            case events.Welcome():
+                self._on_welcome(event)
+            case events.ErrorLine():
+                self._on_error(event)
+            case events.Drain(ms):
+                self._leave_at_s = self._clock() + self._random.uniform(0, ms / 1000)
+                self._happened.append(event)
+            case events.Joined(asked=False) | events.Msg() | events.Gap() | events.From():
+                self._happened.append(event)
+            case _:
+                self._on_answer(event)
+
+    def _on_answer(self, event: Event) -> None:
+        """The answer to the request asked first."""
+        self._retry.served()
+        request = self._asked.popleft()
+        self._quit_sent &= not isinstance(request, Quit)
+        if request is self._awaited:
+            self._awaited = None
+        elif request is not _KEEP_ALIVE:
+            self._happened.append(event)
+
+    def _acknowledge(self, line: Line, *, resumed: bool) -> None:
+        self._retry.served()
+        line.took_s = self._clock() - (line.sent_s or 0.0)
+        self._happened.append(Acknowledged(line, resumed))
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        """§2.2: what was committed, and what has to be sent again."""
+        committed: list[Line] = []
+        try:
+            committed = self.memory.welcomed(welcome)
+        except Untrue as untrue:
+            if not self._shared:
+                raise WrongReply("WELCOME can't be true", untrue) from None
+            self.memory.overtaken(welcome)
+            self._error = Overtaken("shared session", untrue)
+        resumed = self._retry.back(self._clock())
+        if resumed is not None:
+            self._happened.append(resumed)
+        self._happened.append(welcome)
+        for line in committed:
+            self._acknowledge(line, resumed=True)
+        if not self.memory.waiting and not self._to_ask:
+            self._retry.served()
+
+    def _on_error(self, error: ErrorLine) -> None:
+        """§4's last column."""
+        if error.request is not None and not isinstance(error.request, Echo):
+            self._on_answer(error)
+        elif error.code == "rolled-back":
+            raise RolledBack(error.number, error.text)
+        elif error.code == "unknown-session":
+            raise SessionLost(error.code, error.text)
+        else:
+            raise ServerError(error.code, error.text)
+
+    # Faults.
+
+    def _reconnect(self, until_s: float) -> None:
+        """Connect and say HELLO, when its time has come."""
+        wait_s = min(self._retry.due_s, until_s) - self._clock()
+        if wait_s > 0:
+            self._sleep(wait_s)
+        if self._clock() < self._retry.due_s:
+            return
+        self._retry.trying()
+        address = self._addresses[self._address % len(self._addresses)]
+        self._connection = SessionConnection(address, self._notes, self.patience, self._clock)
+        memory = self.memory
+        acked = memory.acked if memory.token and not memory.accepting else None
+        self._connection.send(Hello(memory.token, acked))
+
+    def _fail(self, error: ClientError) -> None:
+        """Close; the caller gets what it has to decide, or what lasts too long."""
+        self._drop(_how(error))
+        if isinstance(error, SessionLost) and self._quit_sent:
+            self._ended()
+            return
+        self._address += 1
+        self._cut(repr(error))
+        if self._retry.failed(self._clock()) or not _survived(error):
+            self._error = error
+
+    def _ended(self) -> None:
+        """The answer to QUIT was lost, QUIT was not."""
+        self._to_ask.clear()
+        self._quit_sent = False
+        if self._awaited is None:
+            self._happened.append(events.Bye())
+        self._awaited = None
+
+    def _drop(self, how: str) -> None:
+        """Close the connection; what was under way on it is to be sent again."""
+        if self._connection is not None:
+            self._connection.close(how)
+            self._connection = None
+        self._leave_at_s = math.inf
+        again = [request for request in self._asked if request is not _KEEP_ALIVE]
+        self._to_ask.extendleft(reversed(again))
+        self._asked.clear()
+
+    def _cut(self, cause: str) -> None:
+        if self.memory.token:
+            self._retry.cut(self._clock(), cause)
+
+
+def _survived(error: ClientError) -> bool:
+    """Whether a client mends this by resuming (§4)."""
+    if isinstance(error, ServerError):
+        return error.kind in SURVIVED
+    return isinstance(error, ConnectFailed | EarlyClose | ReplyTimeout)
+
+
+def _how(error: ClientError) -> str:
+    """The history's word for the end of a connection."""
+    if isinstance(error, EarlyClose):
+        return error.kind
+    return "timeout" if isinstance(error, ReplyTimeout) else f"by client after {error.kind}"

@@ -1,0 +1,17 @@
+"""Ends a session at the word of an earlier owner."""
+
+# ruff: noqa: E402 — gevent patches first; a bug is put where the code is
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys
+
+from echod.__main__ import main
+from echod.store import redis_operations
+from tests.mutants.scripts import change
+
+change(redis_operations.END_SESSION, "  return 0\n", "  -- whoever asks\n")
+sys.exit(main())

@@ -1,0 +1,17 @@
+"""Resumes a session without raising its epoch."""
+
+# ruff: noqa: E402 — gevent patches first; a bug is put where the code is
+from __future__ import annotations
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import sys
+
+from echod.__main__ import main
+from echod.store import redis_operations
+from tests.mutants.scripts import change
+
+change(redis_operations.RESUME, "epoch = epoch + 1", "epoch = epoch + 0")
+sys.exit(main())

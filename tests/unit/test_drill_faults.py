@@ -1,0 +1,108 @@
+"""Faults on processes and on Redis's files, made on real ones."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from lab import processes, redis_server
+from lab.drill import faults
+from lab.drill.run import bugs
+from tests.daemon import raw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def ask(port: int, *words: str) -> bytes:
+    """One command, and the first line of its answer."""
+    line = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    with raw.connect(port) as sock:
+        sock.sendall(line.encode())
+        return sock.recv(65_536)
+
+
+def filled(directory: Path) -> redis_server.RedisServer:
+    """A Redis with a thousand writes on disk, killed."""
+    redis = redis_server.start(directory)
+    with raw.connect(redis.port) as sock:
+        for number in range(1000):
+            sock.sendall(f"SET key{number} value\r\n".encode())
+        raw.read(sock, 5 * 1000)
+    return redis
+
+
+@pytest.mark.parametrize("how, least, most", [("truncate", 300, 700), ("empty", 0, 0)])
+def test_lost_data(tmp_path: Path, how: str, least: int, most: int) -> None:
+    """A truncated file still loads, with what is before the cut; an empty one has nothing."""
+    redis = filled(tmp_path / "redis")
+    redis.process.kill()
+
+    getattr(faults.RedisData(tmp_path / "redis"), how)()
+
+    with redis_server.start(tmp_path / "redis", port=redis.port) as again:
+        assert least <= int(ask(again.port, "DBSIZE")[1:]) <= most
+
+
+def test_an_older_copy(tmp_path: Path) -> None:
+    """Taken while it runs, put in its place later."""
+    data = faults.RedisData(tmp_path / "redis")
+    with pytest.raises(faults.DataError, match="no copy"):
+        data.restore()
+    redis = filled(tmp_path / "redis")
+    data.copy()
+    ask(redis.port, "SET", "later", "lost")
+    redis.process.kill()
+
+    data.restore()
+
+    with redis_server.start(tmp_path / "redis", port=redis.port) as again:
+        assert ask(again.port, "DBSIZE") == b":1000\r\n"
+
+
+def test_no_file_to_truncate(tmp_path: Path) -> None:
+    """Said in words."""
+    with pytest.raises(faults.DataError, match="no append-only file"):
+        faults.RedisData(tmp_path).truncate()
+
+
+def test_no_file_left(tmp_path: Path) -> None:
+    """A process that may open no more files accepts nobody, until it may again."""
+    program = (
+        "import socket, json\n"
+        "s = socket.create_server(('127.0.0.1', 0))\n"
+        "print(json.dumps({'event': 'ready', 'port': s.getsockname()[1]}), flush=True)\n"
+        "while True:\n"
+        "    try: s.accept()[0].sendall(b'served')\n"
+        "    except OSError: pass\n"
+    )
+    log = tmp_path / "log"
+    with processes.start([sys.executable, "-c", program], log=log) as process:
+        port = process.ready["port"]
+        faults.fill_files(process.pid)
+        with raw.connect(port) as first:  # the kernel had a file for it when accept began to wait
+            assert raw.read(first, 6) == b"served"
+        with raw.connect(port) as waiting:
+            waiting.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                waiting.recv(10)
+
+            faults.free_files(process.pid)
+
+            waiting.settimeout(raw.PATIENCE_S)
+            assert raw.read(waiting, 6) == b"served"
+        assert psutil.Process(process.pid).is_running()
+        process.kill()
+
+
+def test_bugs_in_a_log() -> None:
+    """Tracebacks are counted; those of a missing file are a fault that a drill makes."""
+    trace = 'Traceback (most recent call last):\n  File "x", line 1, in y\n    z()\n{}\n'
+    files = trace.format("OSError: [Errno 24] Too many open files")
+
+    assert bugs("all is well\n") == 0
+    assert bugs(files + "a line\n" + files) == 0
+    assert bugs(files + trace.format("ValueError: 5") + "more\n") == 1
