@@ -1,6 +1,6 @@
 """python-socketio with its Redis manager on gevent, set up as its documentation does.
 
-    python python_socketio_server.py gevent-websocket|simple-websocket redis://127.0.0.1:PORT
+    python python_socketio_server.py redis://127.0.0.1:PORT
 
 Listens on a free port of 127.0.0.1 and says which in one JSON line. Events: `join` with a
 room's name, acknowledged when it has joined; `say` with a text, which every member of the

@@ -16,7 +16,7 @@ static const char *const speech_names[] = {"echod", "socketio", "channels"};
 /* Defaults are for use by hand: fanout_load.py gives every one. */
 static double rooms_wanted = 1, members_wanted = 20, posts_per_s = 10, text_bytes_wanted = 64;
 static double warm_up_s = 0.5, seconds = 2;
-static double connects_per_s = 500; /* an upgrade to WebSocket takes a Python server a millisecond */
+static double joining_max = 32;     /* members on their way in at once: no server is flooded */
 static double answer_s_max = 10;    /* a delivery that comes later is missing */
 
 static const struct {
@@ -29,7 +29,7 @@ static const struct {
     {"--text-bytes", &text_bytes_wanted, TEXT_BYTES_MIN, TEXT_BYTES_MAX},
     {"--warm-up-s", &warm_up_s, 0, 600},
     {"--seconds", &seconds, 0.01, 600},
-    {"--connects-per-s", &connects_per_s, 1, 1e5},
+    {"--joining-max", &joining_max, 1, 10000},
     {"--answer-s-max", &answer_s_max, 0.01, 600},
 };
 
