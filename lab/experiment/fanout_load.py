@@ -82,9 +82,7 @@ class Result:
 class Fanout(Generator):
     """The generator, with members on every one of `ports` of 127.0.0.1."""
 
-    def __init__(
-        self, program: Path, ports: Sequence[int], settings: Settings, log: Path
-    ) -> None:
+    def __init__(self, program: Path, ports: Sequence[int], settings: Settings, log: Path) -> None:
         argv = [str(program), "--ports", ",".join(map(str, ports)), *settings.flags()]
         super().__init__(argv, settings.took_s_max, log)
 

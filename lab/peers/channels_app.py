@@ -56,6 +56,4 @@ class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.send(text_data=json.dumps({"message": event["message"]}))
 
 
-application = ProtocolTypeRouter(
-    {"websocket": URLRouter([path("ws/<str:room>/", Chat.as_asgi())])}
-)
+application = ProtocolTypeRouter({"websocket": URLRouter([path("ws/<str:room>/", Chat.as_asgi())])})
