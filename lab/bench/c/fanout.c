@@ -7,11 +7,14 @@
  * Each word in quotes is the event of a JSON line on stdout.
  *
  * Open loop: post k is due at k / posts_per_s whatever became of the others. Posts go round the
- * rooms, and within a room round its members. A post's text holds its number in its room, when it
- * was sent, and its room. Every member must get every post of its room once, with every byte
- * right; from echod also in one order for all, that of the offsets (PROTOCOL §3), and without
- * a hole. Latency is from sending a post to having read it at a member, so a generator that is
- * late with reading is in it: `cpu_s` tells whether it was. `late_ns_max` is how late posts left.
+ * rooms, and within a room round its members. Every member must get every post of its room once,
+ * with every byte right; from echod also in one order for all, that of the offsets (PROTOCOL §3),
+ * and without a hole.
+ *
+ * Latency is from sending a post to having read it at a member, so a generator that is late with
+ * reading is in it: `cpu_s` tells whether it was. Deliveries that come after the measured period
+ * are in it too, or a server that falls behind would be flattered. `late_ns_max` is how late
+ * posts left.
  *
  * Exit: 0 all deliveries right, 1 some wrong or missing, 2 it could not be run.
  * lab/experiment/fanout_load.py is its only caller.
@@ -20,6 +23,7 @@
 #include "histogram.h"
 #include "fanout_settings.h"
 #include "fanout_speech.h"
+#include "fanout_account.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -33,51 +37,12 @@
 #define EVENTS_MAX 512      /* a round of the loop; more are taken in the next */
 #define PARTIAL_MAX 1024    /* of one message: an upgrade's answer is the longest */
 #define RECEIVE_MAX 65536   /* at once from one member */
-#define SAMPLES_MAX 5       /* wrong messages shown on stderr: enough to see what is wrong */
 #define JOIN_S_MAX 60       /* until every member is in its room */
-#define ROOM_MAX 40         /* a room's name, which is one of ours */
 #define TIMER UINT32_MAX    /* among the events: not a member's number */
 
-enum stage { UPGRADING, OPENING, JOINING, JOINED, LOST };
-
-struct member {
-    int fd;
-    enum stage stage;
-    unsigned room;
-    unsigned posts;       /* its own so far: the id of `SAY` */
-    uint64_t offset;      /* echod: the last that it was given */
-    uint32_t highest;     /* the highest number of a post that it got */
-    unsigned char *got;   /* a bit for each post of its room */
-    size_t partial;       /* bytes of a message that is not there whole */
-    char *held;           /* those bytes */
-};
-
-struct room {
-    char name[ROOM_MAX];
-    uint32_t posts;       /* so far; the last one's number */
-    uint64_t first_offset; /* echod: JOINED's, the same for all members */
-    uint32_t *at_offset;  /* which post has offset first_offset + i; 0: not seen yet */
-};
-
-static struct member *members;
-static struct room *rooms;
-static unsigned member_count, joined;
-static uint32_t room_posts_max; /* of one room in one run */
 static int epoll_fd, timer_fd;
 static bool posting;
-static uint64_t posts_from_ns, post_count, expected; /* deliveries, of all posts so far */
-
-static struct {
-    struct histogram latencies;  /* of the measured period, */
-    uint64_t deliveries, posts;  /* as are these, */
-    uint64_t late_ns_max;        /* and this; from here on of the whole run */
-    uint64_t delivered;
-    uint64_t wrong;              /* messages nobody may send: bytes, a number, a place, an error */
-    uint64_t duplicated;
-    uint64_t reordered;          /* behind a later post; echod: offsets out of line */
-    uint64_t acknowledged;       /* posts: SAID; peers have none */
-    uint64_t closed;             /* connections that ended early */
-} seen;
+static uint64_t posts_from_ns, post_count;
 
 static void fail(const char *what) {
     fprintf(stderr, "fanout: %s: %s\n", what, strerror(errno));
@@ -109,13 +74,6 @@ static void *zeroes(size_t count, size_t size) {
     return made;
 }
 
-static void show(const char *what, const struct member *m, const char *bytes, size_t length) {
-    static int shown;
-    if (shown++ < SAMPLES_MAX)
-        fprintf(stderr, "fanout: member %u of %s: %s: \"%.*s\"\n", (unsigned)(m - members),
-                rooms[m->room].name, what, (int)length, bytes);
-}
-
 static void lose(struct member *m) {
     if (m->stage == JOINED)
         joined--;
@@ -136,14 +94,6 @@ static void send_message(struct member *m, unsigned opcode, const char *bytes, s
 
 /* Posts. */
 
-static void write_text(char *text, uint32_t number, uint64_t sent_ns, unsigned room) {
-    int begin = snprintf(text, text_bytes, "%08x %016llx %08x ", number,
-                         (unsigned long long)sent_ns, room);
-    for (size_t i = (size_t)begin; i < text_bytes; i++)
-        text[i] = (char)('a' + (i + number) % 26);
-    text[text_bytes] = 0;
-}
-
 static void post(void) {
     struct room *room = &rooms[post_count % room_count];
     unsigned turn = (unsigned)(post_count / room_count % room_members);
@@ -151,9 +101,9 @@ static void post(void) {
     post_count++;
     if (m->stage != JOINED || room->posts == room_posts_max)
         return;
-    char text[TEXT_BYTES_MAX + 1], message[PARTIAL_MAX];
-    write_text(text, ++room->posts, now_ns(), m->room);
-    int length = post_message(message, sizeof message, room->name, ++m->posts, text);
+    char message[PARTIAL_MAX];
+    const struct post *made = make_post(m->room, now_ns());
+    int length = post_message(message, sizeof message, room->name, ++m->posts, made->text);
     expected += room_members;
     seen.posts++;
     send_message(m, TEXT, message, (size_t)length);
@@ -183,86 +133,10 @@ static void post_due(void) {
         set_timer(due_ns());
 }
 
-/* Deliveries. */
-
-static bool in_order(struct member *m, uint32_t number, uint64_t offset) {
-    struct room *room = &rooms[m->room];
-    if (speech != ECHOD) {
-        bool later = number > m->highest;
-        m->highest = later ? number : m->highest;
-        return later;
-    }
-    bool next = offset == m->offset + 1;
-    m->offset = offset;
-    uint64_t place = offset - room->first_offset;
-    if (place > room_posts_max)
-        return false;
-    if (!room->at_offset[place])
-        room->at_offset[place] = number;
-    return next && room->at_offset[place] == number;
-}
-
-static void deliver(struct member *m, const char *text, size_t length, uint64_t offset,
-                    uint64_t now) {
-    char copy[TEXT_BYTES_MAX + 1] = {0}, right[TEXT_BYTES_MAX + 1];
-    unsigned number = 0, room = 0;
-    unsigned long long sent_ns = 0;
-    if (length == text_bytes)
-        memcpy(copy, text, length);
-    sscanf(copy, "%8x %16llx %8x ", &number, &sent_ns, &room);
-    write_text(right, number, sent_ns, m->room);
-    if (length != text_bytes || memcmp(text, right, length) || !number ||
-        number > rooms[m->room].posts) {
-        show("no post", m, text, length);
-        seen.wrong++;
-        return;
-    }
-    unsigned char bit = (unsigned char)(1 << number % 8);
-    if (m->got[number / 8] & bit) {
-        show("again", m, text, length);
-        seen.duplicated++;
-        return;
-    }
-    m->got[number / 8] |= bit;
-    if (!in_order(m, number, offset)) {
-        if (speech == ECHOD)
-            show("out of order", m, text, length);
-        seen.reordered++;
-    }
-    seen.delivered++;
-    seen.deliveries++;
-    histogram_add(&seen.latencies, now - sent_ns);
-}
-
 static void unexpected(struct member *m, const char *bytes, size_t length) {
     show("unexpected", m, bytes, length);
     seen.wrong++;
     lose(m);
-}
-
-/* `MSG <room> <offset> <sender> <text>`, or its frame. */
-static void take_delivery(struct member *m, const char *bytes, size_t length, uint64_t now) {
-    size_t begin = strlen(delivery_begin[speech]), end = strlen(delivery_end[speech]);
-    const char *at = bytes + begin, *last = bytes + length - end;
-    uint64_t offset = 0;
-    if (length < begin + end || memcmp(last, delivery_end[speech], end)) {
-        unexpected(m, bytes, length);
-        return;
-    }
-    if (speech == ECHOD) {
-        size_t name_length = 0, offset_length = 0, sender_length = 0;
-        const char *name = word(&at, last, &name_length);
-        const char *number = word(&at, last, &offset_length);
-        const char *sender = word(&at, last, &sender_length);
-        const char *wanted = rooms[m->room].name;
-        if (!name || !number || !sender || name_length != strlen(wanted) ||
-            memcmp(name, wanted, name_length)) {
-            unexpected(m, bytes, length);
-            return;
-        }
-        offset = strtoull(number, NULL, 10);
-    }
-    deliver(m, at, (size_t)(last - at), offset, now);
 }
 
 /* Joining. */
@@ -327,11 +201,10 @@ static void take(struct member *m, const struct message *message, uint64_t now) 
         send_message(m, TEXT, "3", 1); /* Engine.IO's own ping */
     else if (m->stage != JOINED)
         take_opening(m, bytes, length);
-    else if (begins(bytes, length, delivery_begin[speech]))
-        take_delivery(m, bytes, length, now);
     else if (speech == ECHOD && begins(bytes, length, "SAID "))
         seen.acknowledged++;
-    else
+    else if (!begins(bytes, length, delivery_begin[speech]) ||
+             !take_delivery(m, bytes, length, now))
         unexpected(m, bytes, length);
 }
 
@@ -492,6 +365,7 @@ static void make_rooms(void) {
     for (unsigned i = 0; i < room_count; i++) {
         /* A name that no earlier run had: its room has no history. */
         snprintf(rooms[i].name, ROOM_MAX, "f%llx-%u", (unsigned long long)now_ns() / 1000, i);
+        rooms[i].posted = zeroes(room_posts_max + 1, sizeof *rooms[i].posted);
         rooms[i].at_offset = zeroes(room_posts_max + 1, sizeof *rooms[i].at_offset);
     }
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define PORTS_MAX 64      /* server processes: as many as `fleet experiment` starts */
-#define TEXT_BYTES_MIN 40 /* the three numbers that a text begins with, and some filling */
+#define TEXT_BYTES_MIN 32 /* the two numbers that a text begins with, and some filling */
 #define TEXT_BYTES_MAX 100 /* with what is around it, a WebSocket frame of a short length */
 
 enum speech { ECHOD, SOCKETIO, CHANNELS };
