@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Rooms of 2, 20 and 1,000; one, some and many. Rates that leave two CPUs something to spare.
 ONE_LARGE = Load(1, 1_000, 40)
 SOME = Load(50, 20, 400)
-MANY_SMALL = Load(500, 2, 200)
+MANY_SMALL = Load(500, 2, 400)
 GRID = (ONE_LARGE, SOME, MANY_SMALL)
 
 # From here on a tick of 20 ms gathers two posts or more.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from matplotlib.ticker import MaxNLocator
+
 from lab.experiment import plots
 from lab.experiment.fanout_answers import NAMES, short
 from lab.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
@@ -58,24 +60,39 @@ def _line(axes: Axes, found: Sequence[Summary], route: str, label: str) -> None:
     axes.set_xticks([one.servers for one in found])
 
 
-def systems(compared: Sequence[tuple[str, Summary]], titles: Mapping[str, str]) -> Figure:
-    """Deliveries for a CPU second, a bar for each system under each load."""
-    shown = list(compared)[::-1]
-    figure, (axes,) = plots.canvas(0.34 * len(shown) + 1.1)
-    medians = [one.per_cpu_s.median for _, one in shown]
-    axes.barh(
-        range(len(shown)), medians, height=0.66,
-        xerr=[
-            [one.per_cpu_s.median - one.per_cpu_s.min for _, one in shown],
-            [one.per_cpu_s.max - one.per_cpu_s.median for _, one in shown],
-        ],
-        color=[plots.BLUE if one.system.startswith("echod") else plots.GREY for _, one in shown],
-        error_kw={"ecolor": plots.INK, "capsize": 3, "linewidth": 1},
-    )  # fmt: skip
-    axes.set_yticks(
-        range(len(shown)), [f"{titles[one.system]}\n{label}" for label, one in shown], fontsize=8
+def systems(compared: Mapping[str, Mapping[str, Summary]], titles: Mapping[str, str]) -> Figure:
+    """Deliveries for a CPU second: a picture for each load, a bar for each system.
+
+    Args:
+        compared: By load's label, then by system's name.
+        titles: Of the systems, in the order in which they are shown.
+    """
+    names = [name for name in titles if any(name in column for column in compared.values())][::-1]
+    figure, every = plots.canvas(0.36 * len(names) + 1.1, columns=len(compared))
+    for axes, (label, column) in zip(every, compared.items(), strict=True):
+        shown = [(row, column[name]) for row, name in enumerate(names) if name in column]
+        medians = [one.per_cpu_s.median for _, one in shown]
+        axes.barh(
+            [row for row, _ in shown], medians, height=0.62,
+            xerr=[
+                [one.per_cpu_s.median - one.per_cpu_s.min for _, one in shown],
+                [one.per_cpu_s.max - one.per_cpu_s.median for _, one in shown],
+            ],
+            color=[plots.GREY if one.copies.max == 0 else plots.BLUE for _, one in shown],
+            error_kw={"ecolor": plots.INK, "capsize": 3, "linewidth": 1},
+        )  # fmt: skip
+        axes.set_title(label, fontsize=9)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.set_yticks(
+            range(len(names)),
+            [titles[name] for name in names] if axes is every[0] else [],
+            fontsize=8,
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(3))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.tick_params(axis="x", labelsize=8)
+        axes.grid(visible=False, axis="y")
+    figure.supxlabel(
+        "deliveries for a CPU second of servers and Redis, median and range", fontsize=9
     )
-    axes.set_xlabel("deliveries for a CPU second of servers and Redis, median and range")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.grid(visible=False, axis="y")
     return figure

@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from lab.experiment import calm, fanout_answers, fanout_plots, plots, results
+from lab.experiment.fanout import SLOW_PEERS
 from lab.experiment.fanout_answers import COMPARED_SERVERS, short
 from lab.experiment.fanout_summary import BUSY_MAX, summarise
+from lab.experiment.fanout_systems import ROOM, ROUTES, daemons
 from lab.experiment.page import Plot, Report, Table
 from lab.experiment.samples import number, ranged
 
@@ -56,7 +58,9 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
         " is in vain, and where does each stop?",
         lead=fanout_answers.lead(summaries, grid),
         answers=fanout_answers.answers(summaries, grid, tick, promises),
-        plots=_plots(directory, summaries, grid, titles) if summaries else [],
+        plots=_plots(directory, summaries, grid, [grid[0], tick[0], grid[1]], titles)
+        if summaries
+        else [],
         tables=[_table(summaries, titles), _busy(summaries, titles)],
         method=_method(plan),
         machine=machine.rows,
@@ -75,13 +79,10 @@ def _plots(
     directory: Path,
     summaries: Sequence[Summary],
     grid: Sequence[Load],
+    compared_loads: Sequence[Load],
     titles: Mapping[str, str],
 ) -> list[Plot]:
-    compared = [
-        (one.load.title, one)
-        for one in sorted(summaries, key=lambda one: one.load.name)
-        if one.servers == COMPARED_SERVERS
-    ]
+    compared = _compared(summaries, compared_loads)
     with plots.look():
         drawn = [
             (
@@ -95,7 +96,7 @@ def _plots(
                 fanout_plots.ways(summaries, grid),
             )
         ]
-        if any(not one.system.startswith("echod") for _, one in compared):
+        if compared:
             drawn.append(
                 (
                     "systems",
@@ -112,6 +113,26 @@ def _plots(
         Plot(name, title, caption, plots.save(figure, directory, name, f"{title}. {caption}"))
         for name, title, caption, figure in drawn
     ]
+
+
+def _compared(summaries: Sequence[Summary], loads: Sequence[Load]) -> dict[str, dict[str, Summary]]:
+    """By load, then by system: the peers, and daemons by the default route. Empty without peers.
+
+    A peer that gets a part of the posts (`SLOW_PEERS`) stands with those that get them all.
+    """
+    left_out = {daemons(route).name for route in ROUTES if route != ROOM}
+    columns = {
+        short(load): {
+            one.system: one
+            for one in summaries
+            if one.servers == COMPARED_SERVERS
+            and one.system not in left_out
+            and one.load == load.times(SLOW_PEERS.get(one.system, 1.0))
+        }
+        for load in loads
+    }
+    known = {name for column in columns.values() for name in column}
+    return columns if any(not name.startswith("echod") for name in known) else {}
 
 
 def _table(summaries: Sequence[Summary], titles: Mapping[str, str]) -> Table:
@@ -194,8 +215,9 @@ def _method(plan: Plan) -> list[str]:
             "Where a route stops is computed from what a post costs in the smallest rooms, with the"
             " fewest and with the most daemons: the difference, divided by the copies that are more,"
             " is what a copy costs. Redis's thread is full at 1 / (its CPU for a post of so many"
-            " copies), a daemon that reads every post at 1 / (its CPU for a copy). Nothing else is"
-            " assumed to get in the way, so these are upper limits."
+            " copies), a daemon that reads every post at 1 / (its CPU for a copy). With more posts a"
+            " post costs less, since more of them share a batch and a write to disk: the limits are"
+            " careful ones, and for comparing the ways."
         ),
         calm.METHOD,
     ]
