@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psutil
@@ -13,8 +14,9 @@ from lab import cli
 from lab.bench import compiler
 from lab.bench.errors import BenchError
 from lab.experiment import fanout, fanout_systems
-from lab.peers import install
-from lab.peers.servers import PEERS
+from lab.experiment.fanout_load import Fanout, Result
+from lab.peers import install, servers
+from lab.peers.servers import PEERS, Peer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,10 +104,8 @@ def test_without_a_network_it_says_so(
     def refuse(_: Path) -> Path:
         raise install.PeerError("no such network")
 
-    unreachable = fanout_systems.servers.Peer(
-        "socketio-redis", "Socket.IO", "socketio", PEERS[0].start, refuse
-    )
-    monkeypatch.setattr(fanout_systems.servers, "PEERS", (unreachable,))
+    unreachable = Peer("socketio-redis", "Socket.IO", "socketio", PEERS[0].start, refuse)
+    monkeypatch.setattr(servers, "PEERS", (unreachable,))
     status, points, _ = experiment(
         tmp_path, "--routes", "room", "--daemons", "1", "--peers", "socketio-redis"
     )
@@ -118,13 +118,12 @@ def test_a_lossy_daemon_fails_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What a peer may lose, a daemon may not: exit status 1, and the report says it first."""
-    real = fanout.Fanout
 
-    class Unlucky(real):  # type: ignore[misc, valid-type]
+    class Unlucky(Fanout):
         """A generator that missed one delivery."""
 
-        def await_result(self) -> fanout.Result:
-            return fanout.replace(super().await_result(), missing=1)
+        def await_result(self) -> Result:
+            return replace(super().await_result(), missing=1)
 
     monkeypatch.setattr(fanout, "Fanout", Unlucky)
     status, points, _ = experiment(tmp_path, "--routes", "room", "--daemons", "1")

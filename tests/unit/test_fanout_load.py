@@ -29,11 +29,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiler.build(tmp_path_factory.mktemp("cache")) / "fanout"
 
 
-def settings(speech: str, **changed: float) -> Settings:
-    """A short run: three rooms of four, some sixty posts."""
-    given = {"rooms": 3, "members": 4, "posts_per_s": 200.0, "seconds": 0.2, **changed}
-    return Settings(  # type: ignore[arg-type]
-        speech=speech, **{"warm_up_s": 0.1, "answer_s_max": 0.3, **given}
+def settings(speech: str, rooms: int = 3) -> Settings:
+    """A short run: rooms of four, some sixty posts."""
+    return Settings(
+        speech, rooms, members=4, posts_per_s=200, seconds=0.2, warm_up_s=0.1, answer_s_max=0.3
     )
 
 
@@ -42,12 +41,12 @@ def play(
     log: Path,
     speech: str,
     fault: Callable[[int, int, bytes], list[bytes]] = right,
-    **changed: float,
+    rooms: int = 3,
 ) -> tuple[Result, str]:
     """What it measured, and what it said."""
     with (
         serving(speech, fault) as (ports, _),
-        Fanout(program, ports, settings(speech, **changed), log) as load,
+        Fanout(program, ports, settings(speech, rooms), log) as load,
     ):
         load.await_connected()
         load.go()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,7 +91,7 @@ def test_what_is_complete_is_not_installed_again(
     first = install.node_directory(tmp_path)
     with pytest.raises(install.PeerError):
         install.python_program(tmp_path)
-    assert made == ["npm", install.sys.executable]
+    assert made == ["npm", sys.executable]
     assert install.node_directory(tmp_path) == first
     assert install.python_program(tmp_path).name == "python"
     assert len(made) == 4, "the virtual environment and its packages, once more"
