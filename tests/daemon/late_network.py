@@ -37,7 +37,7 @@ class LateNetwork:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._holding: Pair | None = None
-        self._losing: Pair | None = None
+        self._losing: list[Pair] = []
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -61,13 +61,14 @@ class LateNetwork:
         raw.read_all(pair.far)
 
     def lose_answers(self) -> None:
-        """From now on, what Redis answers on the daemon's present connection is thrown away."""
-        self._losing = next(pair for pair in reversed(self.pairs) if not pair.cut)
+        """From now on, what Redis says on the daemon's present connections is thrown away."""
+        self._losing = [pair for pair in self.pairs if not pair.cut]
 
     def break_off(self) -> None:
-        """End that connection; the next one is as good as new."""
-        if self._losing:
-            self.cut(self._losing)
+        """End those connections; the next ones are as good as new."""
+        for pair in self._losing:
+            with contextlib.suppress(OSError):  # the daemon has given it up already
+                self.cut(pair)
 
     def close(self) -> None:
         """End everything."""
@@ -100,7 +101,7 @@ class LateNetwork:
             data = source.recv(65_536)
             if to_redis and pair is self._holding:
                 pair.held += data
-            elif data and pair is self._losing and not to_redis:
+            elif data and pair in self._losing and not to_redis:
                 pass
             elif data:
                 target.sendall(data)
