@@ -23,6 +23,7 @@ class Pair:
     far: socket.socket  # Redis's end
     held: bytes = b""
     cut: bool = False
+    listens: bool = False  # the daemon's subscription: it carries no batch
 
 
 @dataclass
@@ -43,8 +44,10 @@ class LateNetwork:
         self._thread.start()
 
     def hold(self) -> Pair:
-        """From now on, keep back what the daemon sends on its present connection."""
-        self._holding = next(pair for pair in reversed(self.pairs) if not pair.cut)
+        """From now on, keep back what the daemon sends on the connection of its batches."""
+        self._holding = next(
+            pair for pair in reversed(self.pairs) if not (pair.cut or pair.listens)
+        )
         return self._holding
 
     def cut(self, pair: Pair) -> None:
@@ -99,6 +102,7 @@ class LateNetwork:
         source, target = (pair.near, pair.far) if to_redis else (pair.far, pair.near)
         try:
             data = source.recv(65_536)
+            pair.listens |= to_redis and b"SUBSCRIBE" in data
             if to_redis and pair is self._holding:
                 pair.held += data
             elif data and pair in self._losing and not to_redis:
