@@ -8,7 +8,8 @@ The plain port (PROTOCOL §1):
 The session port (§2, §3), in the order of a line on its way out and its reply's way back:
 
     session_client.py       one session, through any number of connections: send, receive
-    session_memory.py       what waits, what a WELCOME says of it; pure
+    session_memory.py       which lines wait, what a WELCOME says of them; pure
+    session_outbox.py       what is to be sent next, and what again after a cut; pure
     session_retry.py        how long to wait, when to try again, when to give up; pure
     session_connection.py   one connection that holds the server to the protocol
     session_requests.py     what a client asks; pure

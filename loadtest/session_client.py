@@ -1,6 +1,6 @@
 """A client of the session port that outlives its connections: Locust's, the drills', the tests'.
 
-    send(texts) ─▶ Memory ─▶ SessionConnection ─▶ … cut … ─▶ another ─▶ WELCOME ─▶ the rest again
+    send(texts) ─▶ Outbox ─▶ SessionConnection ─▶ … cut … ─▶ another ─▶ WELCOME ─▶ the rest again
     receive()   ◀─ Acknowledged, Resumed, and what else the server said
 
 `send`, `ask` and `receive` are the lower level: many in flight, nothing waited for.
@@ -29,9 +29,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from random import SystemRandom
 from typing import TYPE_CHECKING, Final, Self
 
@@ -50,6 +48,7 @@ from loadtest.errors import (
 from loadtest.session_connection import SessionConnection
 from loadtest.session_memory import Line, Memory, Untrue
 from loadtest.session_notes import Notes
+from loadtest.session_outbox import KEEP_ALIVE, Outbox
 from loadtest.session_requests import Echo, Hello, Ping, Quit, Request, encode
 from loadtest.session_retry import PATIENCE, Patience, Resumed, Retry
 
@@ -68,9 +67,6 @@ DEFAULT_ADDRESS: Final = ("127.0.0.1", 1235)
 SURVIVED: Final = frozenset(
     {"busy", "draining", "idle-timeout", "internal", "slow-consumer", "taken-over", "unavailable"}
 )
-
-# Asked by the client itself: its answer is nobody's news.
-_KEEP_ALIVE: Final = Ping()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +115,7 @@ class SessionClient:
         self.name = name or secrets.token_hex(4)
         self.patience = patience
         self.memory = Memory(token)
+        self._outbox = Outbox(self.memory, patience)
         self._shared = shared
         self._notes = Notes(recorder, self.name)
         self._random = random or SystemRandom()
@@ -130,11 +127,7 @@ class SessionClient:
         self._address = self._random.randrange(len(self._addresses))
         self._connection: SessionConnection | None = None
         self._leave_at_s = math.inf  # the connection's moment within a DRAIN's time
-        # Requests other than lines: to be sent, and sent but not answered, in order.
-        self._to_ask: deque[Request] = deque()
-        self._asked: deque[Request] = deque()
         self._awaited: Request | None = None  # by `ping` or `quit`
-        self._quit_sent = False  # on this connection or an earlier one, without an answer
         # For `receive`.
         self._happened: list[Happening] = []
         self._error: ClientError | None = None
@@ -207,7 +200,7 @@ class SessionClient:
         if isinstance(request, Echo | Hello):
             raise ValueError("lines go with send, and HELLO by itself")  # noqa: TRY004 — a value
         encode(request)
-        self._to_ask.append(request)
+        self._outbox.ask(request)
         self._push_if_connected()
 
     def receive(self, wait_s: float) -> list[Happening]:
@@ -250,12 +243,19 @@ class SessionClient:
         if connection is not None:
             connection.sever()
 
-    def leave(self) -> None:
-        """QUIT without waiting for the answer, where that is possible, and close."""
-        connection = self._connection
+    def leave(self, wait_s: float = 1.0) -> None:
+        """QUIT, if there is a connection, with little patience for the answer; and close.
+
+        For whoever has no more time: what can't be had so is left to expire. (To close at
+        once would reset the connection under replies that still come, and QUIT with it.)
+        """
+        connection, until_s = self._connection, self._clock() + wait_s
         if connection is not None and connection.welcomed and not connection.quitting:
             with contextlib.suppress(ClientError):
                 connection.send(Quit())
+                said: list[Event] = []
+                while events.Bye() not in said and self._clock() < until_s:
+                    said = connection.receive(until_s)
         self.close()
 
     def close(self) -> None:
@@ -303,7 +303,8 @@ class SessionClient:
             self._address += 1
         else:
             if connection.welcomed:
-                self._keep_alive(connection, now_s)
+                if now_s >= connection.sent_s + self.patience.ping_every_s:
+                    self._outbox.keep_alive()
                 self._push(connection)
             for event in connection.receive(min(until_s, self._wake_s(connection, now_s))):
                 self._digest(event)
@@ -315,10 +316,6 @@ class SessionClient:
         return min(self._leave_at_s, connection.sent_s + self.patience.ping_every_s)
 
     # Out.
-
-    def _keep_alive(self, connection: SessionConnection, now_s: float) -> None:
-        if now_s >= connection.sent_s + self.patience.ping_every_s and not self._to_ask:
-            self._to_ask.append(_KEEP_ALIVE)
 
     def _push_if_connected(self) -> None:
         """Send what can be sent now; a fault shows in `receive`."""
@@ -332,36 +329,9 @@ class SessionClient:
         """Send lines and requests, as far as what is under way allows."""
         if self._clock() >= self._leave_at_s or connection.quitting:
             return  # what is in flight is finished, and no more begun (§2.4)
-        batch: list[Request] = [*self._lines_to_send(connection)]
-        all_lines_out = connection.lines + len(batch) == len(self.memory.waiting)
-        while self._to_ask:
-            # QUIT ends the session: lines go first, and nothing after it.
-            ends = isinstance(self._to_ask[0], Quit)
-            if ends and not all_lines_out:
-                break
-            self._asked.append(self._to_ask.popleft())
-            batch.append(self._asked[-1])
-            self._quit_sent |= ends
-            if ends:
-                break
+        batch = self._outbox.batch(connection.lines, connection.line_bytes, self._clock())
         if batch:
             connection.send(*batch)
-
-    def _lines_to_send(self, connection: SessionConnection) -> list[Echo]:
-        """Those that wait and are not in flight, as many as may be."""
-        batch: list[Echo] = []
-        lines, line_bytes, now_s = connection.lines, connection.line_bytes, self._clock()
-        for line in islice(self.memory.waiting, connection.lines, None):
-            if lines >= self.patience.lines_in_flight_max:
-                break
-            if line_bytes >= self.patience.bytes_in_flight_max:
-                break
-            lines, line_bytes = lines + 1, line_bytes + len(line.text)
-            line.sends += 1
-            if line.sent_s is None:
-                line.sent_s = now_s
-            batch.append(Echo(line.n, line.text))
-        return batch
 
     # In.
 
@@ -385,11 +355,10 @@ class SessionClient:
     def _on_answer(self, event: Event) -> None:
         """The answer to the request asked first."""
         self._retry.served()
-        request = self._asked.popleft()
-        self._quit_sent &= not isinstance(request, Quit)
+        request = self._outbox.answered()
         if request is self._awaited:
             self._awaited = None
-        elif request is not _KEEP_ALIVE:
+        elif request is not KEEP_ALIVE:
             self._happened.append(event)
 
     def _acknowledge(self, line: Line, *, resumed: bool) -> None:
@@ -413,7 +382,7 @@ class SessionClient:
         self._happened.append(welcome)
         for line in committed:
             self._acknowledge(line, resumed=True)
-        if not self.memory.waiting and not self._to_ask:
+        if self._outbox.empty:
             self._retry.served()
 
     def _on_error(self, error: ErrorLine) -> None:
@@ -446,7 +415,7 @@ class SessionClient:
     def _fail(self, error: ClientError) -> None:
         """Close; the caller gets what it has to decide, or what lasts too long."""
         self._drop(_how(error))
-        if isinstance(error, SessionLost) and self._quit_sent:
+        if isinstance(error, SessionLost) and self._outbox.quit_sent:
             self._ended()
             return
         self._address += 1
@@ -456,8 +425,7 @@ class SessionClient:
 
     def _ended(self) -> None:
         """The answer to QUIT was lost, QUIT was not."""
-        self._to_ask.clear()
-        self._quit_sent = False
+        self._outbox.ended()
         if self._awaited is None:
             self._happened.append(events.Bye())
         self._awaited = None
@@ -468,9 +436,7 @@ class SessionClient:
             self._connection.close(how)
             self._connection = None
         self._leave_at_s = math.inf
-        again = [request for request in self._asked if request is not _KEEP_ALIVE]
-        self._to_ask.extendleft(reversed(again))
-        self._asked.clear()
+        self._outbox.cut()
 
     def _cut(self, cause: str) -> None:
         if self.memory.token:

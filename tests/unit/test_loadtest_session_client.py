@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import socket
+import threading
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -503,3 +504,31 @@ def test_giving_up_keeps_the_lines(service: Service, server: Server) -> None:
     assert {repr(error) for error in errors} == {"ReplyTimeout('silence')"}
     assert isinstance(errors[0], ReplyTimeout)
     assert only(service) == [b"a"]
+
+
+def test_one_that_leaves_says_quit_in_any_state(service: Service, server: Server) -> None:
+    """With replies still to come, without a connection, and twice."""
+    one = client(server)
+    one.leave()
+    assert server.accepted == 0
+    one.connect()
+    one.send(*(b"%d" % n for n in range(150)))
+    one.leave()
+    one.leave()
+    (session,) = service.sessions.values()
+    assert (session.ended, len(session.texts)) == (True, 150)
+
+
+def test_a_severed_connection_is_a_fault_like_any(service: Service, server: Server) -> None:
+    """Whoever severs it need not be its owner."""
+    with client(server) as one:
+        one.echo(b"a")
+        thread = threading.Thread(target=one.sever)
+        thread.start()
+        thread.join()
+        one.send(b"b")
+        happened = until_acknowledged(one, 1)
+    assert [event.cause for event in happened if isinstance(event, Resumed)] == [
+        "EarlyClose('end of stream')"
+    ]
+    assert only(service) == [b"a", b"b"]
