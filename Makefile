@@ -12,7 +12,7 @@ UV_VERSION := 0.13.9
 
 # Notes that end a line with two #: `help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup local test check format bench lock up down
+.PHONY: help setup local test check audit format bench lock secrets up down
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' Makefile
@@ -41,6 +41,9 @@ check: $(STAMP) ## format, lint, types; YAML and Dockerfiles too
 	$(VENV)/bin/yamllint --strict .
 	$(VENV)/bin/hadolint $(wildcard */Dockerfile */*/Dockerfile)
 
+audit: $(STAMP) ## bills of materials into build/sbom/, and whether a hole in them is known
+	$(VENV)/bin/python -m lab.audit
+
 format: $(STAMP) ## put the Python files in shape
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
@@ -58,6 +61,9 @@ lock: $(STAMP) ## the newest versions that pyproject.toml allows, into the requi
 	$(LOCK) $(ARGS) --output-file server/requirements.txt
 	$(LOCK) $(ARGS) --extra load --constraint server/requirements.txt --output-file loadtest/requirements.txt
 	$(LOCK) $(ARGS) --extra load --extra lab --extra dev --constraint loadtest/requirements.txt --output-file requirements-dev.txt
+
+secrets: $(STAMP) ## passwords and certificates of your own into secrets/own/ (ARGS: see fleet secrets --help)
+	$(VENV)/bin/fleet secrets $(ARGS)
 
 up: ## the whole fleet in containers, until Ctrl-C
 	docker compose up --build

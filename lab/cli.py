@@ -9,16 +9,24 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from lab import local_up
+from lab import local_up, secret_files
 from lab.bench import cli as bench
 from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.experiment import cli as experiment
+from lab.top import cli as top
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = {"up": local_up, "bench": bench, "experiment": experiment, "drill": drill}
+COMMANDS = {
+    "up": local_up,
+    "top": top,
+    "drill": drill,
+    "experiment": experiment,
+    "bench": bench,
+    "secrets": secret_files,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

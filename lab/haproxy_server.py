@@ -11,7 +11,7 @@ import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab import ports, processes
+from lab import ports, processes, secret_files
 from lab.binaries import Binary
 from lab.errors import LabError
 from lab.ports import HOST
@@ -92,8 +92,11 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
     template: Path,
     daemons: Sequence[Daemon],
     *,
+    certificates: Path | None = None,
     echo_port: int = 0,
     session_port: int = 0,
+    echo_tls_port: int = 0,
+    session_tls_port: int = 0,
     stats_port: int = 0,
     replaces: int | None = None,
 ) -> processes.Process:
@@ -101,9 +104,11 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
 
     With `replaces`, the pid of one that runs, this is a reload: both listen for a moment, the
     earlier one takes nobody new, and ends with its last connection (or hard-stop-after).
+    With a certificate in the folder `certificates` (`secret_files`) it speaks TLS too.
 
     Returns:
-        The process; `.ready` has the addresses `echo`, `session` and `stats`.
+        The process; `.ready` has the addresses `echo`, `session`, `stats`, and `echo_tls` and
+        `session_tls`, which are "" without TLS.
 
     Raises:
         ConfigError: HAProxy refuses its configuration.
@@ -114,14 +119,17 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
     config = directory / "haproxy.cfg"
     config.write_text(render(template.read_text(), daemons))
 
+    tls = certificates if certificates and secret_files.has_certificate(certificates) else None
+    wanted = {"echo": echo_port, "session": session_port, "stats": stats_port}
+    if tls:
+        wanted |= {"echo_tls": echo_tls_port, "session_tls": session_tls_port}
+
     def attempt(numbers: Sequence[int]) -> processes.Process:
-        echo, session, stats = (f"{HOST}:{number}" for number in numbers)
-        env = {
-            "ECHO_BIND": echo,
-            "SESSION_BIND": session,
-            "STATS_BIND": stats,
-            "HAPROXY_MAXCONN": _connections_max(),
-        }
+        addresses = {name: f"{HOST}:{n}" for name, n in zip(wanted, numbers, strict=True)}
+        env = {f"{name.upper()}_BIND": address for name, address in addresses.items()}
+        env["HAPROXY_MAXCONN"] = _connections_max()
+        if tls:
+            env["TLS_CERTIFICATES"] = str(tls)
         _check(program, config, env)
         softly = ["-sf", str(replaces)] if replaces else []
         process = processes.start(
@@ -132,12 +140,13 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
             expect_ready=False,
         )
         process.await_sign(
-            lambda: all(process.listens_on(number) for number in numbers), f"HAProxy on {echo}"
+            lambda: all(process.listens_on(number) for number in numbers),
+            f"HAProxy on {addresses['echo']}",
         )
-        process.ready = {"echo": echo, "session": session, "stats": stats}
+        process.ready = {"echo_tls": "", "session_tls": "", **addresses}
         return process
 
-    return ports.start_on([echo_port, session_port, stats_port], attempt)
+    return ports.start_on(list(wanted.values()), attempt)
 
 
 def _check(program: str, config: Path, env: dict[str, str]) -> None:

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import lab
 from echod import config as echod_config
-from lab import haproxy_server, locust_server, processes, prometheus_server, redis_server
+from lab import (
+    haproxy_server,
+    locust_server,
+    processes,
+    prometheus_server,
+    redis_server,
+    secret_files,
+)
 from lab.errors import LabError
 from lab.haproxy_server import Daemon
 
@@ -26,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lab.processes import Process
-    from lab.redis_server import Appendfsync
+    from lab.redis_server import Appendfsync, RedisServer
 
 ROOT = Path(lab.__file__).resolve().parents[1]
 
@@ -57,8 +64,13 @@ class Plan:
     """Whether Locust sends the article's clients through it."""
     prometheus: bool = False
     """Whether a Prometheus, which must be on PATH, watches it."""
+    secrets: Path | None = None
+    """Passwords and certificates (`secret_files`); None for new passwords and no TLS."""
     echo_port: int = 0
     session_port: int = 0
+    echo_tls_port: int = 0
+    """Where TLS is spoken, if there is a certificate; as the next."""
+    session_tls_port: int = 0
     stats_port: int = 0
     locust_port: int = 0
     prometheus_port: int = 0
@@ -71,6 +83,8 @@ class Fleet:
         self.plan = plan
         self.parts: dict[str, Process] = {}
         """Every process by name, in the order of starting; dead ones stay."""
+        self.redis: RedisServer | None = None
+        """For who looks into the store: `admin_url`."""
         self.dead: set[str] = set()
         """Those that `deaths` has told of."""
         self._lock: int | None = None
@@ -84,8 +98,8 @@ class Fleet:
             LabError: A part did not come up. Those before it run: call `stop`.
         """
         self._lock_directory()
-        store_url = self._start_redis()
-        self._start_daemons(store_url)
+        self.redis = self._start_redis()
+        self._start_daemons(self.redis)
         echo, stats = self._start_haproxy()
         if self.plan.load:
             self._start_locust(echo)
@@ -116,6 +130,18 @@ class Fleet:
             if name not in self.dead and not process.alive:
                 self.dead.add(name)
                 yield name, process
+
+    def start_again(self, name: str) -> None:
+        """A daemon that has ended, on its ports, where HAProxy looks for it; it is ready then.
+
+        Raises:
+            lab.processes.StartError: It did not start.
+        """
+        url = self.store_url_of(name, self.parts["redis"].ready["url"])
+        daemon = self._start_daemon(name, url, self.parts[name].ready)
+        daemon.await_ready()
+        self.parts[name] = daemon
+        self.dead.discard(name)
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
         """How `daemon` reaches Redis: the drills put a link in between that they can cut."""
@@ -165,16 +191,22 @@ class Fleet:
     def _of_kind(self, kind: str) -> list[Process]:
         return [process for name, process in self.parts.items() if name.startswith(kind)]
 
-    def _start_redis(self) -> str:
-        directory = self.plan.directory / "redis"
-        redis = redis_server.start(directory, appendfsync=self.plan.appendfsync)
+    def _start_redis(self, port: int = 0) -> RedisServer:
+        secrets = self.plan.secrets or self.plan.directory / "secrets"
+        secret_files.make_passwords(secrets)
+        redis = redis_server.start(
+            self.plan.directory / "redis",
+            appendfsync=self.plan.appendfsync,
+            port=port,
+            secrets=secrets,
+        )
         self.parts["redis"] = redis.process
-        return redis.url
+        return redis
 
-    def _start_daemons(self, store_url: str) -> None:
+    def _start_daemons(self, redis: RedisServer) -> None:
         for number in range(1, self.plan.daemons + 1):
             name = f"echod{number}"
-            self.parts[name] = self._start_daemon(name, self.store_url_of(name, store_url))
+            self.parts[name] = self._start_daemon(name, self.store_url_of(name, redis.url))
         for daemon in self.daemons:
             daemon.await_ready()
 
@@ -182,7 +214,9 @@ class Fleet:
         self, name: str, store_url: str, ports: Mapping[str, str] | None = None
     ) -> Process:
         """Start one, on the ports of a ready line, else on free ones; it is not ready yet."""
-        flags = ["--host", "127.0.0.1", "--store", store_url, "--proxy-protocol"]
+        flags = ["--host", "127.0.0.1", "--proxy-protocol", "--store", store_url]
+        if self.redis and self.redis.password_file:
+            flags += ["--store-password-file", self.redis.password_file]
         for port in ("echo", "session", "admin", "agent"):
             number = ports[port].rpartition(":")[2] if ports else "0"
             flags += [f"--{port}-port", number]
@@ -199,8 +233,11 @@ class Fleet:
             self.plan.directory,
             ROOT / "haproxy" / "haproxy.cfg",
             [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
+            certificates=self.plan.secrets,
             echo_port=self.plan.echo_port,
             session_port=self.plan.session_port,
+            echo_tls_port=self.plan.echo_tls_port,
+            session_tls_port=self.plan.session_tls_port,
             stats_port=self.plan.stats_port,
         )
         self.parts["haproxy"] = haproxy
@@ -215,11 +252,16 @@ class Fleet:
         )
 
     def _start_prometheus(self, haproxy_stats: str) -> None:
-        admins = [daemon.ready["admin"] for daemon in self.daemons]
+        targets = {
+            "echod": [daemon.ready["admin"] for daemon in self.daemons],
+            "haproxy": [haproxy_stats],
+            "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
+        }
         self.parts["prometheus"] = prometheus_server.start(
             self.plan.directory,
-            {"echod": admins, "haproxy": [haproxy_stats]},
-            ROOT / "monitoring" / "prometheus" / "rules" / "*.yml",
+            targets,
+            ROOT / "monitoring" / "prometheus",
+            daemons=self.plan.daemons,
             port=self.plan.prometheus_port,
         )
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from echod import config as echod_config
-from lab import haproxy_server, ports, prometheus_server, redis_server
+from lab import haproxy_server, ports, prometheus_server, redis_server, secret_files
+from lab.control import Control
 from lab.local import Fleet, Plan
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PORTS = (
     ("--port", "ECHO_PORT", 1234, "the echo"),
     ("--session-port", "SESSION_PORT", 1235, "the sessions"),
+    ("--tls-port", "ECHO_TLS_PORT", 2234, "the echo in TLS"),
+    ("--session-tls-port", "SESSION_TLS_PORT", 2235, "the sessions in TLS"),
     ("--stats-port", "HAPROXY_STATS_PORT", 8404, "HAProxy's statistics"),
     ("--locust-port", "LOCUST_PORT", 8089, "Locust's page"),
     ("--prometheus-port", "PROMETHEUS_PORT", 9090, "Prometheus"),
@@ -83,6 +86,14 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
             help=f"of {what}, 0 for any free one [{variable}, default %(default)s]",
         )
     parser.add_argument(
+        "--secrets",
+        type=Path,
+        default=os.environ.get("SECRETS") or None,
+        metavar="DIR",
+        help="passwords and certificates, as `fleet secrets` makes them [SECRETS, default:"
+        " new passwords, no TLS]",
+    )
+    parser.add_argument(
         "--dir",
         type=Path,
         metavar="DIR",
@@ -122,9 +133,12 @@ def _check(args: Namespace) -> None:
     echod_config.parse([])  # exits, naming an ECHOD_ variable that no daemon could start with
     redis_server.find()
     haproxy_server.BINARY.find()
+    without_tls = not args.secrets or not secret_files.has_certificate(args.secrets)
     unused = {
         "--locust-port": args.no_load,
         "--prometheus-port": not prometheus_server.installed(),
+        "--tls-port": without_tls,
+        "--session-tls-port": without_tls,
     }
     wishes = []
     for flag, variable, _, what in PORTS:
@@ -142,8 +156,11 @@ def _plan(args: Namespace, directory: Path) -> Plan:
         appendfsync=args.appendfsync,
         load=not args.no_load,
         prometheus=prometheus_server.installed(),
+        secrets=args.secrets.resolve() if args.secrets else None,
         echo_port=args.port,
         session_port=args.session_port,
+        echo_tls_port=args.tls_port,
+        session_tls_port=args.session_tls_port,
         stats_port=args.stats_port,
         locust_port=args.locust_port,
         prometheus_port=args.prometheus_port,
@@ -151,11 +168,20 @@ def _plan(args: Namespace, directory: Path) -> Plan:
 
 
 def _watch(fleet: Fleet) -> NoReturn:
-    """Tell of every part that dies, until a stop signal raises `KeyboardInterrupt`."""
-    while True:
-        for name, process in fleet.deaths():
-            _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
-        time.sleep(WATCH_EVERY_S)
+    """Tell of every part that dies, and do what `fleet top` asks for.
+
+    Until a stop signal raises `KeyboardInterrupt`.
+    """
+    with contextlib.ExitStack() as stack:
+        wait: Callable[[float], None] = time.sleep
+        try:
+            wait = stack.enter_context(Control(fleet)).serve
+        except OSError as error:
+            _say(f"`fleet top` can't look at this fleet: {error}")
+        while True:
+            for name, process in fleet.deaths():
+                _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
+            wait(WATCH_EVERY_S)
 
 
 def _end(fleet: Fleet) -> None:
@@ -184,6 +210,8 @@ def _table(fleet: Fleet) -> str:
         ("talk to it", f"nc {host} {port}"),
         ("a session", f"nc {session_host} {session_port}, and HELLO"),
     ]
+    if tls := ready["haproxy"]["echo_tls"]:
+        rows.append(("… in TLS", f"openssl s_client -quiet -connect {tls}"))
     if ready["locust"]:
         rows.append(("the load", f"http://{ready['locust']['web']}  (Locust)"))
     rows.append(("the balance", f"http://{ready['haproxy']['stats']}  (HAProxy; /metrics)"))
@@ -197,6 +225,9 @@ def _table(fleet: Fleet) -> str:
             (daemon["name"], f"{where}  echo {daemon['echo']}  session {daemon['session']}")
         )
     rows.append(("redis", f"pid {ready['redis']['pid']}  {ready['redis']['url']}"))
+    rows.append(("watch it", "fleet top"))
+    password_file = Path(ready["redis"]["password_file"]).with_name("redis_admin")
+    rows.append(("look into it", f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin"))
     rows.append(("logs and data", ready["directory"]))
     lines = [f"  {what:<14} {where}" for what, where in rows]
     return "\n".join(["The fleet is up; Ctrl-C ends it.", *lines])

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from locust import User
+from locust.event import EventHook
 
 from loadtest.errors import WrongReply
 
@@ -18,6 +19,10 @@ logger = logging.getLogger(__name__)
 
 # Differences logged by one process: enough to see a pattern; the rest is counted only.
 LOGGED_DIFFERENCES_MAX = 20
+
+
+# Fired with request_type, name, waits_s: see `LoadUser.report_since_due`.
+SINCE_DUE: Any = EventHook()  # type: ignore[no-untyped-call]  # Locust's
 
 
 class LoadUser(User):
@@ -47,3 +52,14 @@ class LoadUser(User):
             exception=error,
             context={},
         )
+
+    def report_since_due(self, name: str, waits_s: list[float]) -> None:
+        """Tell how long after their time requests were answered, beside how long that took.
+
+        They are a row of their own in Locust's table, `<name> since due`, and no requests:
+        the sum of all rows does not count them.
+        """
+        entry = self.environment.stats.get(f"{name} since due", self.request_type)
+        for wait_s in waits_s:
+            entry.log(wait_s * 1000, 0)
+        SINCE_DUE.fire(request_type=self.request_type, name=f"{name} since due", waits_s=waits_s)

@@ -23,7 +23,11 @@ SESSION_PORT = 1235
 SHAPE_VARIABLE = "LOADTEST_SHAPE"
 ARTICLE_SHAPE = "article"
 STORM_SHAPE = "storm"
-SHAPES = (ARTICLE_SHAPE, STORM_SHAPE)
+RAMP_SHAPE = "ramp"
+RAMP_USERS = 10_000
+# More on one process delays the replies of those who are there.
+RAMP_SPAWN_RATE = 100.0
+SHAPES = (ARTICLE_SHAPE, STORM_SHAPE, RAMP_SHAPE)
 ARTICLE_CLIENTS = 100
 ARTICLE_LOOPS = 100
 # Without a shape the same hundred come in groups, so that the page's curves show them come.
@@ -87,11 +91,13 @@ def add_options(parser: ArgumentParser) -> None:
             **more,
         )
 
-    loops = 0
-    if shape() == ARTICLE_SHAPE:
-        loops = ARTICLE_LOOPS
-    else:
+    loops = ARTICLE_LOOPS if shape() == ARTICLE_SHAPE else 0
+    if shape() == RAMP_SHAPE:
+        parser.set_defaults(num_users=RAMP_USERS, spawn_rate=RAMP_SPAWN_RATE)
+    elif shape() != ARTICLE_SHAPE:
         parser.set_defaults(num_users=ARTICLE_CLIENTS, spawn_rate=SPAWN_RATE)
+    # In the page: which users, and which shape.
+    parser.set_defaults(class_picker=True)
     add("pause_s", Positive(1), "ArticleUser: seconds between lines; the server's idle limit is 5")
     add("loops", Count(loops), "ArticleUser: leaves after so many connections; 0: never")
     add("clients", Count(ARTICLE_CLIENTS), f"{SHAPE_VARIABLE}={ARTICLE_SHAPE}: clients at once")
@@ -100,6 +106,8 @@ def add_options(parser: ArgumentParser) -> None:
     add("session_host", "", "SessionUser: tcp://HOST:PORT, several with commas; else as --host")
     add("give_up_s", Positive(10), "SessionUser: seconds without service that are a failure")
     add("storm_every_s", Positive(20), f"{SHAPE_VARIABLE}={STORM_SHAPE}: seconds between two cuts")
+    add("ramp_steps", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: steps up to --users")
+    add("step_s", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: seconds on each step")
     add("storms", Count(0), f"{SHAPE_VARIABLE}={STORM_SHAPE}: the run ends after so many; 0: never")
     add("reply_s_max", Positive(REPLY_S_MAX), "seconds to a whole reply; the server's limit is 2")
     # Not in the web page: a browser shall not choose which file is written.

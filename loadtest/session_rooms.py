@@ -43,11 +43,10 @@ class Rooms:
         positioned = asked.life is not None and asked.offset is not None
         if room != asked.room or positioned != (how != b"fresh"):
             return None
-        if how == b"recovered" and life != asked.life:
-            return None
         # Recovered: what was missed follows the position that was asked for.
-        last = (asked.offset or 0) if how == b"recovered" else int(offset)
-        self._places[room] = _Place(life, last + 1)
+        if how == b"recovered" and (life, int(offset)) != (asked.life, asked.offset):
+            return None
+        self._places[room] = _Place(life, int(offset) + 1)
         return events.Joined(room, life, int(offset), how.decode())
 
     def lost(self, words: Sequence[bytes]) -> events.Joined | None:

@@ -8,6 +8,9 @@ In the statistics its requests are of type `session`:
                   shows what it cost
     resume        a session back on another connection: from when the fault was noticed
 
+and, beside them and not among the requests, `session line since due`: from when a line
+should have been sent by its timetable.
+
 A fault that is survived is no failure; it is in the times. A failure is what the client's
 caller would hear: see session_client.py.
 """
@@ -15,6 +18,7 @@ caller would hear: see session_client.py.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from random import SystemRandom
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
@@ -67,6 +71,7 @@ class SessionUser(LoadUser):
         self.lines = 0
         # Locust starts users in groups, once a second: each finds its own moment.
         self.due_s = monotonic() + JITTER.uniform(0, 1 / self.options.lines_per_s)
+        self.dues_s: deque[float] = deque()  # of the lines in flight
         self.client: SessionClient | None = None
         SessionUser.alive.add(self)
 
@@ -112,14 +117,17 @@ class SessionUser(LoadUser):
     def send_line(self, client: SessionClient) -> None:
         """A line like no other user's."""
         self.lines += 1
-        self.due_s += 1 / self.options.lines_per_s
         client.send(b"%b:%d" % (self.name, self.lines))
+        self.dues_s.append(self.due_s)
+        self.due_s += 1 / self.options.lines_per_s
 
     def notice(self, happening: Happening) -> None:
         """Report what has a time."""
         if isinstance(happening, Acknowledged):
             line = happening.line
             self.report("session line", line.took_s, len(line.text))
+            # Lines are acknowledged in the order in which they were sent.
+            self.report_since_due("session line", [monotonic() - self.dues_s.popleft()])
         elif isinstance(happening, Resumed):
             self.report("resume", happening.took_s)
 
@@ -134,6 +142,7 @@ class SessionUser(LoadUser):
         if self.client is not None:
             self.client.close()
             self.client = None
+        self.dues_s.clear()
 
 
 def sever_all() -> None:

@@ -25,6 +25,7 @@ from locust.exception import StopTest, StopUser
 
 from loadtest.backoff import backoff_s
 from loadtest.client import PlainClient, PlainError
+from loadtest.latency import omitted_s
 from loadtest.load_user import LoadUser
 from loadtest.options import DEFAULT_TARGET, target
 
@@ -134,10 +135,15 @@ class SteadyUser(PlainUser):
     def line(self) -> None:
         """One line, on a new connection if the last one failed."""
         self.lines += 1
+        # Its time was when the last one's wait ended: late ones are not caught up with.
+        due_s = self.due_s or perf_counter()
         try:
             if self.connection is None:
                 self.connection = self.connect()
             self.ask(self.connection, b"%s:%d\n" % (self.name, self.lines))
+            waited_s = perf_counter() - due_s
+            omitted = omitted_s(waited_s, 1 / self.options.lines_per_s)
+            self.report_since_due("line", [waited_s, *omitted])
         except PlainError:
             self.failures += 1
             self.disconnect()

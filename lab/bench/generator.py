@@ -35,13 +35,18 @@ class Settings:
     """Between two lines of one connection; 0: closed loop."""
     connects_per_s: float = 5_000.0
     answer_s_max: float = 10.0
+    session: bool = False
+    """Whether it speaks the session port's protocol."""
 
     def flags(self) -> list[str]:
         """As the program takes them."""
         return [
             word
             for name, value in dataclasses.asdict(self).items()
-            for word in (f"--{name.replace('_', '-')}", str(value))
+            for word in (
+                f"--{name.replace('_', '-')}",
+                str(int(value) if isinstance(value, bool) else value),
+            )
         ]
 
     @property

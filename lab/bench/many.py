@@ -29,7 +29,7 @@ MEMORY_BYTES_MAX = 12_000.0
 
 DAEMONS = 4
 
-# HAProxy's SOURCE_RATE_MAX is 5,000 new connections a second from one address.
+# HAProxy's SOURCE_RATE_MAX is 2,500 new connections a second from one address.
 CONNECTS_PER_S = 2_000.0
 INTERVAL_S = 1.0
 # One interval: by its end every connection has had its turn.

@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from lab.bench.histogram import percentile
 from lab.bench.process_stats import CpuTime, cpu_time, rss_bytes, rss_bytes_max
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lab.bench.generator import Settings
     from lab.bench.machine import Cores
@@ -35,6 +35,11 @@ BASELINES = Path(__file__).parent / "baselines"
 
 # The first line to a server that has just said that it is ready.
 FIRST_LINE_S_MAX = 10.0
+# What is said, and how each reply begins, by the port's name.
+FIRST_LINES = {
+    "echo": {b"first\n": b"first\n"},
+    "session": {b"HELLO\n": b"WELCOME ", b"ECHO 1 first\n": b"ECHO 1 first\n", b"QUIT\n": b"BYE\n"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,7 @@ def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Ru
     Raises:
         LabError: A server did not start, hung, or gave replies that are not right.
     """
+    settings = replace(settings, session=row.port == "session")
     with _serving(row, place) as served:
         pid = served.server.pid
         rss_alone = rss_bytes(pid)
@@ -189,15 +195,17 @@ def _serving(row: Row, place: Place) -> Iterator[_Served]:
         except OSError as error:
             raise BenchError(f"{row.name}: {error}") from None
         stack.callback(server.kill)
-        port = int(server.ready["echo"].rpartition(":")[2])
-        _first_line(port)
+        port = int(server.ready[row.port].rpartition(":")[2])
+        _first_line(port, FIRST_LINES[row.port])
         yield _Served(server, redis, port)
 
 
-def _first_line(port: int) -> None:
+def _first_line(port: int, lines: Mapping[bytes, bytes]) -> None:
     """One line and its reply: what a server only makes with its first client is made then."""
     with socket.create_connection(("127.0.0.1", port), timeout=FIRST_LINE_S_MAX) as client:
-        client.sendall(b"first\n")
-        reply = client.makefile("rb").readline()
-    if reply != b"first\n":
-        raise BenchError(f"the first line was answered by {reply!r}")
+        replies = client.makefile("rb")
+        for line, expected in lines.items():
+            client.sendall(line)
+            reply = replies.readline()
+            if not reply.startswith(expected):
+                raise BenchError(f"the first line was answered by {reply!r}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lab.bench.errors import BenchError
 
@@ -20,6 +20,7 @@ FLOOR = "c-epoll"
 UVLOOP = "uvloop-protocol"
 REDIS_PY = "redis-py-per-line"
 COMMIT = "echod-commit"
+SESSION = "echod-session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Row:
     template: tuple[str, ...]
     appendfsync: Appendfsync | None = None
     """How its Redis writes; None: it has none."""
+    port: Literal["echo", "session"] = "echo"
+    """Which of its ports is measured, by its name in the ready line."""
 
     def command(self, words: Mapping[str, str]) -> list[str]:
         """The command line; `words` has `python`, `programs`, `baselines` and `store`."""
@@ -42,21 +45,11 @@ def _baseline(name: str, *arguments: str) -> tuple[str, ...]:
 
 def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
     return (
-        *(
-            "{python}",
-            "-m",
-            "echod",
-            "--echo-port",
-            "0",
-            "--session-port",
-            "0",
-            "--admin-port",
-            "0",
-        ),
-        *("--agent-port", "0"),
+        *("{python}", "-m", "echod", "--echo-port", "0", "--session-port", "0"),
+        *("--admin-port", "0", "--agent-port", "0"),
         *("--durability", durability, "--log-level", "warning"),
         # Idle connections are held while their memory is read, longer on a busy machine.
-        *("--echo-idle-s-max", "600"),
+        *("--echo-idle-s-max", "600", "--session-idle-s-max", "600", "--session-ttl-s", "1800"),
         *arguments,
     )
 
@@ -76,6 +69,8 @@ ROWS = (
     Row(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet", *_STORE), "no-aof"),
     Row(f"{COMMIT}-everysec", _echod("commit", *_STORE), "everysec"),
     Row(f"{COMMIT}-always", _echod("commit", *_STORE), "always"),
+    Row(SESSION, _echod("commit", *_STORE), "no-aof", port="session"),
+    Row(f"{SESSION}-always", _echod("commit", *_STORE), "always", port="session"),
 )
 
 

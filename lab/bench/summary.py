@@ -94,6 +94,11 @@ PROMISES = (
         at_least=5.0,
     ),
     Promise(
+        "CPU of session to that of commit (both no AOF)",
+        *(rows.SESSION, rows.COMMIT, "server_us"),
+        at_most=1.5,
+    ),
+    Promise(
         "CPU of none to uvloop's",
         *("echod-none", rows.UVLOOP, "server_us"),
         at_most=1.4,

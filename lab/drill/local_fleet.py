@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lab import haproxy_server, redis_server
+from lab import haproxy_server
 from lab.haproxy_server import Daemon
 from lab.local import ROOT, Fleet, Plan
 
@@ -28,11 +28,11 @@ class DrillFleet(Fleet):
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:
         """Through a link of its own, if Redis's are wanted."""
-        host_port = redis_url.removeprefix("redis://").removesuffix("/0")
+        head, at, host_port = redis_url.removesuffix("/0").rpartition("@")
         self._redis_port = int(host_port.rpartition(":")[2])
         url = redis_url
         if self._network is not None and "redis" in self._wanted:
-            url = f"redis://{self._link(f'redis:{daemon}', host_port)}/0"
+            url = f"{head}{at}{self._link(f'redis:{daemon}', host_port)}/0"
         self._store_urls[daemon] = url
         return url
 
@@ -60,12 +60,7 @@ class DrillFleet(Fleet):
             lab.processes.StartError: It did not start.
         """
         if name == "redis":
-            redis = redis_server.start(
-                self.plan.directory / "redis",
-                appendfsync=self.plan.appendfsync,
-                port=self._redis_port,
-            )
-            self.parts[name] = redis.process
+            self.redis = self._start_redis(self._redis_port)
         elif name == "haproxy":
             self.start_haproxy_again()
         else:

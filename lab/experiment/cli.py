@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, TypeVar
 from lab.bench import compiler, machine
 from lab.errors import LabError
 from lab.experiment import c10k, models, results, scaling, setting, stack, systems
+from lab.experiment.calm import Calm
 from lab.experiment.errors import ExperimentError
 from lab.experiment.progress import Progress
+from lab.experiment.samples import REPEATS_MIN
 from lab.experiment.workload import PAUSE_S, Workload
 
 if TYPE_CHECKING:
@@ -42,11 +44,11 @@ class Defaults:
     clients: int = 100
     lines: int = 10
     pause_scale: float = 0.1
-    serial_clients: int = 10
-    repeat: int = 5
+    serial_clients: int = 5
+    repeat: int = 9
 
 
-# Five repeats take some three minutes, most of them the serial server's and the starts.
+# Nine repeats take under four minutes, a quarter of them the serial server's.
 MODELS = Defaults()
 MODELS_QUICK = Defaults(clients=10, lines=3, pause_scale=0.02, serial_clients=3, repeat=2)
 
@@ -57,13 +59,13 @@ class ScalingDefaults:
 
     daemons: tuple[int, ...] = (1, 2, 4, 8)
     connections: int = 200
-    seconds: float = 1.5
+    seconds: float = 0.6
     warm_up_s: float = 0.3
-    repeat: int = 4
+    repeat: int = 8
     c10k: int | None = None
 
 
-# Four repeats take some four minutes on two CPUs.
+# Eight repeats take some four minutes on two CPUs.
 SCALING = ScalingDefaults()
 SCALING_QUICK = ScalingDefaults((1, 2, 3), 24, seconds=0.2, warm_up_s=0.05, repeat=1, c10k=300)
 
@@ -181,15 +183,17 @@ def _models(args: argparse.Namespace) -> int:
     started = datetime.now().astimezone()
     directory = results.new_directory(args.results, "models", started)
     facts = setting.describe()
+    calm = _calm(args, plan.repeats)
     with Progress(plan.repeats * len(chosen)) as progress:
-        outcome = models.measure_all(plan, progress)
+        outcome = models.measure_all(plan, calm, progress)
     models_report.write_raw(directory, outcome)
     report = models_report.report(
         directory, plan, outcome,
-        machine=facts.rows, command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        machine=[*facts.rows, calm.row()], command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
         warnings=[
             *_cautions(args, plan.repeats),
             *facts.warnings,
+            *calm.warnings(),
             *(f"{name} was left out: {reason}." for name, reason in left_out.items()),
             *(f"Failed: {text}" for text in outcome.failed),
         ],
@@ -221,8 +225,9 @@ def _scaling(args: argparse.Namespace) -> int:
     facts = setting.describe()
     steps = plan.repeats * len(stack.SHAPES) * len(plan.daemons)
     held = None
+    calm = _calm(args, plan.repeats)
     with Progress(steps + (c10k.STEPS if wanted != 0 else 0)) as progress:
-        points, failed = scaling.measure_all(plan, progress)
+        points, failed = scaling.measure_all(plan, calm, progress)
         if wanted != 0:
             try:
                 held = c10k.hold(plan, wanted, progress)
@@ -231,18 +236,20 @@ def _scaling(args: argparse.Namespace) -> int:
     scaling_report.write_raw(directory, points, held)
     report = scaling_report.report(
         directory, plan, points, held,
-        machine=facts, command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        machine=replace(facts, rows=[*facts.rows, calm.row()]), command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
         warnings=[
             *_cautions(args, plan.repeats),
             *facts.warnings,
+            *calm.warnings(),
             *(f"Failed: {text}" for text in failed),
         ],
     )  # fmt: skip
     return _finish(args.results, directory, report, failed=bool(failed))
 
 
-# Fewer have a range that the next run will not keep to.
-REPEATS_MIN = 3
+def _calm(args: argparse.Namespace, repeats: int) -> Calm:
+    """A smoke run does not wait for a quiet machine."""
+    return Calm(repeats, extra_s=0.0) if args.quick else Calm(repeats)
 
 
 def _cautions(args: argparse.Namespace, repeats: int) -> list[str]:
@@ -250,13 +257,15 @@ def _cautions(args: argparse.Namespace, repeats: int) -> list[str]:
     if args.quick:
         return ["This was a smoke run (--quick): it shows that it works, and no figure."]
     if repeats < REPEATS_MIN:
-        return [f"With fewer than {REPEATS_MIN} repeats ranges say little, and so do the answers."]
+        return [f"With fewer than {REPEATS_MIN} repeats no comparison is decided."]
     return []
 
 
 def _finish(root: Path, directory: Path, report: Report, *, failed: bool) -> int:
     """Write and tell; the exit status."""
     name = directory.name.split("-")[0]
+    agreement = results.against_the_last(root, _command(), report.answers)
+    report = replace(report, agreement=f"This run {agreement}." if agreement else "")
     results.write_run(directory, report, name, _command(), failed=failed)
     index = results.write_index(root)
     print(f"{report.title}\n\n{report.lead}")
@@ -264,9 +273,8 @@ def _finish(root: Path, directory: Path, report: Report, *, failed: bool) -> int
         print(f"\n{answer.question}  [{answer.verdict}]\n  {answer.text}")
     for text in report.warnings:
         print(f"\nNOTE {text}")
-    agreement = results.against_the_last(root, directory)
-    if agreement:
-        print(f"\nThis run {agreement}.")
+    if report.agreement:
+        print(f"\n{report.agreement}")
     print(f"\nreport: {directory / 'report.html'}\nall runs: {index}")
     return 1 if failed else 0
 

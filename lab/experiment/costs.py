@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.experiment.samples import SAME
+from lab.experiment.samples import SAME, interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.bench.summary import Spread
+    from lab.experiment.samples import Repeats
 
-# Of what a part can use: in every repeat above the first it is full, in every one below the
-# second it is not. What lies between them says nothing.
+# Of what a part can use: it is full if the interval of its repeats (samples.py) lies above the
+# first, and free if it lies below the second. What lies between them says nothing.
 FULL, FREE = 0.88, 0.8
 
 DAEMONS, REDIS, HAPROXY, LOAD, CPUS, NOTHING = (
@@ -47,7 +47,7 @@ class Busy:
 
 
 def saturated(repeats: Sequence[Busy]) -> str:
-    """The part that was full in every repeat; `SAME` if that is not certain.
+    """The part that was full; `SAME` if that is not certain.
 
     A part's own limit comes before the machine's: a daemon that fills its CPU is the limit
     also where no CPU is left. A machine without a free CPU hides every other limit.
@@ -59,9 +59,10 @@ def saturated(repeats: Sequence[Busy]) -> str:
         (LOAD, [one.load for one in repeats]),
         (CPUS, [one.machine for one in repeats]),
     ):
-        if min(values) >= FULL:
+        used = interval(values)
+        if used.low >= FULL:
             return name
-        if max(values) > FREE:
+        if used.high >= FREE:
             return SAME
     return NOTHING
 
@@ -70,10 +71,10 @@ def saturated(repeats: Sequence[Busy]) -> str:
 class Costs:
     """µs of each part for a round trip; ranges over all repeats and numbers of daemons."""
 
-    daemon: Spread
-    redis: Spread
-    redis_disk: Spread
-    haproxy: Spread
+    daemon: Repeats
+    redis: Repeats
+    redis_disk: Repeats
+    haproxy: Repeats
 
 
 @dataclass(frozen=True, slots=True)

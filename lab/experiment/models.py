@@ -2,8 +2,9 @@
 
     for each repeat: for each system: start it ─▶ memory, CPU ─▶ clients.py ─▶ memory, CPU
 
-Repeats are interleaved, so a machine that grows slower slows every system alike. The serial
-server gets fewer clients, and its loop is extrapolated; the report says so.
+Repeats are interleaved, every second one in the reverse order, so a machine that grows slower
+slows every system alike. The serial server gets fewer clients, and its loop is extrapolated;
+the report says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import sys
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,7 @@ from lab.experiment.workload import Visit, Workload, served, unevenness
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lab.experiment.calm import Calm
     from lab.experiment.progress import Progress
     from lab.experiment.systems import Running, System
 
@@ -54,6 +57,8 @@ class Measured:
     """Of one CPU while the clients ran, 0 to 1."""
     reply_p50_s: float
     reply_p99_s: float
+    others: float = 0.0
+    """What other programs used of the CPUs meanwhile (calm.py), 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +90,35 @@ class Plan:
         )
 
 
-def measure_all(plan: Plan, progress: Progress) -> Outcome:
+def measure_all(plan: Plan, calm: Calm, progress: Progress) -> Outcome:
     """Every system, in every repeat."""
     outcome = Outcome([], {}, [])
     for repeat in range(1, plan.repeats + 1):
-        for system in plan.systems:
+        for system in plan.systems if repeat % 2 else reversed(plan.systems):
             progress.step(f"{system.name}, repeat {repeat}")
             try:
-                measured, visits = measure(system, repeat, plan.workload_of(system))
+                (measured, visits), others = calm.measure(
+                    repeat,
+                    partial(measure, system, repeat, plan.workload_of(system)),
+                    final=lambda made: bool(_faults(made[1])),
+                )
             except LabError as error:
                 outcome.failed.append(f"{system.name}, repeat {repeat}: {error}")
                 continue
             outcome.visits[system.name, repeat] = visits
-            faults = [visit.fault for visit in visits if visit.fault]
+            faults = _faults(visits)
             if faults:
                 outcome.failed.append(
                     f"{system.name}, repeat {repeat}: {len(faults)} of {len(visits)} visits"
                     f" failed; the first: {faults[0]}"
                 )
             else:
-                outcome.measured.append(measured)
+                outcome.measured.append(replace(measured, others=others))
     return outcome
+
+
+def _faults(visits: Sequence[Visit]) -> list[str]:
+    return [visit.fault for visit in visits if visit.fault]
 
 
 def measure(system: System, repeat: int, workload: Workload) -> tuple[Measured, list[Visit]]:

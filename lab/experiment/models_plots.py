@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from lab.bench.summary import Spread
-    from lab.experiment.models_answers import Summary
+    from lab.experiment.models_summary import Summary
+    from lab.experiment.samples import Repeats
     from lab.experiment.workload import Visit, Workload
 
 PART_LOOKS = {
@@ -91,7 +91,7 @@ def memory(summaries: Mapping[str, Summary]) -> Figure:
 
 def _stacked(
     summaries: Mapping[str, Summary],
-    of: Callable[[Summary], Mapping[str, Spread]],
+    of: Callable[[Summary], Mapping[str, Repeats]],
     factor: float,
     axis: str,
 ) -> Figure:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lab.experiment import models_answers, models_plots, plots, results, systems
+from lab.experiment import (
+    calm,
+    models_answers,
+    models_plots,
+    models_summary,
+    plots,
+    results,
+    systems,
+)
 from lab.experiment.page import Plot, Report, Table
-from lab.experiment.samples import number, ranged, scaled
+from lab.experiment.samples import number, ranged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lab.experiment.models import Measured, Outcome, Plan
-    from lab.experiment.models_answers import Summary
+    from lab.experiment.models_summary import Summary
     from lab.experiment.workload import Visit
 
 HEADERS = (
@@ -59,7 +67,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
 ) -> Report:
     """Draw the plots into `directory` and put everything together."""
     work = plan.workload
-    summaries = models_answers.summarise(outcome.measured, work)
+    summaries = models_summary.summarise(outcome.measured, work)
     return Report(
         title="The article's servers, compared",
         question=f"The article's workload is {work.clients} clients at once, {work.lines} lines"
@@ -154,8 +162,8 @@ def _cells(one: Summary) -> list[str]:
         systems.TITLES[one.system],
         ranged(one.loop_s) + (" extrapolated" if one.extrapolated else ""),
         f"{one.served_at_once} of {one.clients}",
-        ranged(scaled(one.cpu_s, 1e3)),
-        ranged(scaled(one.most_bytes, mib)),
+        ranged(one.cpu_s.times(1e3)),
+        ranged(one.most_bytes.times(mib)),
         number(one.idle_bytes.median * mib),
         number(one.reply_p50_s.median * 1e3),
         number(one.reply_p99_s.median * 1e3),
@@ -168,7 +176,8 @@ def _method(plan: Plan) -> list[str]:
     return [
         (
             f"Each server was started afresh {plan.repeats} times, in turns (all of them once, then"
-            " all of them again), so that a machine that grows slower slows every one alike. A client"
+            " all of them again in the reverse order), so that a machine that grows slower slows every"
+            " one alike; servers are compared with each other within each turn. A client"
             f" connects, sends {work.lines} lines with {work.pause_s:g} s between, compares"
             f" every byte of every reply, half-closes and waits for the end;"
             f" {work.clients} of them at once are a loop, and {work.loops} after one another a repeat."
@@ -183,6 +192,7 @@ def _method(plan: Plan) -> list[str]:
             " share the machine's CPUs; nothing is pinned. The fleets run as shipped: every reply is"
             " committed to Redis with appendfsync always, behind HAProxy with its health checks."
         ),
+        calm.METHOD,
     ]
 
 

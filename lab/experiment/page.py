@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from lab.experiment.samples import MARGIN, SAME
+from lab.experiment.samples import GREY, SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +41,16 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
+# How to read the answers, if a report says nothing else.
+RULE = (
+    "Figures change from run to run, answers should not. So each question names a factor, the two"
+    ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
+    " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
+    f' below it by another {GREY - 1:.0%}; else it is "{SAME}". By that rule two runs contradict'
+    " each other less than once in a thousand times."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything a reader gets."""
@@ -61,11 +71,10 @@ class Report:
     date: str
     warnings: Sequence[str] = field(default=())
     """Why the figures must not be trusted; shown first."""
-    reading: str = (
-        "A difference is called one only if the whole ranges of the repeats lie"
-        f" apart, by a factor of {MARGIN:g}; else it is `{SAME}`."
-    )
+    reading: str = RULE
     """How to read the answers."""
+    agreement: str = ""
+    """How the answers agree with those of the run before."""
 
 
 APOSTROPHE, EN_DASH = "\N{RIGHT SINGLE QUOTATION MARK}", "\N{EN DASH}"
@@ -134,6 +143,7 @@ def render(report: Report) -> str:
         *map(_plot, report.plots),
         "<h2>Answers</h2>",
         f'<p class="soft">{prose(report.reading)}</p>',
+        *([f'<p class="soft">{prose(report.agreement)}</p>'] if report.agreement else []),
         *map(_answer, report.answers),
         "<h2>Figures</h2>",
         *map(_table, report.tables),

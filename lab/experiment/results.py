@@ -82,24 +82,24 @@ def runs(root: Path) -> list[tuple[str, dict[str, Any]]]:
     return sorted(found, key=lambda run: str(run[1].get("date")), reverse=True)
 
 
-def against_the_last(root: Path, directory: Path) -> str | None:
-    """How the run in `directory` agrees with the one before of the same command, in words."""
-    listed = runs(root)
-    own = next((run for name, run in listed if name == directory.name), None)
-    if own is None:
-        return None
-    earlier = [
-        (name, run)
-        for name, run in listed
-        if name != directory.name and run["command"] == own["command"] and not run["failed"]
-    ]
-    if not earlier:
-        return None
-    name, last = earlier[0]
-    differ = disagreements(_answers(last), _answers(own))
-    if differ:
-        return f"answers otherwise than {name}: {'; '.join(differ)}"
-    return f"agrees with {name} in every answer"
+def against_the_last(root: Path, command: str, answers: Sequence[Answer]) -> str | None:
+    """How `answers` agree with the last run of the same command that did not fail, in words.
+
+    Call it before these answers are written themselves.
+    """
+    for name, run in runs(root):
+        if run["command"] == command and not run["failed"]:
+            differ, one_open = disagreements(_answers(run), answers)
+            said = [
+                f"{words} {name}: {' '.join(questions)}"
+                for words, questions in (
+                    ("answers otherwise than", differ),
+                    ("leaves open what was decided, or the reverse, in", one_open),
+                )
+                if questions
+            ]
+            return "; and it ".join(said) or f"agrees with {name} in every answer"
+    return None
 
 
 def write_index(root: Path) -> Path:

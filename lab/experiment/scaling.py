@@ -1,7 +1,8 @@
 """`fleet experiment scaling`: the same load on 1, 2, 4, 8 daemons, and what each part uses.
 
-    for each repeat: for each shape: start 8 daemons: for each number of them:
-        load processes ─▶ connected ─▶ warm-up ─▶ CPU clocks ─▶ load ─▶ CPU clocks ─▶ Point
+    for every two repeats: for each shape: start 8 daemons:
+        for each of the two repeats: for each number of daemons, rising, then falling:
+            load processes ─▶ connected ─▶ warm-up ─▶ CPU clocks ─▶ load ─▶ CPU clocks ─▶ Point
 
 There are as many load processes (c/load.c) as daemons in use: directly, each has a daemon
 of its own; through HAProxy they share its port.
@@ -14,11 +15,11 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import psutil
 
 from lab.bench.errors import BenchError
 from lab.bench.generator import Load, Result, Settings
@@ -26,17 +27,23 @@ from lab.bench.histogram import percentile
 from lab.bench.process_stats import cpu_ns
 from lab.errors import LabError
 from lab.experiment import setting, stack
+from lab.experiment.calm import Cpus, cpus
 from lab.experiment.costs import Busy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from lab.experiment.calm import Calm
     from lab.experiment.progress import Progress
     from lab.experiment.stack import Front, Shape, Stack
     from lab.redis_server import Appendfsync
 
-# How often Redis's thread is looked at: 150 looks in 1.5 s tell a tenth from a fifth.
-LOOK_EVERY_S = 0.01
+# Daemons, Redis and HAProxy are started afresh so often: a start takes as long as four of the
+# measurements, and what it leaves to chance (addresses, hashes) must not be one draw for all.
+REPEATS_OF_A_START = 2
+
+# How often Redis's thread is looked at: 120 looks in 0.6 s tell a tenth from a fifth.
+LOOK_EVERY_S = 0.005
 
 # The kernel's letter for a thread that waits for a disk (proc(5), stat).
 DISK_WAIT = "D"
@@ -76,6 +83,8 @@ class Point:
     haproxy_us: float
     load_us: float
     busy: Busy
+    others: float = 0.0
+    """What other programs used of the CPUs meanwhile (calm.py), 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +94,7 @@ class _Clocks:
     daemons: float
     redis: float
     haproxy: float
-    machine_used: float
-    machine_all: float
+    machine: Cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +106,28 @@ class _Seen:
     disk: Sequence[bool]
 
 
-def measure_all(plan: Plan, progress: Progress) -> tuple[list[Point], list[str]]:
+def measure_all(plan: Plan, calm: Calm, progress: Progress) -> tuple[list[Point], list[str]]:
     """Every shape with every number of daemons, in every repeat; and what failed, in words."""
     points: list[Point] = []
     failed: list[str] = []
-    for repeat in range(1, plan.repeats + 1):
-        for shape in stack.SHAPES:
+    for start in range(ceil(plan.repeats / REPEATS_OF_A_START)):
+        first = start * REPEATS_OF_A_START + 1
+        repeats = range(first, min(first + REPEATS_OF_A_START, plan.repeats + 1))
+        for shape in reversed(stack.SHAPES) if start % 2 else stack.SHAPES:
             with (
                 tempfile.TemporaryDirectory(dir=plan.data) as made,
-                _collecting(failed, f"{shape.name}, repeat {repeat}"),
+                _collecting(failed, f"{shape.name}, repeat {first}"),
                 stack.running(shape, max(plan.daemons), plan.appendfsync, Path(made)) as running,
             ):
-                for count in plan.daemons:
-                    what = f"{shape.name}, {count} daemons, repeat {repeat}"
-                    progress.step(what)
-                    with _collecting(failed, what), running.front(count) as front:
-                        points.append(_measure(running, front, count, repeat, plan))
+                for repeat in repeats:
+                    for count in plan.daemons if repeat % 2 else reversed(plan.daemons):
+                        what = f"{shape.name}, {count} daemons, repeat {repeat}"
+                        progress.step(what)
+                        with _collecting(failed, what), running.front(count) as front:
+                            point, others = calm.measure(
+                                repeat, partial(_measure, running, front, count, repeat, plan)
+                            )
+                            points.append(replace(point, others=others))
     return points, failed
 
 
@@ -155,7 +169,7 @@ def _measure(running: Stack, front: Front, count: int, repeat: int, plan: Plan) 
 
 def _point(shape: Shape, count: int, repeat: int, results: Sequence[Result], seen: _Seen) -> Point:
     before, after = seen.before, seen.after
-    cpus = len(setting.cpus_allowed())
+    allowed = len(setting.cpus_allowed())
     trips = sum(result.round_trips for result in results)
     took_s = sum(result.seconds for result in results) / len(results)
     load_s = sum(result.cpu_s for result in results)
@@ -166,7 +180,7 @@ def _point(shape: Shape, count: int, repeat: int, results: Sequence[Result], see
     for result in results:
         counted.update(dict(result.histogram_ns))
     latencies = sorted(counted.items())
-    machine_all = after.machine_all - before.machine_all
+    machine_s = after.machine.total - before.machine.total
     return Point(
         shape=shape,
         daemons=count,
@@ -183,29 +197,19 @@ def _point(shape: Shape, count: int, repeat: int, results: Sequence[Result], see
             daemons=daemons_s / took_s / count,
             redis=redis_s / took_s,
             redis_disk=disk_share,
-            haproxy=haproxy_s / took_s / cpus,  # as many threads as CPUs
+            haproxy=haproxy_s / took_s / allowed,  # as many threads as CPUs
             load=max(result.cpu_s / result.seconds for result in results),
-            machine=(after.machine_used - before.machine_used) / machine_all
-            if machine_all
-            else 0.0,
+            machine=(after.machine.used - before.machine.used) / machine_s if machine_s else 0.0,
         ),
     )
 
 
 def _clocks(front: Front) -> _Clocks:
-    allowed = set(setting.cpus_allowed())
-    used = total = 0.0
-    for cpu, times in enumerate(psutil.cpu_times(percpu=True)):
-        if cpu in allowed:
-            all_s = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-            total += all_s
-            used += all_s - times.idle - getattr(times, "iowait", 0.0)
     return _Clocks(
         daemons=sum(map(cpu_ns, front.daemons)) / 1e9,
         redis=cpu_ns(front.redis) / 1e9 if front.redis else 0.0,
         haproxy=cpu_ns(front.haproxy) / 1e9 if front.haproxy else 0.0,
-        machine_used=used,
-        machine_all=total,
+        machine=cpus(),
     )
 
 

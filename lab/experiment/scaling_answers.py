@@ -6,12 +6,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.experiment import costs, usl
-from lab.experiment.samples import LESS, MORE, SAME, Answer, compare, number, ranged, ratio, spread
+from lab.experiment.samples import (
+    A_TENTH_MORE,
+    NO,
+    SAME,
+    YES,
+    Answer,
+    Repeats,
+    at_least,
+    bounded,
+    comparable,
+    number,
+    ranged,
+    ratio,
+    spread,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from lab.bench.summary import Spread
     from lab.experiment.c10k import Held
     from lab.experiment.costs import Busy, Costs, Prediction
     from lab.experiment.scaling import Point
@@ -30,15 +43,15 @@ class Summary:
 
     shape: str
     daemons: int
-    rate: Spread
-    p50_us: Spread
-    p99_us: Spread
-    daemons_us: Spread
-    redis_us: Spread
-    redis_disk_us: Spread
-    haproxy_us: Spread
-    load_us: Spread
-    servers_us: Spread
+    rate: Repeats
+    p50_us: Repeats
+    p99_us: Repeats
+    daemons_us: Repeats
+    redis_us: Repeats
+    redis_disk_us: Repeats
+    haproxy_us: Repeats
+    load_us: Repeats
+    servers_us: Repeats
     """Daemons, Redis and HAProxy together."""
     busy: list[Busy]
 
@@ -53,25 +66,27 @@ def summarise(points: Sequence[Point]) -> list[Summary]:
     grouped: dict[tuple[str, int], list[Point]] = {}
     for point in points:
         grouped.setdefault((point.shape.name, point.daemons), []).append(point)
-    return [
-        Summary(
-            shape=shape,
-            daemons=daemons,
-            rate=spread(point.round_trips_per_s for point in group),
-            p50_us=spread(point.p50_us for point in group),
-            p99_us=spread(point.p99_us for point in group),
-            daemons_us=spread(point.daemons_us for point in group),
-            redis_us=spread(point.redis_us for point in group),
-            redis_disk_us=spread(point.redis_disk_us for point in group),
-            haproxy_us=spread(point.haproxy_us for point in group),
-            load_us=spread(point.load_us for point in group),
-            servers_us=spread(
-                point.daemons_us + point.redis_us + point.haproxy_us for point in group
-            ),
-            busy=[point.busy for point in group],
-        )
-        for (shape, daemons), group in grouped.items()
-    ]
+    return [_summary(shape, daemons, group) for (shape, daemons), group in grouped.items()]
+
+
+def _summary(shape: str, daemons: int, group: Sequence[Point]) -> Summary:
+    def repeats(figure: Callable[[Point], float]) -> Repeats:
+        return Repeats({point.repeat: figure(point) for point in group})
+
+    return Summary(
+        shape=shape,
+        daemons=daemons,
+        rate=repeats(lambda point: point.round_trips_per_s),
+        p50_us=repeats(lambda point: point.p50_us),
+        p99_us=repeats(lambda point: point.p99_us),
+        daemons_us=repeats(lambda point: point.daemons_us),
+        redis_us=repeats(lambda point: point.redis_us),
+        redis_disk_us=repeats(lambda point: point.redis_disk_us),
+        haproxy_us=repeats(lambda point: point.haproxy_us),
+        load_us=repeats(lambda point: point.load_us),
+        servers_us=repeats(lambda point: point.daemons_us + point.redis_us + point.haproxy_us),
+        busy=[point.busy for point in group],
+    )
 
 
 def by_shape(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
@@ -102,10 +117,10 @@ def fleet_costs(summaries: Sequence[Summary]) -> Costs | None:
     if not fleet:
         return None
     return costs.Costs(
-        daemon=spread(one.daemons_us.median for one in fleet),
-        redis=spread(one.redis_us.median for one in fleet),
-        redis_disk=spread(one.redis_disk_us.median for one in fleet),
-        haproxy=spread(one.haproxy_us.median for one in fleet),
+        daemon=spread([one.daemons_us.median for one in fleet]),
+        redis=spread([one.redis_us.median for one in fleet]),
+        redis_disk=spread([one.redis_disk_us.median for one in fleet]),
+        haproxy=spread([one.haproxy_us.median for one in fleet]),
     )
 
 
@@ -114,7 +129,8 @@ def answers(summaries: Sequence[Summary], cpus: int, held: Held | None) -> list[
     shapes = by_shape(summaries)
     measured = fleet_costs(summaries)
     made = [
-        *(_grows(shape, group, cpus) for shape, group in shapes.items() if len(group) > 1),
+        *(_grows(shape, group) for shape, group in shapes.items() if len(group) > 1),
+        *(_full(shape, group[-1], cpus) for shape, group in shapes.items()),
         *(_cost(shapes, *pair) for pair in COSTS),
         *(
             _predicted(costs.predict(measured, count), measured)
@@ -132,65 +148,88 @@ def lead(summaries: Sequence[Summary], cpus: int) -> str:
     if len(fleet) < 2:  # noqa: PLR2004 — a comparison
         return "The whole fleet was not measured with several numbers of daemons: see below."
     first, last = fleet[0], fleet[-1]
+    what = f"{_half(first, last):g} times what {first.daemons} does"
     grew = {
-        MORE: f"{last.daemons} daemons carry more than {first.daemons}",
-        LESS: f"{last.daemons} daemons carry less than {first.daemons}",
-        SAME: f"{last.daemons} daemons can't be told from {first.daemons}",
-    }[compare(last.rate, first.rate)]
-    text = (
+        YES: f"{_daemons(last.daemons)} carry at least {what}",
+        NO: f"{_daemons(last.daemons)} don't carry {what}",
+        SAME: f"whether {_daemons(last.daemons)} carry {what} is left open",
+    }[_grown(first, last)]
+    return (
         f"With Redis and HAProxy, on {cpus} CPUs, {grew}: {ranged(last.rate, '/s')} against"
         f" {ranged(first.rate, '/s')} round trips, every reply on disk before it was sent."
+        f" {_explained(last, cpus)} What the design would do with more CPUs is predicted from the"
+        " cost of each part, below."
     )
-    full = last.saturated
-    if full == costs.CPUS:
-        text += (
-            f" The {cpus} CPUs ran out: they are what was measured, not the design. What the"
-            " design would do with more is predicted from the cost of each part, below."
-        )
-    elif full == SAME:
-        text += f" What was full with {last.daemons} daemons can't be told for certain."
-    elif full == costs.NOTHING:
-        text += (
-            f" Nothing was full with {last.daemons} daemons: replies waited in turn for daemon, Redis"
-            " and disk, and more connections would find the limit."
-        )
-    else:
-        text += f" Full was {full}."
-    return text
 
 
-def _grows(shape: str, group: Sequence[Summary], cpus: int) -> Answer:
+def _half(first: Summary, last: Summary) -> float:
+    """What is asked of more daemons: half of what as many times the daemons would be."""
+    return last.daemons / first.daemons / 2
+
+
+def _grown(first: Summary, last: Summary) -> str:
+    if not comparable(last.rate, first.rate):
+        return SAME
+    return at_least(ratio(last.rate, first.rate), _half(first, last))
+
+
+def _grows(shape: str, group: Sequence[Summary]) -> Answer:
     first, last = group[0], group[-1]
-    verdict = compare(last.rate, first.rate)
-    times = ratio(last.rate, first.rate)
-    full = {one.daemons: one.saturated for one in group}
-    parts = set(full.values())
-    told = (
-        f"with any number of them: {parts.pop()}"
-        if len(parts) == 1
-        else ", ".join(f"with {daemons}: {part}" for daemons, part in full.items())
+    times = (
+        f"{bounded(ratio(last.rate, first.rate))} times the round trips of {first.daemons}"
+        if comparable(last.rate, first.rate)
+        else "no repeat together with those"
     )
-    runs_out = [daemons for daemons, part in full.items() if part == costs.CPUS]
+    medians = "; ".join(f"{one.daemons}: {number(one.rate.median)}" for one in group)
     text = (
-        f"{_daemons(last.daemons)} gave {ranged(times)} times the round trips of {first.daemons}"
-        f" ({ranged(last.rate, '/s')} against {ranged(first.rate, '/s')}). Full was, {told}."
+        f"{_daemons(last.daemons)} gave {times}. Round trips a second by daemons, medians:"
+        f" {medians}."
     )
-    if runs_out:
-        text += (
-            f" From {_daemons(min(runs_out))} on, this machine's {cpus} CPUs had nothing left for"
-            " more; the load generator takes its part of them too."
-        )
     return Answer(
-        f"{shape}: what do more daemons bring, and what is full?",
-        f"{verdict}; full with {last.daemons}: {full[last.daemons]}",
+        f"{shape}: do {_daemons(last.daemons)} carry at least {_half(first, last):g} times what"
+        f" {first.daemons} does?",
+        _grown(first, last),
         text,
     )
 
 
+def _full(shape: str, last: Summary, cpus: int) -> Answer:
+    return Answer(
+        f"{shape}: what is full with {_daemons(last.daemons)}?",
+        last.saturated,
+        f"{_explained(last, cpus)} All CPUs together were"
+        f" {ranged(spread([100 * one.machine for one in last.busy]), ' %')} busy.",
+    )
+
+
+def _explained(one: Summary, cpus: int) -> str:
+    """What was full, and what that means for the design."""
+    full = one.saturated
+    if full == costs.CPUS:
+        return (
+            f"The {cpus} CPUs ran out, the load generator's part of them included, before any part"
+            " met a limit of its own: they are what was measured, not the design."
+        )
+    if full == SAME:
+        return f"What was full with {_daemons(one.daemons)} can't be told for certain."
+    if full == costs.NOTHING:
+        return (
+            f"Nothing was full with {_daemons(one.daemons)}: replies waited in turn for daemon, Redis"
+            " and disk, and more connections would find the limit."
+        )
+    return f"Full was {full}."
+
+
 # The question; the shape with the part, the one without; what the part is called.
 COSTS = (
-    ("What does the store cost?", "Redis, direct", "no store, direct", "with Redis"),
-    ("What does HAProxy cost?", "Redis, HAProxy", "Redis, direct", "through HAProxy"),
+    (
+        "Does the store take at least a tenth more CPU?",
+        *("Redis, direct", "no store, direct", "with Redis"),
+    ),
+    (
+        "Does HAProxy take at least a tenth more CPU?",
+        *("Redis, HAProxy", "Redis, direct", "through HAProxy"),
+    ),
 )
 
 
@@ -202,7 +241,8 @@ def _cost(
     # With the fewest daemons: each more has smaller batches, which is another question.
     parts = shapes[dear][0]
     one, other = parts.servers_us, shapes[cheap][0].servers_us
-    verdict = compare(one, other)
+    if not comparable(one, other):
+        return None
     times = ratio(one, other)
     told = ", ".join(
         f"{name} {number(part.median)} µs"
@@ -215,10 +255,10 @@ def _cost(
     )
     text = (
         f"CPU for a round trip, all servers together: {ranged(one, ' µs')} {what}, and"
-        f" {ranged(other, ' µs')} without, {ranged(times)} times as much, measured with"
+        f" {ranged(other, ' µs')} without, {bounded(times)} times as much, measured with"
         f" {_daemons(parts.daemons)} ({told})."
     )
-    return Answer(question, verdict if verdict == SAME else f"{verdict} CPU", text)
+    return Answer(question, at_least(times, A_TENTH_MORE), text)
 
 
 def _daemons(count: int) -> str:

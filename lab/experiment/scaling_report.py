@@ -6,9 +6,9 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.experiment import plots, results, scaling_answers, scaling_plots
+from lab.experiment import calm, costs, plots, results, scaling, scaling_answers, scaling_plots
 from lab.experiment.page import Plot, Report, Table
-from lab.experiment.samples import number, ranged, scaled
+from lab.experiment.samples import number, ranged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HEADERS = (
     *("parts", "daemons", "round trips/s", "p50, ms", "p99, ms"),
-    *("daemons, µs", "Redis, µs", "HAProxy, µs", "load, µs", "full"),
+    *("daemons, µs", "Redis, µs", "HAProxy, µs", "load, µs"),
 )
 BUSY_HEADERS = (
     "parts",
@@ -151,13 +151,12 @@ def _table(summaries: Sequence[Summary]) -> Table:
                 one.shape,
                 str(one.daemons),
                 ranged(one.rate),
-                ranged(scaled(one.p50_us, 1e-3)),
-                ranged(scaled(one.p99_us, 1e-3)),
+                ranged(one.p50_us.times(1e-3)),
+                ranged(one.p99_us.times(1e-3)),
                 *(
                     ranged(part) if part.max else "-"
                     for part in (one.daemons_us, one.redis_us, one.haproxy_us, one.load_us)
                 ),
-                one.saturated,
             ]
             for one in summaries
         ],
@@ -214,7 +213,9 @@ def _method(plan: Plan) -> list[str]:
             f"{plan.connections} connections in closed loop (one line of 64 bytes in flight each, the"
             " next sent when the reply has come; every byte is compared) for"
             f" {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, {plan.repeats} times in"
-            " turns. The load generator is C, one process for each daemon. Redis has appendfsync"
+            " turns, with rising and with falling numbers of daemons, which are started afresh for"
+            f" every {scaling.REPEATS_OF_A_START} turns. What is compared is compared within a turn."
+            " The load generator is C, one process for each daemon. Redis has appendfsync"
             f" {plan.appendfsync}, the daemons durability commit; without store it is none."
         ),
         (
@@ -223,10 +224,11 @@ def _method(plan: Plan) -> list[str]:
             " its neighbour's. Everything shares this machine's CPUs and nothing is pinned."
         ),
         (
-            "A part counts as full when it used 88 % or more of what it can have in every repeat, and"
-            " as free when it was below 80 % in every one; in between the report does not decide. A"
-            " part's own limit is named before the machine's."
+            f"A part counts as full when it used {costs.FULL:.0%} or more of what it can have, and as"
+            f" free below {costs.FREE:.0%}, if the whole interval of its repeats lies there; in between"
+            " the report does not decide. A part's own limit is named before the machine's."
         ),
+        calm.METHOD,
     ]
 
 

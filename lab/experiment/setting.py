@@ -15,9 +15,6 @@ from lab.bench import compiler, machine
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Runnable processes of others before the run, by CPU: above it they take part in it.
-LOAD_AVERAGE_MAX = 0.25
-
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -60,11 +57,6 @@ def _rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _warnings(facts: Mapping[str, Any]) -> list[str]:
     found = []
-    if facts["load_average"] > LOAD_AVERAGE_MAX * facts["cpus_allowed"]:
-        found.append(
-            f"The machine was busy before the run (load average {facts['load_average']:.2f}):"
-            " figures are worse and less certain for it."
-        )
     if facts["loopback_tracked"]:
         found.append(
             "The kernel tracks loopback connections here, as it does for Docker's address"

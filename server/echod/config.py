@@ -55,7 +55,10 @@ class Config:
     name: str = _setting("", "this daemon's name in logs and store; empty: host and random part")
 
     # What an answer means.
-    store: str = _setting("memory://", "memory:// or redis[s]://[user:password@]host:port/db")
+    store: str = _setting("memory://", "memory:// or redis[s]://[user[:password]@]host:port/db")
+    store_password_file: str = _setting(
+        "", "the password's file, read at every connect: keeps it out of the URL"
+    )
     durability: str = _setting(
         "commit", "what a reply on the plain port waits for, PROTOCOL §5", choices=DURABILITIES
     )

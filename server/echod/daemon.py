@@ -11,6 +11,8 @@ import resource
 import secrets
 import signal
 import sys
+from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
 from echod.store.base import Lives
 from echod.store.committer import Committer
+from echod.store.link import Link
 from echod.store.memory import MemoryStore
 from echod.store.redis import RedisStore
 from echod.sweeper import sweep_forever
@@ -229,7 +232,15 @@ def _store(config: Config) -> Store:
     )
     if config.store.startswith("memory:"):
         return MemoryStore(lives)
-    return RedisStore(config.store, config.name, lives, config.commit_s_max)
+    if config.store_password_file:
+        try:
+            # The store reads it when it connects; a wrong path is found before anyone is served.
+            Path(config.store_password_file).read_bytes()
+        except OSError as error:
+            path = config.store_password_file
+            raise ConfigError(f"--store-password-file={path}: {error.strerror}") from error
+    timeout_s, password_file = config.commit_s_max, config.store_password_file
+    return RedisStore(config.store, config.name, lives, timeout_s, password_file)
 
 
 def _subscription(config: Config, store: Store, hub: Hub) -> RedisSubscription | LocalSubscription:
@@ -239,7 +250,8 @@ def _subscription(config: Config, store: Store, hub: Hub) -> RedisSubscription |
         store.publish = local.receive
         hub.subscription = local
         return local
-    remote = RedisSubscription(config.store, config.commit_s_max, config.room_route, hub)
+    connect = partial(Link, config.store, config.commit_s_max, config.store_password_file)
+    remote = RedisSubscription(connect, config.room_route, hub)
     hub.subscription = remote
     hub.heartbeat = Heartbeat(hub)
     return remote

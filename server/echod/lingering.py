@@ -3,7 +3,7 @@
 Closing a socket that holds unread bytes makes the kernel send a reset, which can
 overtake the ERR in the client's receive queue (RFC 1122, 4.2.2.13). So the server shuts
 its sending side, reads on and throws away, and closes when the client does, or after
-`linger_s_max`; the sweeper looks.
+`linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
     from echod.port import Port
 
-# Thrown away at most so much a turn; a client that sends faster is cut by the deadline.
+# Thrown away at most so much a turn …
 DISCARD_BYTES = 65_536
+# … and in all: more than was on its way when ERR was sent (the kernels' buffers on both
+# sides of a balancer). Who sends on is not reading, and gets a reset.
+DISCARD_BYTES_MAX = 1 << 20
 
 
 def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
@@ -35,11 +38,12 @@ def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
 class Lingering:
     """A socket that is only read any more; one of the port's `lingering`."""
 
-    __slots__ = ("_port", "_reader", "_socket", "_until_s")
+    __slots__ = ("_left", "_port", "_reader", "_socket", "_until_s")
 
     def __init__(self, port: Port, sock: _socket.socket) -> None:
         self._port = port
         self._socket = sock
+        self._left = DISCARD_BYTES_MAX
         self._until_s = port.clock.now_s + port.linger_s_max
         self._reader = port.reader(sock.fileno(), self._discard)
         self._reader.start()
@@ -47,7 +51,9 @@ class Lingering:
 
     def _discard(self) -> None:
         try:
-            if self._socket.recv(DISCARD_BYTES):
+            received = len(self._socket.recv(DISCARD_BYTES))
+            self._left -= received
+            if received and self._left > 0:
                 return
         except BlockingIOError:
             return

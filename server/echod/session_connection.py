@@ -35,12 +35,14 @@ if TYPE_CHECKING:
 
     from echod.metrics import Metrics
     from echod.port import SessionPort
+    from echod.protocol.session import Request
     from echod.rooms.member import Member
     from echod.store.batch import Write
     from echod.store.operations import Operation
 
 # Why a connection ended, beside the codes of PROTOCOL §4.
 QUIT = "quit"
+BYE = b"BYE\n"
 
 
 class SessionConnection(Connection):
@@ -75,9 +77,15 @@ class SessionConnection(Connection):
         dialogue, session = self._dialogue, self.session
         if dialogue is None or session is None:
             return 0 if session else self._begin(lines[0])
+        port = self._port
         taken = 0
-        while not (self._suspended or self.ending or self.gone) and taken < len(lines):
-            reply, count, committed, request = dialogue.take(lines[taken:] if taken else lines)
+        while taken < len(lines) and not (self._suspended or self.ending or self.gone):
+            if port.committer.full():
+                break
+            # As much as makes `_owes_enough` true, so that what is left is read when it is paid.
+            again_bytes_max = port.unsent_bytes_pause - self._held_bytes
+            rest = lines[taken:] if taken else lines
+            reply, count, committed, request = dialogue.take(rest, again_bytes_max)
             taken += count
             self.metrics.lines_received += count
             self.inflight += count
@@ -85,13 +93,19 @@ class SessionConnection(Connection):
                 session.seq = dialogue.seq
             if answered := count - (request is not None):
                 self._owe(session, dialogue, reply, answered, committed=committed)
-            if isinstance(request, Quit):
-                self._quit()
-            elif request is not None:
-                if self._member is None:
-                    self._member = self._sessions.member(self, session)
-                self._member.ask(request)
+            if request is None:
+                break
+            self._carry_out(session, request)
         return taken
+
+    def _carry_out(self, session: Session, request: Request) -> None:
+        """A line that asks for more than an answer."""
+        if isinstance(request, Quit):
+            self._quit()
+            return
+        if self._member is None:
+            self._member = self._sessions.member(self, session)
+        self._member.ask(request)
 
     def _owe(
         self, session: Session, dialogue: Dialogue, reply: bytes, lines: int, *, committed: bool
@@ -120,14 +134,19 @@ class SessionConnection(Connection):
         self.fail(code, text)
 
     def _quit(self) -> None:
-        """`QUIT` (§2.4): the last line that is taken."""
+        """`QUIT` (§2.4): the last line that is taken.
+
+        `BYE` is said as an `ERR` that closes is: what the client sent behind `QUIT` would
+        make the kernel reset the connection, and a reset can overtake it (`lingering.py`).
+        """
 
         def ended(_: Write) -> bytes:
             self.metrics.sessions_ended += 1
-            return b"BYE\n"
+            return b""
 
         self._reader.stop()
         self.submit(END, ended)
+        self._farewell = BYE
         self.ending = QUIT
 
     # What a member in rooms needs (rooms/member.py).

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,18 @@ from tests.config.checks import ROOT, check
 DEFAULTS = ROOT / ".env"
 
 
-def configured(compose: list[str], *profiles: str) -> dict[str, dict[str, Any]]:
-    """The services, with .env's values in their places, whatever the shell says."""
+def document(compose: list[str], *profiles: str) -> dict[str, Any]:
+    """The whole file, with .env's values in their places, whatever the shell says."""
     settings = {line.split("=", 1)[0] for line in DEFAULTS.read_text().splitlines()}
     env = {name: value for name, value in os.environ.items() if name not in settings}
     text = check([*compose, *profiles, "config", "--format", "json"], env=env)
-    found: dict[str, dict[str, Any]] = json.loads(text)["services"]
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def configured(compose: list[str], *profiles: str) -> dict[str, dict[str, Any]]:
+    """The services of it."""
+    found: dict[str, dict[str, Any]] = document(compose, *profiles)["services"]
     return found
 
 
@@ -40,7 +48,7 @@ def test_everything_is_there(services: dict[str, dict[str, Any]]) -> None:
     """The whole fleet is one file."""
     assert set(services) == {
         *("redis", "server", "haproxy", "loadtest", "loadtest-worker"),
-        *("prometheus", "redis-exporter", "grafana"),
+        *("prometheus", "redis-exporter", "alertmanager", "grafana"),
     }
 
 
@@ -74,7 +82,12 @@ def test_hardened(services: dict[str, dict[str, Any]], variants: dict[str, dict[
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert int(service["mem_limit"]) > 0, name
+        assert 0 < service["pids_limit"] <= 2048, name
         assert not service.get("privileged"), name
+        # At most one CPU, which every machine has; who serves clients has the right of way.
+        path = name.startswith(("redis", "haproxy")) and name != "redis-exporter"
+        assert service.get("cpus", 0) <= 1, name
+        assert service["cpu_shares"] > 1024 if path else service["cpus"] > 0, name
 
 
 def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None:
@@ -87,19 +100,65 @@ def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None
     assert published == {
         ("haproxy", "127.0.0.1", 1234),
         ("haproxy", "127.0.0.1", 1235),
+        ("haproxy", "127.0.0.1", 2234),
+        ("haproxy", "127.0.0.1", 2235),
         ("haproxy", "127.0.0.1", 8404),
         ("loadtest", "127.0.0.1", 8089),
         ("prometheus", "127.0.0.1", 9090),
+        ("alertmanager", "127.0.0.1", 9093),
         ("grafana", "127.0.0.1", 3000),
     }
 
 
-def test_who_shares_a_network_with_redis(services: dict[str, dict[str, Any]]) -> None:
-    """The daemons and the exporter, nobody else."""
-    assert set(services["redis"]["networks"]) == {"store"}
-    assert {name for name in services if "store" in services[name]["networks"]} == {
-        *("redis", "server", "redis-exporter"),
+def test_who_shares_a_network(
+    services: dict[str, dict[str, Any]], variants: dict[str, dict[str, Any]]
+) -> None:
+    """Each network has those that need each other, and nobody else; only one has a way out."""
+    everyone = services | variants
+    members = {
+        network: {name for name in everyone if network in everyone[name]["networks"]}
+        for network in ("store", "balance", "watch")
     }
+    assert members["store"] == {"redis", "server", "redis-exporter"}
+    assert members["balance"] == {"haproxy", "server"}
+    assert members["watch"] == {"server", "redis-exporter", "prometheus"}
+    # By name HAProxy finds the daemons' addresses in the networks that both are in: one.
+    assert set(services["haproxy"]["networks"]) & set(services["server"]["networks"]) == {"balance"}
+
+
+def test_networks_have_no_way_out(compose: list[str]) -> None:
+    """A daemon that was taken over can reach nothing outside."""
+    networks = document(compose)["networks"]
+    assert {name for name in networks if not networks[name].get("internal")} == {"fleet"}
+
+
+def test_a_header_is_believed_from_the_balance_only(
+    compose: list[str], services: dict[str, dict[str, Any]]
+) -> None:
+    """The daemons take PROXY headers from the subnet of that network, and it is one of their own."""
+    (pool,) = document(compose)["networks"]["balance"]["ipam"]["config"]
+    assert f"--proxy-networks={pool['subnet']}" in services["server"]["command"]
+    assert ipaddress.ip_network(pool["subnet"]).num_addresses >= 64
+
+
+def test_secrets_are_files(compose: list[str], services: dict[str, dict[str, Any]]) -> None:
+    """Each goes to who needs it, and to nobody else; none is in an environment."""
+    handed = {
+        name: {secret["source"] for secret in service["secrets"]}
+        for name, service in services.items()
+        if service.get("secrets")
+    }
+    assert handed == {
+        "redis": {"redis_echod", "redis_exporter.json", "redis_admin"},
+        "server": {"redis_echod"},
+        "redis-exporter": {"redis_exporter.json"},
+        "haproxy": {"haproxy.pem", "clients_ca.pem"},
+    }
+    whole = json.dumps(services)
+    for secret in document(compose)["secrets"].values():
+        text = Path(secret["file"]).read_text().strip()
+        assert text not in whole
+        assert "default-" in text or "No certificate" in text
 
 
 def test_daemons_can_be_many(services: dict[str, dict[str, Any]]) -> None:

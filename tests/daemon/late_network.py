@@ -37,6 +37,7 @@ class LateNetwork:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._holding: Pair | None = None
+        self._losing: Pair | None = None
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -58,6 +59,15 @@ class LateNetwork:
             pair.far.shutdown(socket.SHUT_WR)
         pair.far.settimeout(raw.PATIENCE_S)
         raw.read_all(pair.far)
+
+    def lose_answers(self) -> None:
+        """From now on, what Redis answers on the daemon's present connection is thrown away."""
+        self._losing = next(pair for pair in reversed(self.pairs) if not pair.cut)
+
+    def break_off(self) -> None:
+        """End that connection; the next one is as good as new."""
+        if self._losing:
+            self.cut(self._losing)
 
     def close(self) -> None:
         """End everything."""
@@ -90,6 +100,8 @@ class LateNetwork:
             data = source.recv(65_536)
             if to_redis and pair is self._holding:
                 pair.held += data
+            elif data and pair is self._losing and not to_redis:
+                pass
             elif data:
                 target.sendall(data)
             else:

@@ -21,14 +21,19 @@ def connect(port: int, patience_s: float = PATIENCE_S) -> socket.socket:
     return made
 
 
+def read_some(sock: socket.socket, size: int = 65_536) -> bytes:
+    """What comes next; b"" at the end of the connection, a reset being one."""
+    try:
+        return sock.recv(size)
+    except ConnectionResetError:
+        return b""
+
+
 def read(sock: socket.socket, size: int) -> bytes:
     """`size` bytes, or fewer if the connection ends or is reset before."""
     parts, got = [], 0
     while got < size:
-        try:
-            data = sock.recv(min(65_536, size - got))
-        except ConnectionResetError:
-            break
+        data = read_some(sock, min(65_536, size - got))
         if not data:
             break
         parts.append(data)

@@ -265,3 +265,13 @@ def test_headers_that_never_end_take_few_files(echod: Callable[..., Echod]) -> N
     assert psutil.Process(daemon.process.pid).num_fds() < 10 + SPARE_SOCKETS + 30
     for sock in socks:
         sock.close()
+
+
+def test_an_endless_line_is_cut(echod: Callable[..., Echod]) -> None:
+    """Who does not stop after `line-too-long` is reset, however long others may linger."""
+    daemon = echod(linger_s_max=60)
+    cut = pytest.raises((ConnectionResetError, BrokenPipeError))
+    with raw.connect(daemon.port) as sock, cut:
+        sock.sendall(b"x" * (64 << 20))
+    with honest(daemon) as echo:
+        echo()

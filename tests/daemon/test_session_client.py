@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 import redis as redis_py
@@ -16,8 +16,18 @@ from loadtest.errors import RolledBack, ServerError, SessionLost
 from loadtest.history import HistoryFile, read
 from loadtest.session_client import Acknowledged, SessionClient
 from loadtest.session_connection import SessionConnection
-from loadtest.session_events import Answered, ErrorLine, Welcome
-from loadtest.session_requests import Echo, Hello
+from loadtest.session_events import (
+    Answered,
+    ErrorLine,
+    From,
+    Joined,
+    Members,
+    Msg,
+    Parted,
+    Told,
+    Welcome,
+)
+from loadtest.session_requests import Echo, Hello, Join, Part, Say, Tell, Who
 from loadtest.session_retry import Patience, Resumed
 
 if TYPE_CHECKING:
@@ -26,6 +36,8 @@ if TYPE_CHECKING:
 
     from lab.redis_server import RedisServer
     from tests.conftest import Echod
+
+Kind = TypeVar("Kind")
 
 # A loaded machine answers late, and a fault here lasts under a second.
 PATIENCE = Patience(reply_s_max=10, give_up_s=60, backoff_s_first=0.02, backoff_s_max=0.2)
@@ -224,3 +236,44 @@ def test_many_clients_while_daemons_come_and_go(
         assert n >= latest.get(event["c"], 0)
         latest[event["c"]] = n
     assert set(latest.values()) == {200}
+
+
+def test_rooms_are_asked_for_like_anything_else(pair: tuple[Echod, Echod]) -> None:
+    """Two members on two daemons: every verb of §3, judged line by line."""
+    with client(pair[0]) as one, client(pair[1]) as two:
+        one.ask(Join(b"lobby"))
+        joined = next_of(one, Joined)
+        assert (joined.room, joined.how) == (b"lobby", "fresh")
+        two.ask(Join(b"lobby"))
+        next_of(two, Joined)
+        one.ask(Say(b"lobby", 1, b"hello there"))
+        name = one.memory.name.encode()
+        for member in (one, two):
+            assert next_of(member, Msg) == Msg(b"lobby", joined.offset + 1, name, b"hello there")
+        two.ask(Part(b"lobby"))
+        assert next_of(two, Parted) == Parted(b"lobby")
+        two.ask(Tell(name, b"psst"))
+        assert next_of(two, Told) == Told(name, "delivered")
+        assert next_of(one, From) == From(two.memory.name.encode(), b"psst")
+        one.ask(Who(b"lobby"))
+        assert next_of(one, Members).room == b"lobby"
+        # Back after a cut, at the position that it had.
+        one.abandon()
+        one.ask(Join(b"lobby", joined.life, joined.offset))
+        assert next_of(one, Joined).how == "recovered"
+        assert next_of(one, Msg).text == b"hello there"
+
+
+def next_of(one: SessionClient, kind: type[Kind]) -> Kind:
+    """The next happening of a kind; those before it are let go, those after it kept."""
+    heard = HEARD.setdefault(one.name, [])
+    for _ in range(20):
+        heard += one.receive(0 if heard else 10)
+        while heard:
+            happening = heard.pop(0)
+            if isinstance(happening, kind):
+                return happening
+    raise AssertionError(f"no {kind.__name__}")
+
+
+HEARD: dict[str, list[object]] = {}

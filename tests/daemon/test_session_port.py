@@ -28,6 +28,7 @@ class Client:
     def __init__(self, port: int) -> None:
         self.sock = raw.connect(port)
         self.token = b""
+        self._received = b""
 
     def send(self, data: bytes) -> None:
         """Send, and wait for nothing."""
@@ -35,10 +36,10 @@ class Client:
 
     def line(self) -> bytes:
         """The next line, or what came before the end."""
-        got = b""
-        while not got.endswith(b"\n") and (byte := self.sock.recv(1)):
-            got += byte
-        return got
+        while b"\n" not in self._received and (data := self.sock.recv(65_536)):
+            self._received += data
+        line, end, self._received = self._received.partition(b"\n")
+        return line + end
 
     def ask(self, data: bytes, lines: int = 1) -> bytes:
         """Send, and return so many lines."""
@@ -55,7 +56,8 @@ class Client:
 
     def end(self) -> bytes:
         """Everything up to the end of the connection."""
-        return raw.read_all(self.sock)
+        received, self._received = self._received, b""
+        return received + raw.read_all(self.sock)
 
 
 @pytest.fixture

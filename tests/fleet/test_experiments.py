@@ -76,6 +76,8 @@ def test_models(models: Path, before: set[int]) -> None:
     """Every system in every repeat, all parts measured, nothing left running."""
     measured = rows(models / "runs.csv")
     assert len(measured) == 2 * 6
+    names = [row["system"] for row in measured]
+    assert names[6:] == names[5::-1], "the second turn is the reverse of the first"
     for row in measured:
         fleet = row["system"] == "fleet_1"
         assert float(row["loop_s"]) >= 0.04
@@ -83,6 +85,7 @@ def test_models(models: Path, before: set[int]) -> None:
         assert float(row["servers_most_bytes"]) >= float(row["servers_idle_bytes"]) > 0
         assert bool(row["redis_cpu_s"]) is fleet
         assert bool(row["haproxy_cpu_s"]) is fleet
+        assert 0 <= float(row["others"]) <= 1
         assert int(row["served_at_once"]) == 1 or row["system"] != "serial"
     visits = rows(models / "visits.csv")
     assert len(visits) == 2 * (5 * 10 + 3)
@@ -91,7 +94,7 @@ def test_models(models: Path, before: set[int]) -> None:
         assert (models / f"{name}.png").is_file()
         assert (models / f"{name}.svg").is_file()
     run = json.loads((models / "run.json").read_text())
-    assert "What does it cost to serve one client at a time?" in {
+    assert "Is it at least 5 times slower to serve one client at a time?" in {
         answer["question"] for answer in run["answers"]
     }
     assert models.name in (models.parent / "index.html").read_text()
@@ -130,6 +133,7 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         assert (float(row["redis_us"]) > 0) is (row["stored"] == "True")
         assert (float(row["haproxy_us"]) > 0) is (row["proxied"] == "True")
         assert 0 < float(row["machine_busy"]) < 1.01
+        assert 0 <= float(row["others"]) <= 1
     (held,) = rows(directory / "c10k.csv")
     assert held["connections"] == "300"
     assert float(held["accepts_per_s"]) > 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def fleet() -> Iterator[Fleet]:
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The whole of docker-compose.yml, healthy, under the load that starts by itself."""
     if shutil.which("docker") is None:
         pytest.skip("docker is not on PATH")
@@ -24,7 +24,7 @@ def fleet() -> Iterator[Fleet]:
         done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"docker {' '.join(words)}: {done.stderr.strip()}")
-    fleet = Fleet()
+    fleet = Fleet(tmp_path_factory.mktemp("secrets") / "own")
     services = json.loads(fleet.compose("config", "--format", "json"))["services"]
     fleet.with_grafana = not image_or_reason(services.pop("grafana")["image"])
     for service in services.values():

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from lab import secret_files
 from lab.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,12 +44,23 @@ class ComposeError(RuntimeError):
 class Fleet:
     """The containers, and the pages that they publish."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Path) -> None:
+        """Made with passwords and certificates in `secrets`, of which there are none yet."""
+        secret_files.make_passwords(secrets)
+        secret_files.make_certificates(secrets, secret_files.NAMES)
+        self.secrets = secrets
         self.project = f"echofleet-test-{os.getpid()}"
         # Port 0: the kernel chooses, and `port` asks which.
         ports = dict.fromkeys(PUBLISHED, "0")
         sizes = {"ECHOD_REPLICAS": str(DAEMONS), "LOCUST_USERS": str(CLIENTS), "LOADTEST_SHAPE": ""}
-        self._env = {**os.environ, **ports, **sizes}
+        # Another's of the same range (.env) may be up.
+        number = os.getpid() % (64 * 4)
+        own = {
+            "SECRETS": str(secrets),
+            "TLS_CLIENTS": "optional",
+            "BALANCE_SUBNET": f"198.18.{128 + number // 4}.{number % 4 * 64}/26",
+        }
+        self._env = {**os.environ, **ports, **sizes, **own}
         self.with_grafana = False
 
     def compose(self, *words: str) -> str:
@@ -102,6 +114,24 @@ class Fleet:
         found: list[dict[str, Any]] = json.loads(shown.stdout)
         return found
 
+    def running(self) -> set[str]:
+        """The services that have a container that runs."""
+        return set(self.compose("ps", "--services", "--status", "running").split())
+
+    def probe(self, service: str, script: str, *words: str) -> str:
+        """Run Python in the network of a service's container; what it says, errors too."""
+        containers = self.containers(service)
+        network = f"container:{containers[0]['Id']}"
+        image = self.containers("server")[0]["Image"]
+        return _said(
+            *("run", "--rm", "--network", network, "--entrypoint", "python", image),
+            *("-c", script, *words),
+        )
+
+    def run_in(self, service: str, script: str, *words: str) -> str:
+        """Run Python in a service's container itself; what it says, errors too."""
+        return _said("exec", self.containers(service)[0]["Id"], "python", "-c", script, *words)
+
     def port(self, service: str, port: int) -> int:
         """Where the host's 127.0.0.1 has a service's port."""
         return int(self.compose("port", service, str(port)).rsplit(":", 1)[1])
@@ -147,6 +177,18 @@ class Load:
     def count(self, name: str) -> int:
         """How many of a kind: `connect`, `line`, `loop`."""
         return int(self._counts.get(name, 0))
+
+
+def _said(*words: str) -> str:
+    done = subprocess.run(
+        ["docker", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    return done.stdout
 
 
 def image_or_reason(image: str) -> str:

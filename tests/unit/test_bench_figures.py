@@ -111,6 +111,14 @@ def test_promises_are_judged_on_their_two_rows() -> None:
     assert not judge(summarise([replace(one, connections=5_000) for one in runs]))
 
 
+@pytest.mark.parametrize("session_us,kept", [(22.5, True), (22.6, False)])
+def test_a_session_is_held_to_its_price(session_us: float, *, kept: bool) -> None:
+    """At most one and a half times the plain port's CPU, of the same run."""
+    (verdict,) = judge(summarise([run(rows.COMMIT, 15.0, 1.0), run(rows.SESSION, session_us, 1.0)]))
+
+    assert (verdict.promise.row, verdict.kept) == (rows.SESSION, kept)
+
+
 def test_table_is_aligned_and_complete() -> None:
     """One line a row, all of one width but for trailing blanks, `-` for what is not there."""
     text = table.table(summarise([RUN, run(f"{rows.COMMIT}-always", 1234.5, 10, redis_us=2.0)]))

@@ -11,75 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.bench.summary import Spread
 from lab.experiment import costs, usl
 from lab.experiment.costs import Busy, Costs
 from lab.experiment.samples import (
-    LESS,
-    MORE,
+    REPEATS_MIN,
     SAME,
     Answer,
-    compare,
+    Interval,
+    Repeats,
+    bounded,
     disagreements,
     number,
     ranged,
-    ratio,
-    spread,
 )
 from lab.experiment.workload import Visit, Workload, served, unevenness
 
 POSITIVE = st.floats(0.01, 1e6)
-REPEATS = st.lists(POSITIVE, min_size=1, max_size=7)
 IDLE = Busy(daemons=0.1, redis=0.1, redis_disk=0.0, haproxy=0.1, load=0.1, machine=0.3)
 
 
-def exact(value: float) -> Spread:
+def exact(value: float) -> Repeats:
     """A figure that was the same in every repeat."""
-    return Spread(value, value, value)
-
-
-@given(REPEATS, REPEATS)
-def test_a_ratio_holds_every_ratio_of_two_repeats(ones: list[float], others: list[float]) -> None:
-    """However the repeats are paired, their ratio is within the range."""
-    found = ratio(spread(ones), spread(others))
-    for one in ones:
-        for other in others:
-            assert found.min <= one / other * (1 + 1e-9)
-            assert found.max >= one / other * (1 - 1e-9)
-    assert found.min <= found.median <= found.max
-
-
-@given(REPEATS, REPEATS)
-def test_comparisons_are_symmetrical_and_cautious(ones: list[float], others: list[float]) -> None:
-    """More one way is less the other way, and overlapping ranges are never told apart."""
-    one, other = spread(ones), spread(others)
-    mirrored = {MORE: LESS, LESS: MORE, SAME: SAME}
-    assert compare(one, other) == mirrored[compare(other, one)]
-    if max(one.min, other.min) <= min(one.max, other.max):
-        assert compare(one, other) == SAME
-
-
-@given(POSITIVE, st.floats(1.0, 4.0), st.integers(0, 2**32))
-def test_two_runs_never_contradict_each_other(value: float, times: float, seed: int) -> None:
-    """With repeats that are up to 10 % off, no run says `more` where another says `less`."""
-    rng = random.Random(seed)
-
-    def run() -> str:
-        ones = [value * times * rng.uniform(0.9, 1.1) for _ in range(5)]
-        return compare(spread(ones), spread(value * rng.uniform(0.9, 1.1) for _ in range(5)))
-
-    verdicts = {run() for _ in range(4)}
-    assert LESS not in verdicts
-    if times > 1.25 * 1.1 / 0.9:
-        assert verdicts == {MORE}
-
-
-def test_nothing_has_no_median() -> None:
-    """Neither a spread of no repeats nor a ratio to nothing is made up."""
-    with pytest.raises(ValueError, match="no repeats"):
-        spread([])
-    with pytest.raises(ValueError, match="no ratio"):
-        ratio(exact(1), exact(0))
+    return Repeats(dict.fromkeys(range(1, 9), value))
 
 
 @pytest.mark.parametrize(
@@ -102,15 +55,23 @@ def test_numbers_have_three_digits(value: float, text: str) -> None:
 
 def test_a_range_is_shown_only_if_there_is_one() -> None:
     """To three digits."""
-    assert ranged(Spread(1.0, 0.5, 2.0), " s") == "1.00 s (0.500-2.00)"
-    assert ranged(Spread(1.0, 0.9999, 1.0001)) == "1.00"
+    assert ranged(Repeats({1: 1.0, 2: 0.5, 3: 2.0}), " s") == "1.00 s (0.500-2.00)"
+    assert ranged(Repeats({1: 1.0, 2: 0.9999, 3: 1.0001})) == "1.00"
+    assert bounded(Interval(1.0, 0.5, 2.0)) == "1.00 (0.500-2.00)"
+    assert bounded(Interval(1.0, -math.inf, math.inf)) == "1.00", "too few repeats"
+
+
+def test_nothing_has_no_median() -> None:
+    """No figure is made up of no repeats."""
+    with pytest.raises(ValueError, match="no repeats"):
+        Repeats({})
 
 
 def test_disagreements_are_those_of_common_questions() -> None:
-    """A question that only one of the runs asked is none."""
-    before = [Answer("a", "yes", ""), Answer("b", SAME, ""), Answer("c", "no", "")]
+    """One that only one run asked is none; one that only one run decided is not a contradiction."""
+    before = [Answer(name, "yes", "") for name in "ace"] + [Answer("b", SAME, "")]
     after = [Answer("a", "yes", "other figures"), Answer("b", "yes", ""), Answer("d", "no", "")]
-    assert disagreements(before, after) == ["b"]
+    assert disagreements(before, [*after, Answer("e", "no", "")]) == (["e"], ["b"])
 
 
 @given(st.floats(100, 1e6), st.floats(0, 0.9), st.floats(0, 0.1))
@@ -172,16 +133,18 @@ def test_the_law_needs_points(points: list[tuple[int, float]]) -> None:
 @pytest.mark.parametrize(
     "repeats,part",
     [
-        ([IDLE, IDLE], costs.NOTHING),
-        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.9)], costs.DAEMONS),
-        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.85)], SAME),
-        ([replace(IDLE, redis=0.5, redis_disk=0.45)], costs.REDIS),
-        ([replace(IDLE, haproxy=0.99)], costs.HAPROXY),
-        ([replace(IDLE, load=0.99)], costs.LOAD),
-        ([replace(IDLE, machine=0.99)], costs.CPUS),
-        ([replace(IDLE, daemons=0.97, machine=1.0)], costs.DAEMONS),
-        ([replace(IDLE, daemons=0.84, machine=1.0)], SAME),
-        ([replace(IDLE, machine=0.85)], SAME),
+        ([IDLE] * 8, costs.NOTHING),
+        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.9)] * 4, costs.DAEMONS),
+        ([replace(IDLE, daemons=0.95)] * 8 + [replace(IDLE, daemons=0.82)], costs.DAEMONS),
+        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.81)] * 4, SAME),
+        ([replace(IDLE, redis=0.5, redis_disk=0.45)] * 8, costs.REDIS),
+        ([replace(IDLE, haproxy=0.99)] * 8, costs.HAPROXY),
+        ([replace(IDLE, load=0.99)] * 8, costs.LOAD),
+        ([replace(IDLE, machine=0.99)] * 8, costs.CPUS),
+        ([replace(IDLE, machine=0.99)] * (REPEATS_MIN - 1), SAME),
+        ([replace(IDLE, daemons=0.97, machine=1.0)] * 8, costs.DAEMONS),
+        ([replace(IDLE, daemons=0.84, machine=1.0)] * 8, SAME),
+        ([replace(IDLE, machine=0.85)] * 8, SAME),
     ],
 )
 def test_what_is_full(repeats: list[Busy], part: str) -> None:

@@ -8,9 +8,10 @@ import os
 import re
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -87,12 +88,8 @@ def drawn(directory: Path) -> str:
 def test_a_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     """Tags are balanced, everything is escaped, links go within the page."""
     svg = drawn(tmp_path)
-    text = page.render(
-        Report(**{
-            **{name: getattr(REPORT, name) for name in REPORT.__dataclass_fields__},
-            "plots": [Plot("one", "A plot", "See it.", svg)],
-        })
-    )  # fmt: skip
+    plot = Plot("one", "A plot", "See it.", svg)
+    text = page.render(replace(REPORT, plots=[plot], agreement="This run agrees."))
     read = Page(text)
     assert not read.open
     assert all(link.startswith("#") for link in read.loads)
@@ -101,7 +98,15 @@ def test_a_page_is_whole_and_loads_nothing(tmp_path: Path) -> None:
     assert "It\N{RIGHT SINGLE QUOTATION MARK}s <a> test & more" in read.text
     assert "<code>x &lt; y</code>" in text
     assert "1.0\N{EN DASH}2.0 s" in read.text
-    for said in ("Careful.", "Who knows.", "See it.", "Like this.", "a.csv", "1.0"):
+    for said in (
+        "Careful.",
+        "Who knows.",
+        "See it.",
+        "Like this.",
+        "a.csv",
+        "1.0",
+        "This run agrees.",
+    ):
         assert said in read.text
     assert "--a '1-2'" in read.text, "a command stays as it must be typed"
     assert "one-two 1-2" in read.text
@@ -127,34 +132,34 @@ def test_a_plot_is_the_same_file_for_the_same_figures(tmp_path: Path) -> None:
 def test_runs_are_listed_and_held_against_each_other(tmp_path: Path) -> None:
     """The newest first; a changed verdict is named, changed figures are not."""
 
-    def write(date: str, verdict: str, command: str = "fleet experiment x") -> Path:
+    def write(date: str, verdict: str, command: str = "fleet experiment x") -> tuple[Path, str]:
+        answers = [Answer("Is it?", verdict, f"figures of {date}")]
+        said = results.against_the_last(tmp_path, command, answers)
         directory = results.new_directory(tmp_path, "x", datetime(2030, 1, 2, tzinfo=UTC))
-        changed: dict[str, Any] = {
-            name: getattr(REPORT, name) for name in REPORT.__dataclass_fields__
-        }
-        changed |= {"date": date, "answers": [Answer("Is it?", verdict, f"figures of {date}")]}
-        results.write_run(directory, Report(**changed), "x", command, failed=False)
-        return directory
+        report = replace(REPORT, date=date, answers=answers)
+        results.write_run(directory, report, "x", command, failed=False)
+        return directory, said or ""
 
-    first = write("2030-01-01", "yes")
-    assert results.against_the_last(tmp_path, first) is None
-    second = write("2030-01-02", "yes")
+    first, said = write("2030-01-01", "yes")
+    assert not said
+    second, said = write("2030-01-02", "yes")
     assert second != first
-    said = results.against_the_last(tmp_path, second)
     assert said == f"agrees with {first.name} in every answer"
-    write("2030-01-03", SAME, "fleet experiment x --other")
-    third = write("2030-01-04", SAME)
-    assert results.against_the_last(tmp_path, third) == (
-        f"answers otherwise than {second.name}: Is it?"
-    )
+    write("2030-01-03", "no", "fleet experiment x --other")
+    third, said = write("2030-01-04", SAME)
+    assert said == f"leaves open what was decided, or the reverse, in {second.name}: Is it?"
+    fourth, said = write("2030-01-05", "no")
+    assert said == f"leaves open what was decided, or the reverse, in {third.name}: Is it?"
+    _, said = write("2030-01-06", "yes")
+    assert said == f"answers otherwise than {fourth.name}: Is it?"
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "run.json").write_text("{")
     index = results.write_index(tmp_path).read_text()
     read = Page(index)
     assert not read.open
-    assert len(read.loads) == 4
+    assert len(read.loads) == 6
     assert all((tmp_path / link).is_file() for link in read.loads)
-    assert index.index("2030-01-04") < index.index("2030-01-01")
+    assert index.index("2030-01-06") < index.index("2030-01-01")
     assert json.loads((third / "run.json").read_text())["failed"] is False
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from typing import TYPE_CHECKING
 
 from lab.local import ROOT
 from lab.prometheus_server import config
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 def test_targets_stand_under_their_jobs() -> None:
     """Each job has its addresses, and the rules are those given."""
-    made = json.loads(config({"echod": ["127.0.0.1:1", "127.0.0.1:2"]}, ROOT / "rules" / "*.yml"))
+    rules = [ROOT / "rules" / "*.yml"]
+    made = json.loads(config({"echod": ["127.0.0.1:1", "127.0.0.1:2"]}, rules))
 
     assert made["rule_files"] == [str(ROOT / "rules" / "*.yml")]
     assert made["scrape_configs"] == [
@@ -22,11 +28,43 @@ def test_targets_stand_under_their_jobs() -> None:
     ]
 
 
-def test_jobs_and_interval_are_the_containers() -> None:
-    """Rules and dashboards name jobs and count on the interval: both must fit both places."""
-    made = json.loads(config({"echod": [], "haproxy": []}, ROOT))
+def test_jobs_and_intervals_are_the_containers() -> None:
+    """Rules and dashboards name jobs and count on the intervals: both must fit both places."""
+    made = json.loads(config({"echod": [], "haproxy": [], "locust": [], "prometheus": []}, []))
     containers = (ROOT / "monitoring" / "prometheus" / "prometheus.yml").read_text()
 
     jobs = re.findall(r"job_name: (\w+)", containers)
     assert {job["job_name"] for job in made["scrape_configs"]} <= set(jobs)
-    assert f"scrape_interval: {made['global']['scrape_interval']}" in containers
+    for name, value in made["global"].items():
+        assert f"{name}: {value}\n" in containers
+
+
+def test_the_expected_number_is_a_rule(tmp_path: Path) -> None:
+    """What is asked for reaches Prometheus as a series, by the script that starts it."""
+    stand_in = tmp_path / "prometheus"
+    stand_in.write_text('#!/bin/sh\necho "$@"\n')
+    stand_in.chmod(0o755)
+    script = ROOT / "monitoring" / "prometheus" / "start.sh"
+    done = subprocess.run(
+        ["sh", str(script), "--a", "b c"],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path), "ECHOD_REPLICAS": "7"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "--a b c\n"
+    made = (tmp_path / "expected" / "daemons.yml").read_text()
+    assert "record: fleet:daemons:expected" in made
+    assert "expr: vector(7)" in made
+
+
+def test_nobody_said_how_many() -> None:
+    """Without the number it does not start: an alert that can't fire would look like none."""
+    script = ROOT / "monitoring" / "prometheus" / "start.sh"
+    done = subprocess.run(
+        ["sh", str(script)], env={"PATH": "/usr/bin:/bin"}, capture_output=True, check=False
+    )
+
+    assert done.returncode
+    assert b"how many daemons are expected" in done.stderr

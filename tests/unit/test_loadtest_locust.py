@@ -65,11 +65,11 @@ RIGHT = Plan("right", SMALL + NEVER)
 DISTRIBUTED = Plan("right", (*SMALL, *NEVER, "--processes", "2"))
 STEADY = Plan(
     "right",
-    ("SteadyUser", *NEVER, "-u", "5", "-r", "5", "-t", "8", "--lines-per-s", "20"),
+    ("SteadyUser", *NEVER, "-u", "5", "-r", "5", "-t", "4", "--lines-per-s", "20"),
     shape="",
 )
 STOPPED = Plan(
-    "silent", ("ArticleUser", "SteadyUser", *NEVER, "-u", "4", "-r", "4", "-t", "8"), shape=""
+    "silent", ("ArticleUser", "SteadyUser", *NEVER, "-u", "4", "-r", "4", "-t", "6"), shape=""
 )
 
 

@@ -1,5 +1,6 @@
 /* The load generator of `fleet bench`: N connections, one line in flight on each, every byte
- * of every reply checked against PROTOCOL §1.1 (the previous line followed by this line).
+ * of every reply checked against PROTOCOL §1.1 (the previous line followed by this line) or,
+ * with --session 1, §2.2 (both, numbered; each connection opens a session of its own).
  *
  *     connect ─▶ "connected" ─▶ (a line on stdin) ─▶ warm-up ─▶ "measuring" ─▶ load
  *             ─▶ "measured" ─▶ last replies ─▶ "result"
@@ -18,10 +19,10 @@
 #define _GNU_SOURCE
 #include "histogram.h"
 #include "settings.h"
+#include "dialogue.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -36,12 +37,11 @@
 struct connection {
     int fd;           /* -1 when lost */
     bool waiting;     /* a line is unanswered */
+    bool greeting;    /* that line is HELLO */
     bool served;      /* answered at least once */
     unsigned overdue; /* paced: lines that became due while one was unanswered */
-    uint64_t lines;   /* sent so far */
     uint64_t from_ns; /* what the reply's latency is counted from */
-    size_t matched;   /* bytes of `expected` that are behind us */
-    char *expected;   /* the previous line, then this line: twice line_bytes */
+    struct dialogue said;
 };
 
 static struct connection *connections;
@@ -91,24 +91,24 @@ static void lose(struct connection *c, uint64_t *reason) {
     c->waiting = false;
 }
 
-/* A line no other connection and no other moment has: hex numbers in its first 25 bytes. */
-static void number_line(char *line, uint64_t number) {
-    for (int i = 24; i > 8; i--, number >>= 4)
-        line[i] = "0123456789abcdef"[number & 15];
+static void say_bytes(struct connection *c, const char *bytes, size_t length) {
+    c->waiting = true;
+    waiting++;
+    /* All earlier bytes were answered, so the kernel takes these whole. */
+    if (send(c->fd, bytes, length, MSG_NOSIGNAL) != (ssize_t)length)
+        lose(c, &seen.closed);
 }
 
 static void send_line(struct connection *c, uint64_t from_ns) {
-    char *line = c->expected + line_bytes;
-    memcpy(c->expected, line, line_bytes);
-    number_line(line, ++c->lines);
-    c->matched = c->lines == 1 ? line_bytes : 0; /* the first is answered alone */
+    struct dialogue *d = &c->said;
+    next_line(d);
     c->from_ns = from_ns;
-    c->waiting = true;
-    waiting++;
-    /* All earlier bytes were answered, so the kernel takes the line whole. */
-    ssize_t sent = send(c->fd, line, line_bytes, MSG_NOSIGNAL);
-    if (sent != (ssize_t)line_bytes)
-        lose(c, &seen.closed);
+    say_bytes(c, d->expected + d->line_at, d->length - d->line_at);
+}
+
+static void send_hello(struct connection *c) {
+    c->greeting = true;
+    say_bytes(c, HELLO, strlen(HELLO));
 }
 
 static void answered(struct connection *c) {
@@ -127,34 +127,53 @@ static void answered(struct connection *c) {
     }
 }
 
-static void show_wrong(const struct connection *c, const char *got, size_t length) {
+static void lose_wrong(struct connection *c, const char *got, size_t length) {
     static int shown;
-    if (shown++ >= SAMPLES_MAX)
+    const struct dialogue *d = &c->said;
+    if (shown++ < SAMPLES_MAX)
+        fprintf(stderr,
+                "load: connection %u, line %llu: got \"%.*s\" at byte %zu of \"%.*s\"\n",
+                (unsigned)(c - connections), (unsigned long long)d->lines, (int)length, got,
+                d->matched, (int)d->length, d->expected);
+    bool error_line = length >= 4 && !memcmp(got, "ERR ", 4);
+    lose(c, error_line ? &seen.error_lines : &seen.wrong);
+}
+
+static void welcomed(struct connection *c, const char *got, size_t length) {
+    if (length < WELCOME_BYTES_MAX && got[length - 1] != '\n')
+        return; /* the rest is to come; it was only looked at */
+    if (!is_welcome(got, length)) {
+        lose_wrong(c, got, length);
         return;
-    fprintf(stderr, "load: connection %u, line %llu: got \"%.*s\" at byte %zu of \"%.*s\"\n",
-            (unsigned)(c - connections), (unsigned long long)c->lines, (int)length, got,
-            c->matched, (int)(2 * line_bytes), c->expected);
+    }
+    recv(c->fd, (char[WELCOME_BYTES_MAX]){0}, length, MSG_DONTWAIT);
+    c->greeting = c->waiting = false;
+    waiting--;
 }
 
 static void receive(struct connection *c) {
-    static char got[2 * LINE_BYTES_MAX + 1]; /* one byte more than any reply: shows a surplus */
+    /* One byte more than any reply: shows a surplus. */
+    static char got[2 * (VERB_BYTES_MAX + LINE_BYTES_MAX) + 1];
     if (c->fd < 0)
         return; /* lost earlier in this round of events */
-    ssize_t length = recv(c->fd, got, sizeof got, MSG_DONTWAIT);
+    ssize_t length = recv(c->fd, got, sizeof got, MSG_DONTWAIT | (c->greeting ? MSG_PEEK : 0));
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (length <= 0) {
         lose(c, &seen.closed);
         return;
     }
-    size_t missing = c->waiting ? 2 * line_bytes - c->matched : 0;
-    if ((size_t)length > missing || memcmp(got, c->expected + c->matched, (size_t)length)) {
-        show_wrong(c, got, (size_t)length);
-        bool error_line = length >= 4 && !memcmp(got, "ERR ", 4);
-        lose(c, error_line ? &seen.error_lines : &seen.wrong);
+    if (c->greeting) {
+        welcomed(c, got, (size_t)length);
         return;
     }
-    c->matched += (size_t)length;
+    struct dialogue *d = &c->said;
+    size_t missing = c->waiting ? d->length - d->matched : 0;
+    if ((size_t)length > missing || memcmp(got, d->expected + d->matched, (size_t)length)) {
+        lose_wrong(c, got, (size_t)length);
+        return;
+    }
+    d->matched += (size_t)length;
     if ((size_t)length == missing)
         answered(c);
 }
@@ -208,7 +227,6 @@ static void drain(void) {
 }
 
 static void open_connection(struct connection *c, const struct sockaddr_in *address) {
-    unsigned number = (unsigned)(c - connections);
     int on = 1;
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0)
@@ -217,23 +235,17 @@ static void open_connection(struct connection *c, const struct sockaddr_in *addr
         fail(errno == EADDRNOTAVAIL ? "connect (net.ipv4.ip_local_port_range is used up)"
                                     : "connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    c->expected = malloc(2 * line_bytes);
-    if (!c->expected)
+    c->said.expected = malloc(expected_bytes_max());
+    if (!c->said.expected)
         fail("malloc");
-    char *line = c->expected + line_bytes;
-    for (size_t i = 0; i < line_bytes; i++)
-        line[i] = (char)('a' + (i + number) % 26);
-    for (int i = 7; i >= 0; i--, number >>= 4)
-        line[i] = "0123456789abcdef"[number & 15];
-    line[8] = line[25] = ' ';
-    line[line_bytes - 1] = '\n';
+    begin_dialogue(&c->said, (unsigned)(c - connections));
     struct epoll_event event = {.events = EPOLLIN, .data.u32 = (unsigned)(c - connections)};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event))
         fail("epoll_ctl");
 }
 
-/* Connect at the given pace, then see the last one answered: by then, accepting being in
- * order, the server has accepted them all and its memory may be read. */
+/* Connect at the given pace, open the sessions, then see the last one answered: by then,
+ * accepting being in order, the server has accepted them all and its memory may be read. */
 static void connect_all(void) {
     struct sockaddr_in address = {
         .sin_family = AF_INET,
@@ -246,11 +258,18 @@ static void connect_all(void) {
         while (now_ns() < due)
             usleep(1000);
         open_connection(&connections[i], &address);
+        if (session) {
+            send_hello(&connections[i]);
+            turn(0);
+        }
     }
-    send_line(&connections[connection_count - 1], now_ns());
+    drain();
+    if (connections[connection_count - 1].fd >= 0)
+        send_line(&connections[connection_count - 1], now_ns());
     drain();
     if (seen.unanswered || seen.closed || seen.wrong || seen.error_lines) {
-        fprintf(stderr, "load: the first line was not answered\n");
+        fprintf(stderr, "load: %s was not answered\n",
+                session ? "HELLO or the first line" : "the first line");
         exit(2);
     }
     say("connected");

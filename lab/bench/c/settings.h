@@ -8,6 +8,7 @@
 
 #define LINE_BYTES_MIN 32   /* the two numbers that make each line unlike every other */
 #define LINE_BYTES_MAX 8192 /* PROTOCOL's table; also sure to fit an empty socket buffer */
+#define VERB_BYTES_MAX 32   /* session port: `ECHO `, 64 bits' 20 digits, a blank, and some */
 
 /* Defaults are for use by hand: generator.py gives every one. */
 static double port, connections_wanted = 100, line_bytes_wanted = 64;
@@ -15,6 +16,7 @@ static double warm_up_s = 0.5, seconds = 2;
 static double interval_s = 0;        /* 0: closed loop */
 static double connects_per_s = 5000; /* a listener with a backlog of 100 keeps up */
 static double answer_s_max = 10;     /* a reply that comes later is a failure */
+static double session = 0;           /* 0: the plain port's protocol; 1: the session port's */
 
 static const struct {
     const char *name;
@@ -28,6 +30,7 @@ static const struct {
     {"--interval-s", &interval_s, 0, 3600},
     {"--connects-per-s", &connects_per_s, 1, 1e6},
     {"--answer-s-max", &answer_s_max, 0.01, 3600},
+    {"--session", &session, 0, 1},
 };
 
 /* The two that are counts. */
@@ -61,4 +64,9 @@ static void parse(int argc, char **argv) {
     }
     connection_count = (unsigned)connections_wanted;
     line_bytes = (size_t)line_bytes_wanted;
+    if (session && line_bytes + VERB_BYTES_MAX > LINE_BYTES_MAX) {
+        fprintf(stderr, "load: --line-bytes %zu: must be %d to %d on the session port\n",
+                line_bytes, LINE_BYTES_MIN, LINE_BYTES_MAX - VERB_BYTES_MAX);
+        exit(2);
+    }
 }

@@ -97,13 +97,23 @@ class Dialogue:
         self.last = state.last
         self._numbered = b"%d %b\n" % (state.seq, state.last)
 
-    def take(self, lines: list[bytes]) -> Taken:
-        """Answer `lines`, each with its LF, up to the first that asks for more."""
+    def take(self, lines: list[bytes], again_bytes_max: int) -> Taken:
+        """Answer `lines`, each with its LF, up to the first that asks for more.
+
+        Or up to the one with which the answers to repeated lines reach `again_bytes_max`:
+        they alone can be much longer than what they answer.
+        """
         parts: list[bytes] = []
         committed = False
+        again_bytes = 0
         for at, line in enumerate(lines):
             if line[:5] == b"ECHO ":
-                committed |= self._echo(line, parts)
+                if self._echo(line, parts):
+                    committed = True
+                    continue
+                again_bytes += len(parts[-1])
+                if again_bytes >= again_bytes_max:
+                    return Taken(b"".join(parts), at + 1, committed, None)
                 continue
             said = self._other(body_of(line))
             if not isinstance(said, bytes):
@@ -112,7 +122,11 @@ class Dialogue:
         return Taken(b"".join(parts), len(lines), committed, None)
 
     def _echo(self, line: bytes, parts: list[bytes]) -> bool:
-        """`ECHO <n> <text>` (§2.2): append the reply; whether the line is a new one."""
+        """`ECHO <n> <text>` (§2.2): append the reply, in one part unless the line is a new one.
+
+        Returns:
+            Whether it is a new one.
+        """
         body = line[:-1] if line[-2:-1] != b"\r" else line[:-2]
         _, word, *rest = body.split(b" ", 2)
         n = number(word)
@@ -135,9 +149,9 @@ class Dialogue:
             parts.append(Refusal(Code.OUT_OF_ORDER, str(self.seq + 1)).line())
         elif text != self.last:
             parts.append(Refusal(Code.CONFLICT, f"line {n} has another text").line())
+        elif n > 1:
+            parts.append(b"PREV %d %b\nECHO %b" % (n - 1, self.previous, self._numbered))
         else:
-            if n > 1:
-                parts.append(b"PREV %d %b\n" % (n - 1, self.previous))
             parts.append(b"ECHO %b" % self._numbered)
         return False
 

@@ -18,11 +18,14 @@ import gevent
 from gevent.event import Event
 
 from echod.store.base import StoreError
-from echod.store.link import Link, pack
+from echod.store.link import pack
 from echod.store.redis_operations import BROADCAST_CHANNEL, channel, inbox_channel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.rooms.hub import Hub
+    from echod.store.link import Link
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,10 @@ SUBSCRIBE_CHANNELS = 1000
 class RedisSubscription:
     """See the module, and `hub.Subscription`."""
 
-    def __init__(self, url: str, timeout_s: float, route: str, hub: Hub) -> None:
+    def __init__(self, connect: Callable[[], Link], route: str, hub: Hub) -> None:
+        """`connect` makes a connection to Redis, or raises `StoreError`."""
         self.connected = False
-        self._url = url
-        self._timeout_s = timeout_s
+        self._new_link = connect
         self._hub = hub
         self._own = [inbox_channel(hub.inbox)]
         if route == "broadcast":
@@ -110,7 +113,7 @@ class RedisSubscription:
             retry_s = min(2 * retry_s, RETRY_S_MAX)
 
     def _connect(self) -> Link:
-        link = self._link = Link(self._url, self._timeout_s)
+        link = self._link = self._new_link()
         if self._former and self._former[0] == link.run_id:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
             link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))

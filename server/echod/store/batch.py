@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from echod.store.operations import FORGET
+from echod.store.operations import END, FORGET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,7 +212,9 @@ class Batcher:
     def acknowledge(self, missing: list[Write]) -> list[Write]:
         """End the flight: the store has all of it but `missing`.
 
-        Of those, a plain connection's is written anew, next; any other is refused.
+        Of those, a plain connection's is written anew, next; any other is refused, unless
+        its session was ended in this very flight, by its owner: then the batch was carried
+        out before, its answer lost, and what stood before the end was written that time.
 
         Returns:
             The writes whose clients may hear of them now, in order.
@@ -221,12 +223,18 @@ class Batcher:
         self._answered_flying_s = None
         if missing:
             again = set()
+            refused = set(map(id, missing))
+            ended = {
+                id(write.session)
+                for write in batch
+                if write.operation is END and id(write) not in refused
+            }
             for write in missing:
                 if write.session.restored:
                     write.session.stored = False
                     again.add(id(write))
                 else:
-                    write.refused = True
+                    write.refused = id(write.session) not in ended
             self.pending[:0] = [write for write in batch if id(write) in again]
             batch = [write for write in batch if id(write) not in again]
         self._settle(batch)

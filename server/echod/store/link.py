@@ -12,6 +12,7 @@ import contextlib
 import socket
 import ssl
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hiredis
@@ -47,13 +48,19 @@ class Link:
         run_id: the Redis process at the other end.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, password_file: str = "") -> None:
         """Connect; each later wait is bounded by `timeout_s` too.
 
+        The password is the URL's, or in the file: read now, so that another one is used
+        from the next connection on.
+
         Raises:
-            StoreError: with the kind `refused`, `timeout`, `closed` or Redis's own word.
+            StoreError: with the kind `password` (it can't be read), `refused`, `timeout`,
+                `closed` or Redis's own word.
         """
         options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py
+        if password_file:
+            options["password"] = _password(password_file)
         self._reader = hiredis.Reader()
         self._timeout_s = timeout_s
         self._unsent = b""
@@ -180,6 +187,13 @@ class Link:
     def close(self) -> None:
         """Close in order: everything was answered."""
         self._socket.close()
+
+
+def _password(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except (OSError, ValueError) as error:
+        raise StoreError("password", f"{path}: {error}") from error
 
 
 def _refusal(reply: Exception) -> StoreError:

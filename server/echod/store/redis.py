@@ -1,9 +1,12 @@
 """Redis as the store: a batch is one pipeline on one connection.
 
-    marker    SET d:<daemon>:<run> <batch number> EX … GET    proves what Redis remembers (D9)
     state     SET <state key> <state> XX EX ttl               nil: the session is not there (D3)
     plain     HSET record, EXPIRE record, SET state EX ttl    a plain connection's first
     others    one command or one script each: redis_operations.py
+    marker    SET d:<daemon>:<run> <batch number> EX … GET    proves what Redis remembers (D9)
+
+The marker is last: a log that was cut off anywhere in the batch has lost it too, and data
+lost while the batch is carried out is seen before any of it is answered.
 
 How durable an acknowledged batch is, is Redis's setting: with `appendfsync always` it is
 on disk before Redis answers (redis.io, "Redis persistence").
@@ -44,11 +47,14 @@ HSET_REPLIES = 3
 class RedisStore:
     """See `Store`."""
 
-    def __init__(self, url: str, daemon: str, lives: Lives, timeout_s: float) -> None:
+    def __init__(
+        self, url: str, daemon: str, lives: Lives, timeout_s: float, password_file: str = ""
+    ) -> None:
         self.connected = False
         self.generation = 0
         self._url = url
         self._timeout_s = timeout_s
+        self._password_file = password_file
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._batch = 0  # the last number given
@@ -66,7 +72,7 @@ class RedisStore:
 
     def connect(self) -> bool:
         """See `Store.connect`."""
-        link = Link(self._url, self._timeout_s)
+        link = Link(self._url, self._timeout_s, self._password_file)
         try:
             self._silence_former(link)
             marker, generation, *_ = link.ask(
@@ -116,15 +122,16 @@ class RedisStore:
             raise StoreError("closed", "not connected")
         writes, counts, total = self._begun
         replies = self._link.receive(total)
-        if int(replies[0] or 0) < self._acknowledged:
+        generation, marker = replies[-2:]
+        if int(marker or 0) < self._acknowledged:
             # The marker of the batch before is gone, and with it who knows what.
             self._lost = True
             raise StoreError("rolled-back", f"the marker before batch {self._batch} is not there")
         self._acknowledged = self._batch
-        self.generation = max(self.generation, int(replies[1] or 0))
+        self.generation = max(self.generation, int(generation or 0))
         if counts is None:
-            return [write for write, reply in zip(writes, replies[2:], strict=True) if not reply]
-        at = 2
+            return [write for write, reply in zip(writes, replies[:-2], strict=True) if not reply]
+        at = 0
         missing = []
         for write, count in zip(writes, counts, strict=True):
             at += count
@@ -141,9 +148,7 @@ class RedisStore:
 
     def _pack(self, writes: Sequence[Write]) -> tuple[bytes, list[int] | None, int]:
         """The batch as bytes; replies of each write, None for one each; replies in all."""
-        number = b"%d" % self._batch
-        marker = pack(b"SET", self._marker_key, number, b"EX", b"%d" % MARKER_TTL_S, b"GET")
-        parts = [marker, pack(b"GET", GENERATION_KEY)]
+        parts: list[bytes] = []
         append, tail = parts.append, self._tail
         counts = None
         for at, write in enumerate(writes):
@@ -165,6 +170,9 @@ class RedisStore:
                 append(pack(*self._operations.command(session, operation)))
             if counts is not None:
                 counts.append(1)
+        number = b"%d" % self._batch
+        append(pack(b"GET", GENERATION_KEY))
+        append(pack(b"SET", self._marker_key, number, b"EX", b"%d" % MARKER_TTL_S, b"GET"))
         return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
 
     def _prefix(self, session: Session) -> bytes:

@@ -1,0 +1,55 @@
+#!/bin/sh
+# Start Redis with the users of deploy/redis/users.acl.
+#
+#   start.sh USERS SECRETS SERVER [OPTION…]
+#
+# USERS is that list, SECRETS the folder with the passwords, SERVER the program. The users
+# go to the server's standard input, as configuration: no password is in a file that this
+# makes, on a command line or in the environment. The containers and the local fleet both
+# begin here (docker-compose.yml, lab/redis_server.py); only sh is needed.
+set -efu
+
+users=$1
+secrets=$2
+server=$3
+shift 3
+
+# password NAME: what the secret of that name holds. A file of the exporter's is JSON whose
+# last text is the password (it takes no other), any other is the password.
+password() {
+  text=
+  IFS= read -r text <"$secrets/$1" || [ -n "$text" ]
+  text=${text%\"*}
+  text=${text##*\"}
+  case $text in
+    "" | *[!A-Za-z0-9_-]*)
+      echo "start.sh: $secrets/$1: a password is letters, digits, - and _" >&2
+      return 1
+      ;;
+    default-*)
+      echo "start.sh: the password in $1 is the default, which everyone can read:" \
+        "\`make secrets\` makes others" >&2
+      ;;
+  esac
+  printf '%s' "$text"
+}
+
+rules=
+while read -r line; do
+  for word in ${line%%#*}; do
+    case $word in
+      user) rules="$rules
+user" ;;
+      "{"*"}")
+        name=${word#?}
+        secret=$(password "${name%?}")
+        rules="$rules >$secret"
+        ;;
+      *) rules="$rules $word" ;;
+    esac
+  done
+done <"$users"
+
+exec "$server" - "$@" <<RULES
+$rules
+RULES

@@ -1,0 +1,122 @@
+"""`fleet top`: find the fleet, then show it, on a screen or in words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import control
+from lab.errors import LabError
+from lab.top import words
+from lab.top.compose import ComposeSource
+from lab.top.local import LocalSource
+from lab.top.model import Model
+
+if TYPE_CHECKING:
+    from lab.top.model import View
+    from lab.top.source import Source
+
+# Between two looks. Each costs the machine some 30 ms of CPU, and every part a scrape.
+EVERY_S = 1.0
+EVERY_S_LIMITS = (0.2, 60.0)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `top` and its flags."""
+    parser = subparsers.add_parser(
+        "top",
+        help="the running fleet in the terminal, and keys to break and mend it",
+        description="Show the running fleet: `fleet up` of this user, or the containers.",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--dir", type=Path, metavar="DIR", help="of the `fleet up`, if several run")
+    where.add_argument("--compose", action="store_true", help="the containers")
+    parser.add_argument(
+        "--project", default="echofleet", metavar="NAME", help="of the containers [%(default)s]"
+    )
+    parser.add_argument(
+        "--prometheus",
+        default=f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT') or 9090}",
+        metavar="URL",
+        help="who asks the containers [PROMETHEUS_PORT, default %(default)s]",
+    )
+    parser.add_argument(
+        "--every",
+        type=_every_s,
+        default=EVERY_S,
+        metavar="S",
+        help="seconds between two looks [default %(default)g]",
+    )
+    parser.add_argument("--once", action="store_true", help="print what is seen once, and end")
+    parser.add_argument("--json", action="store_true", help="with --once: for scripts")
+    parser.add_argument(
+        "--do",
+        nargs=2,
+        metavar=("ACTION", "DAEMON"),
+        help=f"one of {', '.join(control.ACTIONS)} to a daemon, as the keys do, and end;"
+        " with --svg: halfway to the picture",
+    )
+    parser.add_argument(
+        "--svg", type=Path, metavar="PATH", help="write the screen as a picture, and end"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the fleet; returns the exit status.
+
+    Raises:
+        LabError: There is none to show, or no way to.
+    """
+    if args.json and not args.once:
+        raise LabError("--json goes with --once")
+    source = _source(args)
+    if args.do and args.do[0] not in control.ACTIONS:
+        raise LabError(f"{args.do[0]}: what can be done is {', '.join(control.ACTIONS)}")
+    if args.do and not args.svg:
+        print(source.act(*args.do))
+        return 0
+    if args.once:
+        view = look_twice(source, args.every)
+        print(words.as_json(view) if args.json else words.text(view))
+        return 0
+    # Only here: it takes longer to import than all the rest.
+    from lab.top import picture, screen  # noqa: PLC0415
+
+    if args.svg:
+        picture.write(source, args.svg, args.every, tuple(args.do) if args.do else None)
+        print(args.svg)
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LabError("fleet top needs a terminal; --once prints")
+    screen.Top(source, args.every).run()
+    return 0
+
+
+def look_twice(source: Source, every_s: float) -> View:
+    """Two looks, so that there are rates.
+
+    Raises:
+        LabError: There is nothing to see.
+    """
+    model = Model()
+    model.take(source.look())
+    time.sleep(every_s)
+    return model.take(source.look())
+
+
+def _source(args: argparse.Namespace) -> Source:
+    if args.compose:
+        return ComposeSource(args.project, args.prometheus)
+    return LocalSource(control.find(args.dir))
+
+
+def _every_s(text: str) -> float:
+    value = float(text)
+    least, most = EVERY_S_LIMITS
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text}: must be {least:g} to {most:g}")
+    return value

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Start Prometheus, and tell it how many daemons were asked for. Used by the container and by
+# the local fleet:
+#
+#     ECHOD_REPLICAS=4 start.sh --config.file=…
+#
+# Prometheus reads no variable. So the number becomes a rule, the constant series
+# `fleet:daemons:expected`, in a file that its configuration names; the alert DaemonsMissing
+# compares what is there with it. It changes with ECHOD_REPLICAS, and only Prometheus is
+# started again for it: neither daemons nor HAProxy, whose clients would be cut.
+set -eu
+: "${ECHOD_REPLICAS:?how many daemons are expected}"
+rules="${TMPDIR:-/tmp}/expected"
+mkdir -p "$rules"
+cat >"$rules/daemons.yml" <<RULES
+groups:
+  - name: expected
+    rules:
+      - record: fleet:daemons:expected
+        expr: vector($ECHOD_REPLICAS)
+RULES
+exec prometheus "$@"

@@ -1,0 +1,33 @@
+"""A dialogue over TLS, with a client certificate or without; shared by TLS's tests."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from loadtest.client import REPLY_S_MAX
+from tests.daemon import raw
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def echo(port: int, trusted: Path, certificate: Path | None = None) -> bytes:
+    """What two lines are answered on this machine's `port`, `trusted` being the authority.
+
+    Raises:
+        OSError: One side did not like the other's certificate, or TLS is not spoken.
+    """
+    context = ssl.create_default_context(cafile=str(trusted))
+    if certificate is not None:
+        context.load_cert_chain(certificate)
+    with (
+        socket.create_connection(("127.0.0.1", port), REPLY_S_MAX) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+    ):
+        sock.sendall(b"a\nb\n")
+        # A server that refuses says so here: the client's part of the handshake is over.
+        if not (answer := sock.recv(1)):
+            raise ConnectionError("closed without an answer")
+        return answer + raw.read(sock, len(b"a\na\nb\n") - 1)

