@@ -26,7 +26,9 @@ Locust's part; nothing above knows of it, so drills and tests use that too:
     options.py              what can be set, and where the target is
     load_user.py, users.py, session_user.py
                             the users of both ports
-    shapes.py               the article's run, and a storm
+    shapes.py               the article's run, a storm, a ramp
+    latency.py, exposition.py
+                            histograms, gathered from the workers, for Prometheus
     summary.py              the run's counts as a file
     locustfile.py           what `locust -f` loads
 """
