@@ -1,37 +1,32 @@
-"""`fleet experiment fanout`: the same posts to rooms, by each way to route, and by the peers.
+"""One measurement of `fleet experiment fanout`: a load on the servers of one system.
 
-    for each repeat: for each system: for each number of servers: for each load:
-        members join ─▶ warm-up ─▶ CPU clocks ─▶ posts ─▶ CPU clocks ─▶ the account ─▶ Point
+    members join ─▶ warm-up ─▶ CPU clocks ─▶ posts ─▶ CPU clocks ─▶ the account ─▶ Point
 
 The load (c/fanout.c) is an open loop: so many posts a second, whatever becomes of them, at
 rates that leave the machine some of its CPUs. What is compared is what a delivery costs.
+`fanout_run.py` has measurement after measurement made.
 """
 
 from __future__ import annotations
 
 import tempfile
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.bench.histogram import percentile
 from lab.bench.process_stats import cpu_ns
-from lab.errors import LabError
-from lab.experiment import fanout_systems as systems
 from lab.experiment.calm import cpus
 from lab.experiment.errors import ExperimentError
 from lab.experiment.fanout_load import Fanout, Settings
 from lab.experiment.fanout_systems import POSTS, PUBLICATIONS, VAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from lab.experiment.calm import Calm, Cpus
+    from lab.experiment.calm import Cpus
     from lab.experiment.fanout_load import Result
     from lab.experiment.fanout_systems import Front, System
-    from lab.experiment.progress import Progress
     from lab.redis_server import Appendfsync
 
 # Channels spends twenty times a delivery of the others: at their rates it would only queue.
@@ -86,6 +81,8 @@ class Plan:
     """The built C programs."""
     peers: Mapping[str, Path]
     """What each peer is started from."""
+    settle: bool
+    """Whether peers get the time that they need to be at their best."""
     data: Path
     """For Redis's files: a disk, not memory, or fsync costs nothing."""
 
@@ -142,52 +139,6 @@ class Point:
         return 1e6 / (self.servers_us + self.redis_us)
 
 
-def measure_all(plan: Plan, calm: Calm, progress: Progress) -> tuple[list[Point], list[str]]:
-    """Every step in every repeat, every second time in reverse; and what failed, in words."""
-    points: list[Point] = []
-    failed: list[str] = []
-    for repeat in range(1, plan.repeats + 1):
-        for step in plan.steps if repeat % 2 else reversed(plan.steps):
-            what = f"{step.system.title}, repeat {repeat}"
-            with (
-                tempfile.TemporaryDirectory(dir=plan.data) as made,
-                collecting(failed, what),
-            ):
-                for count, front in _fronts(plan, step, Path(made)):
-                    for load in step.loads[count]:
-                        text = f"{step.system.title}: {count} servers, {load.title}"
-                        progress.step(text)
-                        with collecting(failed, f"{text}, repeat {repeat}"):
-                            point, others = calm.measure(
-                                repeat, partial(_measure, plan, step.system, front, load, repeat)
-                            )
-                            points.append(replace(point, others=others))
-    return points, failed
-
-
-@contextmanager
-def collecting(failed: list[str], what: str) -> Iterator[None]:
-    """Note a LabError and go on."""
-    try:
-        yield
-    except LabError as error:
-        failed.append(f"{what}: {error}")
-
-
-def _fronts(plan: Plan, step: Step, directory: Path) -> Iterator[tuple[int, Front]]:
-    """The step's servers, of which there are more and more."""
-    system = step.system
-    if system.peer is None:
-        with systems.running_daemons(system, plan.appendfsync, directory) as (echods, redis):
-            for count in step.loads:
-                yield count, systems.front_of(echods.grow(count), redis)
-        return
-    for count in step.loads:
-        program = plan.peers[system.peer.name]
-        with systems.running_peer(system, program, count, directory) as front:
-            yield count, front
-
-
 @dataclass(frozen=True, slots=True)
 class _Clocks:
     """CPU seconds since they began."""
@@ -197,13 +148,29 @@ class _Clocks:
     machine: Cpus
 
 
-def _measure(plan: Plan, system: System, front: Front, load: Load, repeat: int) -> Point:
+@dataclass(frozen=True, slots=True)
+class _Played:
+    """One load, as it was played."""
+
+    result: Result
+    words: str
+    counters: Mapping[str, float]
+    before: _Clocks
+    after: _Clocks
+
+
+def play(plan: Plan, system: System, front: Front, load: Load, seconds: float) -> _Played:
+    """Have one load played.
+
+    Raises:
+        LabError: It could not be.
+    """
     settings = Settings(
         speech=system.speech,
         rooms=load.rooms,
         members=load.members,
         posts_per_s=load.posts_per_s,
-        seconds=plan.seconds,
+        seconds=seconds,
         warm_up_s=plan.warm_up_s,
     )
     with tempfile.TemporaryDirectory() as made:
@@ -217,20 +184,25 @@ def _measure(plan: Plan, system: System, front: Front, load: Load, repeat: int) 
             after = _clocks(front)
             result = fanout.await_result()
             counters = {name: value - counted[name] for name, value in front.counters().items()}
-            words = fanout.words()
+            return _Played(result, fanout.words(), counters, before, after)
+
+
+def measure(plan: Plan, system: System, front: Front, load: Load, repeat: int) -> Point:
+    """One measurement.
+
+    Raises:
+        LabError: It could not be made, or a daemon did not deliver what it promises.
+    """
+    played = play(plan, system, front, load, plan.seconds)
+    result = played.result
     if not result.deliveries or (system.peer is None and (result.lost or result.reordered)):
-        raise ExperimentError(f"{result.explain()}\n{words}".strip())
-    key = (system.name, len(front.servers), load, repeat)
-    return _point(key, result, counters, before, after)
+        raise ExperimentError(f"{result.explain()}\n{played.words}".strip())
+    return _point((system.name, len(front.servers), load, repeat), played)
 
 
-def _point(
-    key: tuple[str, int, Load, int],
-    result: Result,
-    counters: Mapping[str, float],
-    before: _Clocks,
-    after: _Clocks,
-) -> Point:
+def _point(key: tuple[str, int, Load, int], played: _Played) -> Point:
+    result, counters = played.result, played.counters
+    before, after = played.before, played.after
     each_s = [now - then for now, then in zip(after.servers, before.servers, strict=True)]
     redis_s = after.redis - before.redis
     machine_s = after.machine.total - before.machine.total

@@ -10,11 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from lab.bench import compiler, machine
-from lab.experiment import command, fanout, results, setting
+from lab.experiment import command, results, setting
 from lab.experiment import fanout_systems as systems
 from lab.experiment.command import REPEATS_MAX, SECONDS_MAX
 from lab.experiment.fanout import SLOW_PEERS, Load, Plan, Step
 from lab.experiment.fanout_answers import COMPARED_SERVERS, Promise
+from lab.experiment.fanout_run import Run
 from lab.experiment.fanout_systems import ROOM, ROUTES
 from lab.experiment.progress import Progress
 from lab.peers.servers import PEERS
@@ -107,7 +108,9 @@ def run(args: argparse.Namespace) -> int:
     facts = setting.describe()
     calm = command.calm(args, plan.repeats)
     with Progress(plan.measurements) as progress:
-        points, failed = fanout.measure_all(plan, calm, progress)
+        measured = Run(plan, calm, progress)
+        measured.measure_all()
+    points, failed = measured.points, measured.failed
     fanout_report.write_raw(directory, points)
     report = fanout_report.report(
         directory, plan, points,
@@ -141,6 +144,7 @@ def _plan(args: argparse.Namespace) -> tuple[Plan, list[Load], Load, dict[str, s
         appendfsync=args.appendfsync,
         programs=compiler.build(cache),
         peers=programs,
+        settle=not args.quick,
         data=cache,
     )
     return plan, grid, fast, left_out

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 READY_S_MAX = 30.0
 
 
+# V8 compiles what runs often: in the first seconds under a load Socket.IO takes up to twice the
+# CPU for a delivery (`fleet experiment fanout --peers socketio-redis` with 0 here).
+NODE_SETTLE_S = 5.0
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """One of them."""
@@ -35,6 +40,8 @@ class Peer:
     start: Callable[[Path, Path, RedisServer], Process]
     """(what `prepare` returned, log, Redis) → a process; `.ready["port"]` once it is ready."""
     prepare: Callable[[Path], Path]
+    settle_s: float = 0.0
+    """Under each load, before anything of it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +129,7 @@ PEERS = (
         "socketio",
         _socketio("redis"),
         install.node_directory,
+        NODE_SETTLE_S,
     ),
     Peer(
         "socketio-streams",
@@ -129,6 +137,7 @@ PEERS = (
         "socketio",
         _socketio("streams"),
         install.node_directory,
+        NODE_SETTLE_S,
     ),
     Peer(
         "python-socketio",
