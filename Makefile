@@ -25,7 +25,8 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "$(PYTHON) can make no virtual environment (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# Its warning that folders here have the names of packages is no news to who develops them.
+	PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see fleet up --help)
