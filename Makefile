@@ -25,7 +25,8 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "$(PYTHON) can make no virtual environment (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# Its warning that folders here have the names of packages is no news to who develops them.
+	PYTHONWARNINGS=ignore $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see fleet up --help)
@@ -53,14 +54,16 @@ bench: $(STAMP) ## measure the servers against each other (ARGS: see fleet bench
 
 # Each lock is a superset of the one before and held to its versions, so a container runs
 # what was tested here.
-LOCK := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --no-header pyproject.toml
+COMPILE := $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header
+LOCK := $(COMPILE) pyproject.toml
 
 lock: $(STAMP) ## the newest versions that pyproject.toml allows, into the requirements files (ARGS=--upgrade)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(LOCK) $(ARGS) --output-file server/requirements.txt
 	$(LOCK) $(ARGS) --extra load --constraint server/requirements.txt --output-file loadtest/requirements.txt
 	$(LOCK) $(ARGS) --extra load --extra lab --extra dev --constraint loadtest/requirements.txt --output-file requirements-dev.txt
+	$(COMPILE) $(ARGS) lab/peers/requirements.in --output-file lab/peers/requirements.txt
 
 secrets: $(STAMP) ## passwords and certificates of your own into secrets/own/ (ARGS: see fleet secrets --help)
 	$(VENV)/bin/fleet secrets $(ARGS)

@@ -39,6 +39,8 @@ ELSEWHERE = frozenset(
         *("redis_aof_last_write_status", "redis_aof_current_size_bytes"),
         *("redis_latency_spike_last",),
         *("locust_users", "locust_workers", "locust_workers_expected"),
+        *("locust_request_seconds_bucket", "locust_failures_total"),
+        *("locust_worker_cpu_seconds_total",),
     }
 )
 
@@ -80,7 +82,8 @@ def queries(path: Path, daemon: str = "127.0.0.1:8080") -> Iterator[str]:
     """Everything that a dashboard asks, with Grafana's variables in PromQL's terms."""
     page = json.loads(path.read_text())
     asked = [target["expr"] for panel in panels(path) for target in panel["targets"]]
-    for expr in asked + [note["expr"] for note in page["annotations"]["list"]]:
+    notes = [note["expr"] for note in page["annotations"]["list"] if "expr" in note]
+    for expr in asked + notes:
         yield expr.replace("$__rate_interval", RATE_INTERVAL).replace("$daemon", daemon)
 
 

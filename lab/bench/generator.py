@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from lab.bench.errors import BenchError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 # Beside its own times: a busy machine starts and ends it late.
@@ -83,23 +84,26 @@ class Result:
         )
 
 
-class Load:
-    """A running generator. Leaving its `with` block ends it.
+class Generator:
+    """A running load program: start, hold, go, result. Leaving its `with` block ends it.
 
     Raises (every method): BenchError — it ended or hung; the text has its last words.
     """
 
-    def __init__(self, program: Path, port: int, settings: Settings, log: Path) -> None:
-        """Start it; it connects to 127.0.0.1:`port` at once. `log` takes its stderr."""
-        self._settings = settings
+    def __init__(self, argv: Sequence[str], took_s_max: float, log: Path) -> None:
+        """Start it; it connects at once.
+
+        Args:
+            argv: The program and its arguments.
+            took_s_max: How long any of its steps may take before it counts as hung.
+            log: Takes its stderr.
+        """
+        self._took_s_max = took_s_max
         self._log = log
         self._unread = b""
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
-                [str(program), "--port", str(port), *settings.flags()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
             )
 
     def __enter__(self) -> Self:
@@ -128,19 +132,12 @@ class Load:
         """The measured period is over; the last replies are still to come."""
         self._await("measured")
 
-    def await_result(self) -> Result:
-        """The last replies have come, or are given up."""
-        event = self._await("result")
-        del event["event"]
-        event["histogram_ns"] = [(bound, count) for bound, count in event["histogram_ns"]]
-        return Result(**event)
-
     def words(self) -> str:
         """What it said on stderr: the first wrong replies, or why it ended."""
         return self._log.read_text(errors="replace").strip()
 
     def _await(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + self._settings.took_s_max
+        deadline = time.monotonic() + self._took_s_max
         while b"\n" not in self._unread:
             self._unread += self._read(name, deadline - time.monotonic())
         line, _, self._unread = self._unread.partition(b"\n")
@@ -159,3 +156,18 @@ class Load:
         if not data:
             raise BenchError(f"the load generator ended before {name}: {self.words()}")
         return data
+
+
+class Load(Generator):
+    """The bench's generator (c/load.c); it connects to 127.0.0.1:`port`."""
+
+    def __init__(self, program: Path, port: int, settings: Settings, log: Path) -> None:
+        argv = [str(program), "--port", str(port), *settings.flags()]
+        super().__init__(argv, settings.took_s_max, log)
+
+    def await_result(self) -> Result:
+        """The last replies have come, or are given up."""
+        event = self._await("result")
+        del event["event"]
+        event["histogram_ns"] = [(bound, count) for bound, count in event["histogram_ns"]]
+        return Result(**event)

@@ -24,6 +24,8 @@ _REDIS = (
     "rate(redis_cpu_user_seconds_total[$__rate_interval])"
     " + rate(redis_cpu_sys_seconds_total[$__rate_interval])"
 )
+# A Locust without workers plays its clients itself, and has none to tell of.
+_WORKERS = "rate(locust_worker_cpu_seconds_total[$__rate_interval])"
 _HAPROXY = "1 - haproxy_process_idle_time_percent / 100"
 
 # Those that are bound to one CPU; Prometheus and Grafana use as many as there are.
@@ -52,6 +54,7 @@ def _cpu() -> Row:
                 " waits for everybody.",
                 [
                     Query(f"sum by (job) ({_PROCESSES})", "{{job}}"),
+                    Query(f"sum({_WORKERS}) or vector(0)", "locust's workers"),
                     Query(f"sum({_EXPORTER})", "redis's exporter"),
                     Query(f"sum({_REDIS})", "redis"),
                     Query(f"sum(({_HAPROXY}) * haproxy_process_nbthread)", "haproxy"),
@@ -65,6 +68,7 @@ def _cpu() -> Row:
                 " is the bottleneck. HAProxy: of all its threads.",
                 [
                     Query(f"max by (job) ({_CPU_OF_ONE})", "{{job}}"),
+                    Query(f"max({_WORKERS}) or vector(0)", "locust's workers"),
                     Query(f"max({_REDIS})", "redis"),
                     Query(f"max({_HAPROXY})", "haproxy"),
                 ],
@@ -218,7 +222,7 @@ def _load() -> Row:
                 "Users",
                 units.Short,
                 "Clients that Locust plays now. Fewer than asked for: it is still starting them,"
-                " or can't.",
+                " or can't. Its CPU stands at the top.",
                 [Query("sum(locust_users)", "users")],
             ),
             graph(

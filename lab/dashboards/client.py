@@ -13,18 +13,51 @@ if TYPE_CHECKING:
 
 
 def client() -> Dashboard:
-    """From the client's side, as far as the fleet can see it; the rest is on Locust's page."""
+    """From the client's side: what the load measures, and what the fleet counts."""
     return page(
         "fleet-client",
         "2 · What does a client feel?",
         "How long it waits, and what it hears when it gets no reply (docs/protocol.md §4).",
-        [_waits(), _ends(), _sessions(), _rooms(), _refused()],
+        [_seen(), _waits(), _ends(), _sessions(), _rooms(), _refused()],
+    )
+
+
+# A loop of the article's client is ten seconds of its own pauses.
+_WAITED = 'locust_request_seconds_bucket{name!="loop"}[$__rate_interval]'
+
+
+def _seen() -> Row:
+    failures = "sum by (name, error) (rate(locust_failures_total[$__rate_interval]))"
+    return Row(
+        "What does the load see?",
+        [
+            graph(
+                "Time of a request, by its name",
+                units.Seconds,
+                "p99 as Locust's clients measure it, HAProxy and the network included. `since due`"
+                " counts from when the request was to be sent: what a client in a closed loop"
+                " does not feel while it waits.",
+                [
+                    Query(
+                        f"histogram_quantile(0.99, sum by (name, le) (rate({_WAITED})))",
+                        "{{name}}",
+                    )
+                ],
+            ),
+            graph(
+                "Failures that the load counts, by error",
+                units.CountsPerSecond,
+                "Requests that failed. `WrongReply` must never be; every other is a client that was"
+                " refused, cut or kept waiting. `none` is well.",
+                [Query(or_none(failures, "error"), "{{name}} {{error}}")],
+            ),
+        ],
     )
 
 
 def _waits() -> Row:
     return Row(
-        "How long does it wait?",
+        "How long do the parts let it wait?",
         [
             graph(
                 "Reply time",

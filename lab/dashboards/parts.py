@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus, stat, timeseries
+from grafana_foundation_sdk.cog.builder import Builder
+from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common, dashboard
+
+from lab.drill.grafana import TAG as DRILL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +31,10 @@ if TYPE_CHECKING:
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
 
 TAG = "echofleet"
+
+# Grafana keeps notes itself; `fleet drill --grafana` writes one for each of its steps.
+NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
+NOTES_MAX = 100
 
 # Grafana's grid has 24 columns.
 WIDTH = 24
@@ -139,7 +147,7 @@ def page(
     *,
     variables: Sequence[builders.QueryVariable] = (),
 ) -> dashboard.Dashboard:
-    """A whole dashboard: rows of panels, alerts marked in every graph, links to the others."""
+    """A whole dashboard: rows of panels, alerts and drills marked in every graph, links to the others."""
     made = (
         builders.Dashboard(title)
         .uid(uid)
@@ -151,6 +159,7 @@ def page(
         .time("now-15m", "now")
         .timezone("browser")
         .annotation(_alerts())
+        .annotation(_drills())
         .link(
             builders.DashboardLink("The other questions")
             .type(dashboard.DashboardLinkType.DASHBOARDS)
@@ -195,4 +204,26 @@ def _alerts() -> builders.AnnotationQuery:
         .step("5s")
         .title_format("{{alertname}}")
         .text_format("{{instance}}")
+    )
+
+
+class _Notes(dashboard.AnnotationTarget, Dataquery):
+    """Grafana's notes by tag: the SDK has the type, and does not know that it is a query."""
+
+
+class _NotesBuilder(Builder[Dataquery]):
+    def build(self) -> Dataquery:
+        return _Notes(limit=NOTES_MAX, match_any=True, tags=[DRILL], type_val="tags")
+
+
+def _drills() -> builders.AnnotationQuery:
+    """What a drill broke and mended, in the graphs that show what it did."""
+    return (
+        builders.AnnotationQuery()
+        .name("Drills")
+        .datasource(NOTES)
+        .enable(enable=True)
+        .icon_color("blue")
+        .placement("")
+        .target(_NotesBuilder())
     )

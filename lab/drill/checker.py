@@ -93,6 +93,13 @@ class Checker:
         elif kind == "plain-wrong":
             self._break(rules.PLAIN, "", str(event.get("text")), event)
 
+    @property
+    def lines_remembered(self) -> int:
+        """What it holds of the lines: bounded, however long the history is."""
+        return sum(
+            len(tenure.lines) for session in self._sessions.values() for tenure in session.tenures
+        ) + sum(len(connection.due) for connection in self._connections.values())
+
     def quiet(self, counted: Iterable[tuple[str, int, int]]) -> None:
         """(daemon, connections in its metrics, connections in the kernel), once all is quiet."""
         for daemon, in_metrics, in_kernel in counted:

@@ -288,7 +288,7 @@ class ComposeStage:
         return self._compose("port", "haproxy", str(port)).strip()
 
     def _address(self, name: str) -> str:
-        networks = json.loads(
+        networks: dict[str, Any] = json.loads(
             self._docker(
                 "inspect", "-f", "{{json .NetworkSettings.Networks}}", self._containers[name]
             )
@@ -300,7 +300,7 @@ class ComposeStage:
 
     def _network_of(self, kind: str) -> str:
         """Docker's name of one of compose's networks."""
-        networks = json.loads(
+        networks: dict[str, Any] = json.loads(
             self._docker(
                 "inspect", "-f", "{{json .NetworkSettings.Networks}}",
                 self._containers["redis" if kind == "redis" else "haproxy"],

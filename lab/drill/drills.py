@@ -9,16 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.drill import mixture, network_drills, store_drills
-from lab.drill.scenario import (
-    Drill,
-    Load,
-    Step,
-    bites,
-    goes_on,
-    heard,
-    served_again,
-    spares,
-)
+from lab.drill.expectations import bites, goes_on, heard, served_again, spares
+from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
     from lab.drill.scenario import Stage

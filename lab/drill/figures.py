@@ -265,7 +265,7 @@ class Figures:
         left = how == BY_CLIENT and not client.code and not client.waiting
         if client.welcomed and client.broken is None and not left and client.patient:
             begin = min((line.since_s for line in client.waiting.values()), default=t)
-            client.broken = Break(event["c"], begin, t, client.code or how)
+            client.broken = Break(event["c"].partition(".")[0], begin, t, client.code or how)
         elif client.broken is not None:
             client.broken.connected = client.broken.welcomed = math.nan
         client.welcomed = False

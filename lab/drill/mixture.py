@@ -6,7 +6,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.drill.scenario import Drill, Load, Step, bites
+from lab.drill.expectations import bites
+from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

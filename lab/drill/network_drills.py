@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.scenario import Drill, Step, bites, goes_on, heard, replies_lost, served_again
+from lab.drill.expectations import bites, goes_on, heard, replies_lost, served_again
+from lab.drill.scenario import Drill, Step
 
 if TYPE_CHECKING:
     from lab.drill.scenario import Stage

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.drill import plots as drill_plots
+from lab.drill.expectations import ALWAYS
 from lab.drill.figures import PARTS, rank
-from lab.drill.scenario import ALWAYS, Verdict
+from lab.drill.scenario import Verdict
 from lab.drill.violations import RULES
 from lab.experiment import page, plots
 from lab.experiment.samples import Answer

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.scenario import Drill, Load, Step, bites, heard, served_again, told_of_loss
+from lab.drill.expectations import bites, heard, served_again, told_of_loss
+from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
     from lab.drill.scenario import Stage

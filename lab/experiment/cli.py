@@ -1,4 +1,4 @@
-"""`fleet experiment models|scaling`: measure, write `results/NAME-DATE/`, say what it means.
+"""`fleet experiment models|scaling|fanout`: measure, write `results/NAME-DATE/`, say what it means.
 
 stdout gets the answers and where the report is, stderr the progress. The exit status is 1 if
 a reply was wrong or a system could not be measured; the report is written all the same.
@@ -6,32 +6,34 @@ a reply was wrong or a system could not be measured; the report is written all t
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lab.bench import compiler, machine
 from lab.errors import LabError
-from lab.experiment import c10k, models, results, scaling, setting, stack, systems
-from lab.experiment.calm import Calm
+from lab.experiment import (
+    c10k,
+    command,
+    fanout_cli,
+    models,
+    results,
+    scaling,
+    setting,
+    stack,
+    systems,
+)
+from lab.experiment.command import REPEATS_MAX, SECONDS_MAX
 from lab.experiment.errors import ExperimentError
 from lab.experiment.progress import Progress
-from lab.experiment.samples import REPEATS_MIN
 from lab.experiment.workload import PAUSE_S, Workload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lab.experiment.page import Report
-
-Number = TypeVar("Number", int, float)
+    import argparse
 
 # More of any is a mistake: it would run for hours, or not fit one load generator.
-CLIENTS_MAX, LINES_MAX, LOOPS_MAX, REPEATS_MAX = 5_000, 1_000, 1_000, 100
+CLIENTS_MAX, LINES_MAX, LOOPS_MAX = 5_000, 1_000, 1_000
 
 # Above 4, a pause comes near the servers' idle limit of 5 s, which the article has too.
 PAUSE_SCALE = (0.001, 4.0)
@@ -69,7 +71,7 @@ class ScalingDefaults:
 SCALING = ScalingDefaults()
 SCALING_QUICK = ScalingDefaults((1, 2, 3), 24, seconds=0.2, warm_up_s=0.05, repeat=1, c10k=300)
 
-DAEMONS_MAX, CONNECTIONS_MAX, SECONDS_MAX = 64, 10_000, 60.0
+CONNECTIONS_MAX = 10_000
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,6 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     commands = parser.add_subparsers(dest="experiment", required=True)
     _add_models(commands)
     _add_scaling(commands)
+    fanout_cli.add_parser(commands)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -112,10 +115,14 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     ):
         default = getattr(MODELS, flag[2:].replace("-", "_"))
         parser.add_argument(
-            flag, type=_between(kind, least, most), metavar="N", help=f"{what} [{default}]"
+            flag, type=command.between(kind, least, most), metavar="N", help=f"{what} [{default}]"
         )
     parser.add_argument(
-        "--loops", type=_between(int, 1, LOOPS_MAX), default=1, metavar="N", help="[%(default)s]"
+        "--loops",
+        type=command.between(int, 1, LOOPS_MAX),
+        default=1,
+        metavar="N",
+        help="[%(default)s]",
     )
     parser.add_argument(
         "--only",
@@ -124,7 +131,7 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         metavar="NAME,…",
         help=f"with * and ?: {', '.join(system.name for system in systems.SYSTEMS)}",
     )
-    _add_common(parser)
+    command.add_common(parser)
 
 
 def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -135,14 +142,14 @@ def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         " how many connections one daemon holds.",
     )
     parser.set_defaults(run_experiment=_scaling)
-    parser.add_argument("--daemons", type=_sizes, metavar="N,…", help="[1,2,4,8]")
+    parser.add_argument("--daemons", type=command.sizes, metavar="N,…", help="[1,2,4,8]")
     for flag, kind, least, most, what in (
         ("--connections", int, 1, CONNECTIONS_MAX, "in all, shared by the daemons"),
         ("--seconds", float, 0.1, SECONDS_MAX, "measured each time"),
         ("--repeat", int, 1, REPEATS_MAX, "each so often, in turns"),
     ):
         parser.add_argument(
-            flag, type=_between(kind, least, most), metavar="N",
+            flag, type=command.between(kind, least, most), metavar="N",
             help=f"{what} [{getattr(SCALING, flag[2:])}]",
         )  # fmt: skip
     parser.add_argument(
@@ -152,17 +159,10 @@ def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="of Redis [%(default)s, as shipped]",
     )
     parser.add_argument(
-        "--c10k", type=_between(int, 0, c10k.CONNECTIONS_MAX), metavar="N",
+        "--c10k", type=command.between(int, 0, c10k.CONNECTIONS_MAX), metavar="N",
         help="connections on one daemon, 0 for none [as many as files and ports allow]",
     )  # fmt: skip
-    _add_common(parser)
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
-    parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="[%(default)s]"
-    )
+    command.add_common(parser)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -183,22 +183,22 @@ def _models(args: argparse.Namespace) -> int:
     started = datetime.now().astimezone()
     directory = results.new_directory(args.results, "models", started)
     facts = setting.describe()
-    calm = _calm(args, plan.repeats)
+    calm = command.calm(args, plan.repeats)
     with Progress(plan.repeats * len(chosen)) as progress:
         outcome = models.measure_all(plan, calm, progress)
     models_report.write_raw(directory, outcome)
     report = models_report.report(
         directory, plan, outcome,
-        machine=[*facts.rows, calm.row()], command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        machine=[*facts.rows, calm.row()], command=command.typed(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
         warnings=[
-            *_cautions(args, plan.repeats),
+            *command.cautions(args, plan.repeats),
             *facts.warnings,
             *calm.warnings(),
             *(f"{name} was left out: {reason}." for name, reason in left_out.items()),
             *(f"Failed: {text}" for text in outcome.failed),
         ],
     )  # fmt: skip
-    return _finish(args.results, directory, report, failed=bool(outcome.failed))
+    return command.finish(args.results, directory, report, failed=bool(outcome.failed))
 
 
 def _scaling(args: argparse.Namespace) -> int:
@@ -225,7 +225,7 @@ def _scaling(args: argparse.Namespace) -> int:
     facts = setting.describe()
     steps = plan.repeats * len(stack.SHAPES) * len(plan.daemons)
     held = None
-    calm = _calm(args, plan.repeats)
+    calm = command.calm(args, plan.repeats)
     with Progress(steps + (c10k.STEPS if wanted != 0 else 0)) as progress:
         points, failed = scaling.measure_all(plan, calm, progress)
         if wanted != 0:
@@ -236,68 +236,12 @@ def _scaling(args: argparse.Namespace) -> int:
     scaling_report.write_raw(directory, points, held)
     report = scaling_report.report(
         directory, plan, points, held,
-        machine=replace(facts, rows=[*facts.rows, calm.row()]), command=_command(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
+        machine=replace(facts, rows=[*facts.rows, calm.row()]), command=command.typed(), date=f"{started:%Y-%m-%d %H:%M:%S %z}",
         warnings=[
-            *_cautions(args, plan.repeats),
+            *command.cautions(args, plan.repeats),
             *facts.warnings,
             *calm.warnings(),
             *(f"Failed: {text}" for text in failed),
         ],
     )  # fmt: skip
-    return _finish(args.results, directory, report, failed=bool(failed))
-
-
-def _calm(args: argparse.Namespace, repeats: int) -> Calm:
-    """A smoke run does not wait for a quiet machine."""
-    return Calm(repeats, extra_s=0.0) if args.quick else Calm(repeats)
-
-
-def _cautions(args: argparse.Namespace, repeats: int) -> list[str]:
-    """Why the answers of so small a run must not be trusted."""
-    if args.quick:
-        return ["This was a smoke run (--quick): it shows that it works, and no figure."]
-    if repeats < REPEATS_MIN:
-        return [f"With fewer than {REPEATS_MIN} repeats no comparison is decided."]
-    return []
-
-
-def _finish(root: Path, directory: Path, report: Report, *, failed: bool) -> int:
-    """Write and tell; the exit status."""
-    name = directory.name.split("-")[0]
-    agreement = results.against_the_last(root, _command(), report.answers)
-    report = replace(report, agreement=f"This run {agreement}." if agreement else "")
-    results.write_run(directory, report, name, _command(), failed=failed)
-    index = results.write_index(root)
-    print(f"{report.title}\n\n{report.lead}")
-    for answer in report.answers:
-        print(f"\n{answer.question}  [{answer.verdict}]\n  {answer.text}")
-    for text in report.warnings:
-        print(f"\nNOTE {text}")
-    if report.agreement:
-        print(f"\n{report.agreement}")
-    print(f"\nreport: {directory / 'report.html'}\nall runs: {index}")
-    return 1 if failed else 0
-
-
-def _command() -> str:
-    """What was typed, as anybody would type it."""
-    return " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])  # noqa: PTH119 — no path is meant
-
-
-def _between(kind: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
-    def parse(text: str) -> Number:
-        value = kind(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"{text}: must be {least:g} to {most:g}")
-        return value
-
-    parse.__name__ = getattr(kind, "__name__", "number")  # argparse names it in its error
-    return parse
-
-
-def _sizes(text: str) -> tuple[int, ...]:
-    """`1,2,4` → (1, 2, 4), each once, by rising size."""
-    sizes = tuple(sorted({int(part) for part in text.split(",")}))
-    if not 1 <= sizes[0] <= sizes[-1] <= DAEMONS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: numbers of daemons are 1 to {DAEMONS_MAX}")
-    return sizes
+    return command.finish(args.results, directory, report, failed=bool(failed))

@@ -30,6 +30,11 @@ class Progress:
             print(f"{counted}  {text}", file=sys.stderr, flush=True)
         self._done += 1
 
+    def note(self, text: str) -> None:
+        """Say what is done between two steps."""
+        begin, end = (f"{_REWRITE}{self._bar()} ", "") if self._live else ("", "\n")
+        print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)
+
     def __enter__(self) -> Self:
         return self
 

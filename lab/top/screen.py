@@ -44,6 +44,9 @@ STYLES = {
 
 TREND = "lines/s, last looks"
 
+# What a look is written into.
+SHOWN = ("where", "all", "daemons", "haproxy", "redis", "events")
+
 # Lines of what happened that are kept: an afternoon of breaking things.
 EVENTS_MAX = 1_000
 
@@ -179,7 +182,8 @@ class Top(App[None]):
 
     @property
     def _on_show(self) -> bool:
-        return bool(self.query(Footer))
+        # They go one by one.
+        return all(self.query(f"#{name}") for name in SHOWN)
 
     def _in_thread(self, work: Callable[[], None]) -> None:
         self.run_worker(work, thread=True, exit_on_error=True)

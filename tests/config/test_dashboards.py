@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.dashboards import files
+from lab.drill.grafana import TAG
 from tests.config.checks import ROOT, check
 from tests.monitored import DASHBOARDS, panels, queries
 
@@ -67,11 +68,17 @@ def test_the_questions_in_order() -> None:
 
 
 def test_nothing_to_edit(page: dict[str, Any]) -> None:
-    """Not editable, and the one source by its fixed uid, which is provisioned."""
+    """Not editable, and the one source by its fixed uid, which is provisioned.
+
+    Beside it there are Grafana's own notes, in which drills write what they do.
+    """
     assert page["editable"] is False
     assert page["tags"] == ["echofleet"]
     source = ROOT / "monitoring" / "grafana" / "provisioning" / "datasources" / "prometheus.yml"
     assert "uid: prometheus\n" in source.read_text()
+    (notes,) = [note for note in page["annotations"]["list"] if note["name"] == "Drills"]
+    assert notes.pop("datasource") == {"type": "grafana", "uid": "-- Grafana --"}
+    assert notes["target"]["tags"] == [TAG]
     found = list(sources(page))
     assert found
     assert all(one == {"type": "prometheus", "uid": "prometheus"} for one in found)

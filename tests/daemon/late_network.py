@@ -23,6 +23,7 @@ class Pair:
     far: socket.socket  # Redis's end
     held: bytes = b""
     cut: bool = False
+    listens: bool = False  # the daemon's subscription: it carries no batch
 
 
 @dataclass
@@ -37,14 +38,16 @@ class LateNetwork:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._holding: Pair | None = None
-        self._losing: Pair | None = None
+        self._losing: list[Pair] = []
         self._ended = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def hold(self) -> Pair:
-        """From now on, keep back what the daemon sends on its present connection."""
-        self._holding = next(pair for pair in reversed(self.pairs) if not pair.cut)
+        """From now on, keep back what the daemon sends on the connection of its batches."""
+        self._holding = next(
+            pair for pair in reversed(self.pairs) if not (pair.cut or pair.listens)
+        )
         return self._holding
 
     def cut(self, pair: Pair) -> None:
@@ -61,13 +64,14 @@ class LateNetwork:
         raw.read_all(pair.far)
 
     def lose_answers(self) -> None:
-        """From now on, what Redis answers on the daemon's present connection is thrown away."""
-        self._losing = next(pair for pair in reversed(self.pairs) if not pair.cut)
+        """From now on, what Redis says on the daemon's present connections is thrown away."""
+        self._losing = [pair for pair in self.pairs if not pair.cut]
 
     def break_off(self) -> None:
-        """End that connection; the next one is as good as new."""
-        if self._losing:
-            self.cut(self._losing)
+        """End those connections; the next ones are as good as new."""
+        for pair in self._losing:
+            with contextlib.suppress(OSError):  # the daemon has given it up already
+                self.cut(pair)
 
     def close(self) -> None:
         """End everything."""
@@ -98,9 +102,10 @@ class LateNetwork:
         source, target = (pair.near, pair.far) if to_redis else (pair.far, pair.near)
         try:
             data = source.recv(65_536)
+            pair.listens |= to_redis and b"SUBSCRIBE" in data
             if to_redis and pair is self._holding:
                 pair.held += data
-            elif data and pair is self._losing and not to_redis:
+            elif data and pair in self._losing and not to_redis:
                 pass
             elif data:
                 target.sendall(data)

@@ -73,6 +73,8 @@ class Session:
         assert found.groups()[1:] == (b"1", b"0")
         self.token = found[1]
         self.ended = False
+        # Epochs that nobody was welcomed with: a batch went again that held two rivals.
+        self.skipped = 0
         self.texts: dict[int, set[bytes]] = {}  # all that was ever sent under a number
 
     def connect(self) -> Connection:
@@ -135,7 +137,8 @@ class Session:
                 assert rival.line() == b"PREV %d %b" % (seq, self.model.texts[seq])
             welcomes[int(found[2])] = seq, rival
         epochs = sorted(welcomes)
-        assert epochs == list(range(self.epoch + 1, self.epoch + 1 + len(rivals)))
+        assert epochs[0] > self.epoch
+        self.skipped += epochs[-1] - self.epoch - len(rivals)
         assert len({seq for seq, _ in welcomes.values()}) == 1, "nobody wrote in between"
         earlier = self.holder
         self.epoch = epochs[-1]
@@ -218,15 +221,18 @@ def test_random_clients(
     ports = [daemon.session_port for daemon in daemons]
     rng = random.Random(seed)
     sessions = [Session(rng, ports) for _ in range(4)]
-    steps = 0
+    steps = skipped = 0
     begin_s = time.monotonic()
     while time.monotonic() - begin_s < SECONDS:
         at = rng.randrange(len(sessions))
         step(sessions[at])
         if sessions[at].ended:
+            skipped += sessions[at].skipped
             sessions[at] = Session(rng, ports)
         steps += 1
     assert steps > 50
+    if skipped + sum(session.skipped for session in sessions):
+        assert any("store-failed" in daemon.log() for daemon in daemons)
     changes = history(tmp_path / "redis")
     for session in sessions:
         texts = session.texts

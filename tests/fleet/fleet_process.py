@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 # From the start to everything up, and from a signal to nothing left, on a busy machine.
 UP_S_MAX = 40.0
 GONE_S_MAX = 30.0
+
+# Twice what is promised of an alert, so that a late one is told as late.
+ALERT_S_MAX = 60.0
 
 FREE = ("--port=0", "--session-port=0", "--stats-port=0", "--locust-port=0", "--prometheus-port=0")
 
@@ -64,3 +70,17 @@ def get(address: str, path: str) -> str:
 def get_json(address: str, path: str) -> Any:  # noqa: ANN401 — as json.loads
     """As `get`, parsed."""
     return json.loads(get(address, path))
+
+
+def firing(fleet: FleetUp) -> set[str]:
+    """The alerts that fire, by name."""
+    found = get_json(fleet.ready["prometheus"]["web"], "/api/v1/alerts")["data"]["alerts"]
+    return {alert["labels"]["alertname"] for alert in found if alert["state"] == "firing"}
+
+
+def kill_one(fleet: FleetUp) -> float:
+    """Kill a daemon; returns after how many seconds its alert fired."""
+    os.kill(fleet.pid_of("echod1"), signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: "DaemonsMissing" in firing(fleet), ALERT_S_MAX, "the alert")
+    return time.monotonic() - killed

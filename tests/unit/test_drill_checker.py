@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import random
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from lab import drill
 from lab.drill import violations as rules
 from lab.drill.checker import KEPT_MAX, Checker
 from tests.unit.drill_model import Model
@@ -420,3 +423,40 @@ def test_what_is_kept_is_bounded() -> None:
 
     assert len(checker.violations) == KEPT_MAX
     assert checker.counts[rules.PLAIN] == 3 * KEPT_MAX
+
+
+def test_memory_is_what_is_in_flight() -> None:
+    """Ten thousand lines on a connection, four in flight: a handful are remembered."""
+    checker = Checker()
+    stamp: dict[str, Any] = {"c": "s", "k": 1}
+
+    def feed(t: int, **fields: object) -> None:
+        checker.feed(cast("Event", {"t": float(t), **stamp, **fields}))
+
+    feed(0, e="hello", name="", acked=None)
+    feed(0, e="welcome", name="n", epoch=1, seq=0, text=None)
+    for n in range(1, 10_001):
+        feed(n, e="sent", n=n, text=f"t{n}")
+        if n > 4:
+            previous = f"t{n - 5}" if n > 5 else None
+            feed(n, e="answered", n=n - 4, previous=previous, text=f"t{n - 4}")
+        assert checker.lines_remembered < 16
+    assert checker.violations == []
+
+
+@pytest.mark.parametrize("name", ["checker", "tenure", "violations", "figures", "expectations"])
+def test_what_judges_is_pure(name: str) -> None:
+    """Events go in, verdicts come out: no socket, clock, process or greenlet is near them."""
+    source = (Path(drill.__file__).parent / f"{name}.py").read_text()
+    imported = {
+        (node.module if isinstance(node, ast.ImportFrom) else alias.name) or ""
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+    allowed = {"__future__", "array", "collections", "dataclasses", "math", "typing"}
+    assert {one.partition(".")[0] for one in imported} - allowed <= {"lab", "loadtest"}
+    assert {one for one in imported if one.startswith("lab")} <= {
+        f"lab.drill{part}" for part in ("", ".tenure", ".violations", ".figures", ".scenario")
+    }

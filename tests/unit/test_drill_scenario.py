@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab.cli import main
-from lab.drill import drills, mixture, scenario
+from lab.drill import drills, expectations, mixture
 from lab.drill.figures import Break, Figures
 from lab.drill.scenario import Drill, Mark, Outcome, Step
 from lab.drill.violations import Violation
@@ -99,36 +99,36 @@ def test_a_mixture_goes_on_without_end() -> None:
 
 def test_breaks_before_the_fault_do_not_count() -> None:
     """What happened before is not its doing."""
-    assert not scenario.bites()(outcome(broken(102.0))).passed
-    assert scenario.bites()(outcome(broken(103.5))).passed
-    assert not scenario.bites(2)(outcome(broken(103.5))).passed
+    assert not expectations.bites()(outcome(broken(102.0))).passed
+    assert expectations.bites()(outcome(broken(103.5))).passed
+    assert not expectations.bites(2)(outcome(broken(103.5))).passed
 
 
 def test_served_again() -> None:
     """The worst of a hundred may be late; one that never is fails."""
     many = [broken(104 + n / 100, 0.5) for n in range(199)]
 
-    assert scenario.served_again(2)(outcome(*many, broken(104, 9))).passed
-    assert not scenario.served_again(2)(outcome(*many[:10], broken(104, 9))).passed
-    assert scenario.served_again(2, 0.9)(outcome(*many[:10], broken(104, 9))).passed
-    assert not scenario.served_again(2)(outcome(broken(104, math.inf))).passed
-    text = scenario.served_again(2)(outcome(broken(104, 1))).text
+    assert expectations.served_again(2)(outcome(*many, broken(104, 9))).passed
+    assert not expectations.served_again(2)(outcome(*many[:10], broken(104, 9))).passed
+    assert expectations.served_again(2, 0.9)(outcome(*many[:10], broken(104, 9))).passed
+    assert not expectations.served_again(2)(outcome(broken(104, math.inf))).passed
+    text = expectations.served_again(2)(outcome(broken(104, 1))).text
     assert "detect 0.25 s, reconnect 0.25 s, resume 0.25 s, catch up 0.25 s" in text
 
 
 def test_spares() -> None:
     """Only those that obey DRAIN may have gone."""
-    assert scenario.spares()(outcome(broken(104, why="DRAIN"))).passed
-    assert not scenario.spares()(outcome(broken(104))).passed
+    assert expectations.spares()(outcome(broken(104, why="DRAIN"))).passed
+    assert not expectations.spares()(outcome(broken(104))).passed
 
 
 def test_all_served() -> None:
     """A break that lasts, or a fleet that answered nothing, is none."""
     figures = Figures()
     figures.answered = 1
-    assert scenario.all_served(outcome(broken(104), figures=figures)).passed
-    assert not scenario.all_served(outcome(broken(104, math.inf), figures=figures)).passed
-    assert not scenario.all_served(outcome()).passed
+    assert expectations.all_served(outcome(broken(104), figures=figures)).passed
+    assert not expectations.all_served(outcome(broken(104, math.inf), figures=figures)).passed
+    assert not expectations.all_served(outcome()).passed
 
 
 def test_the_longest_gap() -> None:
@@ -139,14 +139,14 @@ def test_the_longest_gap() -> None:
             event = {"t": t, "c": "s1", "k": 1, "e": kind, "n": int(t), "text": "", "previous": ""}
             figures.feed(cast("Event", event))
 
-    assert scenario.longest_gap(outcome(figures=figures)) == pytest.approx(13.8, abs=0.2)
-    assert not scenario.goes_on(5)(outcome(figures=figures)).passed
+    assert expectations.longest_gap(outcome(figures=figures)) == pytest.approx(13.8, abs=0.2)
+    assert not expectations.goes_on(5)(outcome(figures=figures)).passed
 
 
 def test_violations_fail() -> None:
     """The sentence names the rules and the first proof."""
     one = Violation("owner", "s", "answered late", ())
-    found = scenario.no_violation(outcome(violations=[one], counts={"owner": 3}))
+    found = expectations.no_violation(outcome(violations=[one], counts={"owner": 3}))
 
     assert not found.passed
     assert "`owner` 3" in found.text

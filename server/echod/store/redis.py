@@ -15,7 +15,7 @@ on disk before Redis answers (redis.io, "Redis persistence").
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from echod.session import encode_state
 from echod.store.base import StoreError
@@ -42,6 +42,9 @@ MARKER_TTL_S = 86_400
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
+# A batch as it leaves: its writes, and what `RedisStore._pack` said of it.
+Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
+NOTHING: Begun = ((), None, 0)
 
 
 class RedisStore:
@@ -60,8 +63,7 @@ class RedisStore:
         self._batch = 0  # the last number given
         self._acknowledged = 0  # the last number Redis confirmed
         self._lost = False
-        # The batch on its way: what `_pack` said of it.
-        self._begun: tuple[Sequence[Write], list[int] | None, int] = ((), None, 0)
+        self._begun = NOTHING  # the batch on its way
         # Of this process alone: two daemons of one name must not take each other for a loss.
         self._marker_key = b"d:%b:%b" % (daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
         self._operations = RedisOperations(lives)
@@ -120,7 +122,8 @@ class RedisStore:
         """See `Store.finish`."""
         if self._link is None:
             raise StoreError("closed", "not connected")
-        writes, counts, total = self._begun
+        # Let go of here: until the next batch it would keep clients that have gone.
+        (writes, counts, total), self._begun = self._begun, NOTHING
         replies = self._link.receive(total)
         generation, marker = replies[-2:]
         if int(marker or 0) < self._acknowledged:

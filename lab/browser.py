@@ -1,0 +1,194 @@
+"""A real browser without a window: opens pages, clicks, reads what is shown, takes pictures.
+
+Chromium, spoken to in its DevTools protocol over two pipes (--remote-debugging-pipe):
+JSON texts, each ended by a NUL. No port, no driver, no library. Used by tests that look at
+pages, and by what takes the README's pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+# It starts, or a page loads, or a script answers: seconds on a busy machine.
+ANSWER_S_MAX = 60.0
+END_S_MAX = 10.0
+
+PIPE_BYTES = 1 << 16
+
+
+class BrowserError(LabError):
+    """There is none, or it did not do what it was asked."""
+
+
+def find() -> str | None:
+    """A Chromium on PATH."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+class Browser:
+    """One page of a browser of its own. Leaving its `with` block ends it."""
+
+    def __init__(self, width: int = 1280, height: int = 800) -> None:
+        """Start it with an empty page of that size.
+
+        Raises:
+            BrowserError: There is none on PATH, or it does not start.
+        """
+        program = find()
+        if program is None:
+            raise BrowserError(f"no {' or '.join(BROWSERS)} on PATH")
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self._width = width
+        self._number = 0
+        self._received = b""
+        self._session: dict[str, str] = {}
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        self._process = subprocess.Popen(
+            # The protocol's pipes are its files 3 and 4.
+            [
+                *("sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program),
+                *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
+                *("--disable-background-networking", "--no-first-run"),
+                *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"),
+            ],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        try:
+            target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+            attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
+            self._session = {"sessionId": attached["sessionId"]}
+            self._ask(
+                "Emulation.setDeviceMetricsOverride",
+                width=width,
+                height=height,
+                deviceScaleFactor=1,
+                mobile=False,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self, url: str) -> None:
+        """Go to a page; its scripts may still be at work when this returns.
+
+        Raises:
+            BrowserError: It can't be had.
+        """
+        answer = self._ask("Page.navigate", url=url)
+        if "errorText" in answer:
+            raise BrowserError(f"{url}: {answer['errorText']}")
+
+    def run(self, script: str) -> Any:  # noqa: ANN401 — whatever the script gives
+        """The value of a JavaScript expression on the page.
+
+        Raises:
+            BrowserError: It threw; the text says what.
+        """
+        answer = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise BrowserError(str(answer["exceptionDetails"].get("exception", answer)))
+        return answer["result"].get("value")
+
+    def text(self) -> str:
+        """The words that are shown now, with one blank between them."""
+        return " ".join(str(self.run("document.body ? document.body.innerText : ''")).split())
+
+    def click(self, words: str) -> bool:
+        """Click the button, tab or link that says so; False if there is none (yet)."""
+        return bool(
+            self.run(
+                "(words => {"
+                "const all = [...document.querySelectorAll('button, a, [role=tab]')];"
+                "const one = all.find(e => e.innerText.trim().toLowerCase() === words);"
+                "one?.click(); return Boolean(one) })"
+                f"({json.dumps(words.lower())})"
+            )
+        )
+
+    def fill(self, name: str, value: str) -> bool:
+        """Write into the input of that name, as a person would; False if there is none (yet)."""
+        return bool(
+            self.run(
+                "((name, value) => {"
+                "const one = document.querySelector(`input[name=${name}]`);"
+                "if (!one) return false;"
+                # React looks at the property of the class, and waits for the event.
+                "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
+                ".set.call(one, value);"
+                "one.dispatchEvent(new Event('input', {bubbles: true})); return true })"
+                f"({json.dumps(name)}, {json.dumps(value)})"
+            )
+        )
+
+    def shoot(self, path: Path, height: int | None = None) -> None:
+        """Write what is shown as a PNG; no more of it than `height`, if that is given."""
+        clip = {"x": 0, "y": 0, "width": self._width, "height": height, "scale": 1}
+        only = {"clip": clip} if height else {}
+        answer = self._ask("Page.captureScreenshot", format="png", **only)
+        path.write_bytes(base64.b64decode(answer["data"]))
+
+    def close(self) -> None:
+        """End it, and leave no file."""
+        with contextlib.suppress(OSError):
+            os.close(self._out)  # for which it ends by itself
+        try:
+            self._process.wait(END_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._in)
+        self._profile.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, method: str, **parameters: object) -> dict[str, Any]:
+        """A command and its answer; events on the way are let pass."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters, **self._session}
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + ANSWER_S_MAX
+        while True:
+            answer = self._receive(deadline, method)
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise BrowserError(f"{method}: {answer['error'].get('message')}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _receive(self, deadline: float, method: str) -> dict[str, Any]:
+        while b"\0" not in self._received:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([self._in], [], [], left_s)[0]:
+                raise BrowserError(f"{method}: no answer within {ANSWER_S_MAX:g} s")
+            part = os.read(self._in, PIPE_BYTES)
+            if not part:
+                raise BrowserError(f"{method}: it has ended")
+            self._received += part
+        text, _, self._received = self._received.partition(b"\0")
+        answer: dict[str, Any] = json.loads(text)
+        return answer

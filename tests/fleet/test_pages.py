@@ -1,0 +1,87 @@
+"""The pages as a person sees them: a real browser on Locust's, HAProxy's and Prometheus's."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab import browser, pages
+from lab.browser import Browser
+from lab.wait import until
+from tests.fleet.fleet_process import firing, kill_one
+from tests.monitored import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.fleet.fleet_process import FleetUp
+
+pytestmark = pytest.mark.skipif(not browser.find(), reason="no chromium on PATH")
+
+# A page has loaded, a click has been taken, a scrape has come.
+SHOWN_S_MAX = 30.0
+
+
+def requests(page: Browser) -> int:
+    """The number of requests that Locust's page shows in its last row."""
+    found = re.search(r"Aggregated (\d+)", page.text())
+    return int(found[1]) if found else 0
+
+
+def test_locust_starts_a_run_and_shows_it_grow(fleet_up: Callable[..., FleetUp]) -> None:
+    """Stopped and started again by its buttons, with another number of users; nothing fails."""
+    fleet = fleet_up("--daemons=2")
+    with Browser() as page:
+        page.open(f"http://{fleet.ready['locust']['web']}/")
+        until(lambda: "Status RUNNING" in page.text(), SHOWN_S_MAX, "the run that starts by itself")
+        until(lambda: page.click("Stop"), SHOWN_S_MAX, "a button to stop")
+        until(lambda: page.click("New"), SHOWN_S_MAX, "a button for a new run")
+        until(lambda: page.fill("userCount", "7"), SHOWN_S_MAX, "the form")
+        assert page.fill("spawnRate", "7")
+        assert page.click("Start")
+        until(lambda: "Users 7 " in page.text(), SHOWN_S_MAX, "seven users")
+        before = requests(page)
+        until(lambda: requests(page) > before + 7, SHOWN_S_MAX, "more requests")
+        assert "Failures 0%" in page.text()
+    assert fleet.end(signal.SIGTERM) == 0
+
+
+def test_haproxy_shows_every_daemon(fleet_up: Callable[..., FleetUp]) -> None:
+    """Both backends, with each daemon up."""
+    fleet = fleet_up("--daemons=3", "--no-load")
+    with Browser() as page:
+        page.open(f"http://{fleet.ready['haproxy']['stats']}/")
+
+        def up() -> int:
+            page.open(f"http://{fleet.ready['haproxy']['stats']}/")
+            return len(re.findall(r"\bechod[123] .*?\bUP\b", page.text()))
+
+        until(lambda: up() >= 2 * 3, SHOWN_S_MAX, "three daemons in two backends")
+    assert fleet.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus on PATH")
+def test_prometheus_shows_targets_and_the_alert(fleet_up: Callable[..., FleetUp]) -> None:
+    """All targets up and no alert firing; a daemon is killed, and its alert is seen."""
+    fleet = fleet_up("--daemons=2", "--no-load")
+    web = fleet.ready["prometheus"]["web"]
+    until(lambda: len(ask(web, "up == 1")) == 4, SHOWN_S_MAX, "the first scrapes")
+
+    def shown(name: str) -> str:
+        page.open(pages.prometheus(web, name))
+        return page.text()
+
+    with Browser() as page:
+        until(lambda: "echod (2/2 up)" in shown("targets"), SHOWN_S_MAX, "the daemons")
+        assert "haproxy (1/1 up)" in shown("targets")
+        until(lambda: "DaemonsMissing (0 active)" in shown("alerts"), SHOWN_S_MAX, "the alerts")
+        assert "Firing (0)" in shown("alerts")
+        assert firing(fleet) == set()
+        kill_one(fleet)
+        until(lambda: "echod (1/2 up)" in shown("targets"), SHOWN_S_MAX, "the missing one")
+        until(lambda: "DaemonsMissing (1 active)" in shown("alerts"), SHOWN_S_MAX, "its alert")
+    assert fleet.end(signal.SIGTERM) == 0
