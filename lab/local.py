@@ -248,6 +248,7 @@ class Fleet:
             self.plan.directory,
             ROOT / "loadtest" / "locustfile.py",
             target=target,
+            sessions=self.parts["haproxy"].ready["session"],
             port=self.plan.locust_port,
         )
 

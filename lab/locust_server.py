@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 DEFAULTS = {"LOCUST_USERS": "100", "LOCUST_SPAWN_RATE": "100"}
 
 
-def start(directory: Path, locustfile: Path, *, target: str, port: int = 0) -> processes.Process:
+def start(
+    directory: Path, locustfile: Path, *, target: str, sessions: str, port: int = 0
+) -> processes.Process:
     """Start Locust against `target` (host:port); its log (`locust.log`) is in `directory`.
+
+    `sessions` is where the session port is, for those who pick its users in the page.
 
     Its own variables (LOCUST_…, LOADTEST_…) count, those of `DEFAULTS` too.
 
@@ -34,6 +38,7 @@ def start(directory: Path, locustfile: Path, *, target: str, port: int = 0) -> p
     Raises:
         lab.processes.StartError: It did not start; the text has its last words.
     """
+    defaults = {**DEFAULTS, "LOADTEST_SESSION_HOST": f"tcp://{sessions}"}
 
     def attempt(numbers: Sequence[int]) -> processes.Process:
         (number,) = numbers
@@ -46,7 +51,7 @@ def start(directory: Path, locustfile: Path, *, target: str, port: int = 0) -> p
                 "--autostart",
             ],
             log=directory / "locust.log",
-            env={name: os.environ.get(name, default) for name, default in DEFAULTS.items()},
+            env={name: os.environ.get(name, default) for name, default in defaults.items()},
             expect_ready=False,
         )
         process.await_sign(lambda: process.listens_on(number), f"Locust's page on port {number}")
