@@ -49,7 +49,7 @@ SHELL: Final = {
     " truncate -s $(($(stat -c %s $f) / 2)) $f",
 }
 # A network's name in docker-compose.yml, by the kind of link.
-NETWORKS: Final = {"redis": "store", "daemon": "fleet"}
+NETWORKS: Final = {"redis": "store", "daemon": "balance"}
 
 
 class ComposeStage:
@@ -294,7 +294,7 @@ class ComposeStage:
             )
         )
         (address,) = (
-            str(one["IPAddress"]) for key, one in networks.items() if key.endswith("_fleet")
+            str(one["IPAddress"]) for key, one in networks.items() if key.endswith("_balance")
         )
         return address
 

@@ -22,7 +22,7 @@ from lab.experiment.fanout_load import Fanout, Settings
 from lab.experiment.fanout_systems import POSTS, PUBLICATIONS, VAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from lab.experiment.calm import Cpus
     from lab.experiment.fanout_load import Result
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # Channels spends twenty times a delivery of the others: at their rates it would only queue.
 SLOW_PEERS = {"channels": 0.1}
+
+# Between the fewest and the most daemons there is a curve to draw, and nothing to decide.
+NOW_AND_THEN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,13 @@ class Step:
     system: System
     loads: Mapping[int, Sequence[Load]]
     """By the number of servers, rising."""
+    now_and_then: Collection[int] = ()
+    """Numbers of servers that no question compares: every `NOW_AND_THEN` repeats will do."""
+
+    def counts(self, repeat: int) -> list[int]:
+        """The numbers of servers of that repeat, counted from 1."""
+        all_of_them = repeat % NOW_AND_THEN == 1
+        return [count for count in self.loads if all_of_them or count not in self.now_and_then]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +99,11 @@ class Plan:
     @property
     def measurements(self) -> int:
         """Of all repeats."""
-        return self.repeats * sum(
-            len(loads) for step in self.steps for loads in step.loads.values()
+        return sum(
+            len(step.loads[count])
+            for repeat in range(1, self.repeats + 1)
+            for step in self.steps
+            for count in step.counts(repeat)
         )
 
 

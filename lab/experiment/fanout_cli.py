@@ -157,14 +157,22 @@ def _steps(
     fast: Load,
     programs: Mapping[str, Path],
 ) -> list[Step]:
-    """The routes, then what is compared with four servers: the tick, the peers."""
-    by_route = {route: {count: list(grid) for count in counts} for route in routes}
-    room = by_route.pop(ROOM, {})
-    compared = [*(grid if programs else room.get(COMPARED_SERVERS, ())), fast]
-    room[COMPARED_SERVERS] = compared
-    steps = [Step(systems.daemons(route), loads) for route, loads in by_route.items()]
-    steps.append(Step(systems.daemons(ROOM), dict(sorted(room.items()))))
-    steps.append(Step(systems.daemons(ROOM, TICK_S), {COMPARED_SERVERS: [fast]}))
+    """The routes; then, side by side, what is compared with four servers: the tick, the peers."""
+    steps = []
+    for route in sorted(routes, key=lambda one: one == ROOM):
+        # With peers these four are measured beside them.
+        own = [
+            count
+            for count in counts
+            if not (programs and route == ROOM and count == COMPARED_SERVERS)
+        ]
+        by_count = {count: list(grid) for count in own}
+        steps.append(Step(systems.daemons(route), by_count, now_and_then=own[1:-1]))
+    compared = [*grid, fast] if programs else [fast]
+    steps += [
+        Step(systems.daemons(ROOM), {COMPARED_SERVERS: compared}),
+        Step(systems.daemons(ROOM, TICK_S), {COMPARED_SERVERS: [fast]}),
+    ]
     for system in systems.peers(programs):
         slower = SLOW_PEERS.get(system.name, 1.0)
         loads = [grid[0], grid[1]] if slower < 1 else [grid[0], grid[1], fast]

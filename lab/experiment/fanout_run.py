@@ -52,7 +52,7 @@ class Run:
                 for repeat in range(first, min(first + REPEATS_OF_A_PEER, repeats + 1)):
                     for step in self.plan.steps if repeat % 2 else reversed(self.plan.steps):
                         fronts = (
-                            self._daemons(step)
+                            self._daemons(step, repeat)
                             if step.system.peer is None
                             else peers.get(step.system.name, ())
                         )
@@ -72,14 +72,14 @@ class Run:
                     )
                     self.points.append(replace(point, others=others))
 
-    def _daemons(self, step: Step) -> Iterator[tuple[int, Front]]:
+    def _daemons(self, step: Step, repeat: int) -> Iterator[tuple[int, Front]]:
         """Of which there are more and more."""
         plan = self.plan
         with (
             tempfile.TemporaryDirectory(dir=plan.data) as made,
             systems.running_daemons(step.system, plan.appendfsync, Path(made)) as (echods, redis),
         ):
-            for count in step.loads:
+            for count in step.counts(repeat):
                 yield count, systems.front_of(echods.grow(count), redis)
 
     def _peers(self, running: ExitStack) -> Iterator[tuple[str, list[tuple[int, Front]]]]:

@@ -89,6 +89,19 @@ def test_who_is_served(
     assert served(own / "haproxy.pem") == (clients == "none")
 
 
+def test_sessions(haproxy: Callable[..., Process], own: Path) -> None:
+    """The session port has TLS of its own: its secret need not travel in clear."""
+    made = haproxy(PROGRAMS[0], own, "none")
+
+    def welcome() -> bool:
+        try:
+            return tls.ask(port(made, "session_tls"), own / "ca.pem", b"HELLO\n", 8) == b"WELCOME "
+        except OSError:
+            return False
+
+    until(welcome, 10, "the daemon behind it")
+
+
 def test_a_client_of_another_authority(
     haproxy: Callable[..., Process], own: Path, foreign: Path
 ) -> None:

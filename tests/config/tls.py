@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 
 def echo(port: int, trusted: Path, certificate: Path | None = None) -> bytes:
-    """What two lines are answered on this machine's `port`, `trusted` being the authority.
+    """What two lines are answered on the plain port in TLS; as `ask`."""
+    return ask(port, trusted, b"a\nb\n", len(b"a\na\nb\n"), certificate)
+
+
+def ask(
+    port: int, trusted: Path, lines: bytes, size: int, certificate: Path | None = None
+) -> bytes:
+    """The first `size` bytes that `lines` are answered on this machine's `port`.
+
+    `trusted` is the authority that the server's certificate must be of.
 
     Raises:
         OSError: One side did not like the other's certificate, or TLS is not spoken.
@@ -26,8 +35,8 @@ def echo(port: int, trusted: Path, certificate: Path | None = None) -> bytes:
         socket.create_connection(("127.0.0.1", port), REPLY_S_MAX) as plain,
         context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
     ):
-        sock.sendall(b"a\nb\n")
+        sock.sendall(lines)
         # A server that refuses says so here: the client's part of the handshake is over.
         if not (answer := sock.recv(1)):
             raise ConnectionError("closed without an answer")
-        return answer + raw.read(sock, len(b"a\na\nb\n") - 1)
+        return answer + raw.read(sock, size - 1)

@@ -86,6 +86,15 @@ def test_the_daemon_passes_what_the_mutants_fail(drill: Drill, tmp_path: Path) -
     assert [one.text for one in verdicts(drill, outcome) if not one.passed] == []
 
 
+def test_redis_comes_back_with_all_that_scripts_wrote(tmp_path: Path) -> None:
+    """Killed and started on its append-only file: not with less because of who may do what."""
+    drill = short("kill-redis")
+    outcome = played(drill, tmp_path)
+
+    assert [one.text for one in verdicts(drill, outcome) if not one.passed] == []
+    assert "NOPERM" not in (tmp_path / "fleet" / "redis" / "redis.log").read_text()
+
+
 def test_the_command(tmp_path: Path) -> None:
     """A drill from the command line: PASS, a report, a picture, a history; nothing is left."""
     results = tmp_path / "results"
