@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -30,6 +32,15 @@ ANSWER_S_MAX = 60.0
 END_S_MAX = 10.0
 
 PIPE_BYTES = 1 << 16
+
+# Where Chromium looks for the protocol's pipes: 3 to read from, 4 to write to. Ours come as
+# others, above both, so that neither is overwritten.
+AS_FILES_3_AND_4 = (
+    "import os, sys;"
+    "os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
+    "os.execvp(sys.argv[3], sys.argv[3:])"
+)
+FILES_FROM = 10
 
 
 class BrowserError(LabError):
@@ -58,12 +69,11 @@ class Browser:
         self._number = 0
         self._received = b""
         self._session: dict[str, str] = {}
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
+        theirs_in, self._out = _pipe(0)
+        theirs_out, self._in = _pipe(1)
         self._process = subprocess.Popen(
-            # The protocol's pipes are its files 3 and 4.
             [
-                *("sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program),
+                *(sys.executable, "-c", AS_FILES_3_AND_4, str(theirs_in), str(theirs_out), program),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--disable-background-networking", "--no-first-run"),
                 *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"),
@@ -170,7 +180,10 @@ class Browser:
         """A command and its answer; events on the way are let pass."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters, **self._session}
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        try:
+            os.write(self._out, json.dumps(message).encode() + b"\0")
+        except BrokenPipeError:
+            raise BrowserError(f"{method}: it has ended") from None
         deadline = time.monotonic() + ANSWER_S_MAX
         while True:
             answer = self._receive(deadline, method)
@@ -192,3 +205,11 @@ class Browser:
         text, _, self._received = self._received.partition(b"\0")
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+
+def _pipe(theirs: int) -> tuple[int, int]:
+    """A pipe's two ends: the child's, which is end `theirs` of it, and ours."""
+    ends = os.pipe()
+    child = fcntl.fcntl(ends[theirs], fcntl.F_DUPFD_CLOEXEC, FILES_FROM)
+    os.close(ends[theirs])
+    return child, ends[1 - theirs]
