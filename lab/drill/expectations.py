@@ -84,6 +84,28 @@ def served_again(p99_s: float, share: float = 0.99) -> Callable[[Outcome], Verdi
     return judge
 
 
+def served_since(p99_s: float) -> Callable[[Outcome], Verdict]:
+    """Everybody is served soon once the last step is done: 99 of 100 within `p99_s`.
+
+    For faults that leave nobody to go to: how long they last is not the fleet's doing.
+    """
+
+    def judge(outcome: Outcome) -> Verdict:
+        healed = max((mark.done for mark in outcome.marks), default=outcome.began)
+        took = [one.answered - healed if one.over else math.inf for one in outcome.breaks]
+        question = f"Is everybody served within {p99_s:g} s of the last step (p99)?"
+        if not took:
+            return Verdict(question, passed=True, text="Nobody was cut.")
+        worst = rank(took, 0.99)
+        text = (
+            f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p99 {worst:.2f} s after it."
+            f" {spent(outcome.breaks)}"
+        )
+        return Verdict(question, worst <= p99_s, text)
+
+    return judge
+
+
 def goes_on(gap_s: float) -> Callable[[Outcome], Verdict]:
     """The fleet as a whole is never silent for so long."""
 

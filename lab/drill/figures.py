@@ -110,7 +110,7 @@ class Figures:
         answered: Lines answered.
         told: Lines whose answer was lost, and which WELCOME said are committed.
         withdrawn: Lines that WELCOME said are not committed.
-        lost: Lines that waited when their session was found to be gone.
+        lost: Lines that waited when their session was found to be gone, or rolled back.
         resumes: WELCOMEs of sessions that had been.
         sessions: New sessions.
         codes: Errors heard, by code.
@@ -190,7 +190,8 @@ class Figures:
         client.code = event["code"]
         self.codes[client.code] += 1
         self._fault(client, event["t"])
-        if client.code == "unknown-session":
+        if client.code in ("unknown-session", "rolled-back"):
+            # What waited goes on under other numbers, as other lines.
             self.lost += len(client.waiting) + len(client.withdrawn)
             client.waiting.clear()
             client.withdrawn.clear()

@@ -131,7 +131,7 @@ def _tables(outcome: Outcome) -> list[page.Table]:
                 ("answered", f"{figures.answered:,}"),
                 ("answer lost, told by WELCOME", f"{figures.told:,}"),
                 ("not committed, sent again or given up", f"{figures.withdrawn:,}"),
-                ("waiting when their session was lost", f"{figures.lost:,}"),
+                ("waiting when their session was lost or rolled back", f"{figures.lost:,}"),
                 ("sent again", f"{figures.repeated:,}"),
                 ("without a fate", f"{figures.unknown:,}"),
                 ("answered on the plain port", f"{figures.plain_answered:,}"),

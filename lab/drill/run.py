@@ -207,12 +207,13 @@ def _act(drill: Drill, stage: Stage, load: LoadProcess, say: Callable[[str], Non
             break
         _sleep_until(load.began + step.at_s)
         say(step.text)
-        marks.append(Mark(time.monotonic(), step.text, step.heals, step.loses))
+        began = time.monotonic()
         owed += -step.heals if step.heals else step.lasts
         try:
             step.act(stage)
         except (OSError, TimeoutError) as error:
             raise DrillError(f"{step.text}: {error}") from error
+        marks.append(Mark(began, time.monotonic(), step.text, step.heals, step.loses))
     return marks
 
 

@@ -131,9 +131,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step that was done."""
+    """A step that was done: begun at `t`, and there at `done`."""
 
     t: float
+    done: float
     text: str
     heals: bool
     loses: bool

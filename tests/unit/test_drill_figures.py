@@ -109,6 +109,14 @@ def test_who_obeys_drain() -> None:
     assert figures.breaks[0].why == "DRAIN"
 
 
+@pytest.mark.parametrize("code", ["rolled-back", "unknown-session"])
+def test_lines_of_a_lost_session(code: str) -> None:
+    """They have a fate: what the client does with their texts is another session's, or history's."""
+    figures = seen(*BEGIN, sent(1), sent(2), {"e": "error", "code": code, "text": ""}, closed())
+
+    assert (figures.lost, figures.unknown) == (2, 0)
+
+
 def test_another_claimants_lines() -> None:
     """A WELCOME with another's text tells nothing of the lines that waited."""
     figures = seen(*BEGIN, sent(1), closed(), CONNECT, CONNECTED, HELLO, welcome(3, 1, "theirs"))

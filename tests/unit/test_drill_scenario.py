@@ -23,7 +23,7 @@ def outcome(*breaks: Break, figures: Figures | None = None, **fields: object) ->
     figures = figures or Figures()
     figures.breaks = list(breaks)
     known = {
-        "began": 100.0, "ended": 120.0, "marks": [Mark(103.0, "kill", heals=False, loses=False)],
+        "began": 100.0, "ended": 120.0, "marks": [Mark(103.0, 103.5, "kill", heals=False, loses=False)],
         "figures": figures, "violations": [], "counts": {}, **fields,
     }  # fmt: skip
     return Outcome(**known)  # type: ignore[arg-type]
@@ -114,6 +114,13 @@ def test_served_again() -> None:
     assert not expectations.served_again(2)(outcome(broken(104, math.inf))).passed
     text = expectations.served_again(2)(outcome(broken(104, 1))).text
     assert "detect 0.25 s, reconnect 0.25 s, resume 0.25 s, catch up 0.25 s" in text
+
+
+def test_served_since() -> None:
+    """From the moment at which the last step was done: how long that took is not the fleet's."""
+    assert expectations.served_since(2)(outcome(broken(104, 2))).passed
+    assert not expectations.served_since(2)(outcome(broken(104, 3))).passed
+    assert not expectations.served_since(2)(outcome(broken(104, math.inf))).passed
 
 
 def test_spares() -> None:
