@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lab import local_up, secret_files
 from lab.bench import cli as bench
+from lab.chat import cli as chat
 from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.experiment import cli as experiment
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "up": local_up,
     "top": top,
+    "chat": chat,
     "drill": drill,
     "experiment": experiment,
     "bench": bench,

@@ -203,6 +203,10 @@ class SessionClient:
         self._outbox.ask(request)
         self._push_if_connected()
 
+    def withdraw_rooms(self) -> None:
+        """Ask nothing of rooms that is not under way: for `RoomMember`, after a WELCOME."""
+        self._outbox.withdraw_rooms()
+
     def receive(self, wait_s: float) -> list[Happening]:
         """What happens within `wait_s`: at least one thing, or nothing.
 

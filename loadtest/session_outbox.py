@@ -89,6 +89,11 @@ class Outbox:
             batch.append(Echo(line.n, line.text))
         return batch
 
+    def withdraw_rooms(self) -> None:
+        """Ask nothing of rooms that waits: after a cut its JOINs have old positions."""
+        kept = [one for one in self._to_ask if isinstance(one, Ping | Quit)]
+        self._to_ask = deque(kept)
+
     def answered(self) -> Request:
         """The request that was asked first is answered; which it is."""
         request = self._asked.popleft()

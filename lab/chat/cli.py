@@ -1,0 +1,86 @@
+"""`fleet chat`: find the fleet's session port, then talk."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab import control
+from lab.control import ControlError
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HOST, PORT = "127.0.0.1", 1235
+# PROTOCOL §3.
+ROOM = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+PORTS_MAX = 65_535
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `chat` and its flags."""
+    parser = subparsers.add_parser(
+        "chat",
+        help="talk in a room, and go on when a daemon dies",
+        description="Talk in a room of the running fleet; two terminals make two people.",
+    )
+    parser.add_argument("--room", type=_room, default="lobby", help="[%(default)s]")
+    parser.add_argument("--host", help=f"[{HOST}, or the running `fleet up`]")
+    parser.add_argument(
+        "--port", type=_port, nargs="+", metavar="PORT",
+        help=f"of sessions; of several the next is tried after a fault [{PORT}]",
+    )  # fmt: skip
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="of the `fleet up`, if several run")
+    parser.add_argument("--plain", action="store_true", help="lines on stdin and stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Talk; returns the exit status.
+
+    Raises:
+        LabError: There is no terminal to talk in.
+    """
+    addresses = _addresses(args)
+    if args.plain:
+        from lab.chat import plain  # noqa: PLC0415 — each loads what the other does not need
+
+        plain.run(addresses, args.room)
+        return 0
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise LabError("fleet chat needs a terminal; --plain takes lines")
+    from lab.chat import screen  # noqa: PLC0415 — as above
+
+    screen.Chat(addresses, args.room).run()
+    return 0
+
+
+def _addresses(args: argparse.Namespace) -> list[tuple[str, int]]:
+    """As asked; else the running `fleet up`; else where the containers listen."""
+    ports: Sequence[int] = args.port or []
+    if args.host or ports:
+        return [(args.host or HOST, port) for port in ports or [PORT]]
+    try:
+        ready = control.ask(control.find(args.dir), {"do": "look"})["fleet"]
+    except ControlError:
+        if args.dir is not None:
+            raise
+        return [(HOST, PORT)]
+    host, _, port = ready["session"].rpartition(":")
+    return [(host, int(port))]
+
+
+def _room(text: str) -> str:
+    if not ROOM.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text}: 1 to 64 of A-Z a-z 0-9 _ . : -")
+    return text
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port <= PORTS_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: must be 1 to {PORTS_MAX}")
+    return port
