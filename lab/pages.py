@@ -67,7 +67,9 @@ def _locust(fleet: Fleet, page: Browser, path: Path) -> Path:
     web = fleet.ready["locust"]["web"]
     until(lambda: _requests(web) > REQUESTS_SEEN, LOADED_S_MAX, f"{REQUESTS_SEEN} requests")
     page.open(f"http://{web}/")
-    until(lambda: "Status RUNNING" in page.text(), LOADED_S_MAX, "the run")
+    # The page asks for its figures once it is there: the table's last row is the sum of them.
+    shown = ("Status RUNNING", "Aggregated")
+    until(lambda: all(word in page.text() for word in shown), LOADED_S_MAX, "the figures")
     page.shoot(path)
     return path
 

@@ -315,9 +315,10 @@ class SessionClient:
 
     def _wake_s(self, connection: SessionConnection, now_s: float) -> float:
         """When to stop waiting for the server: to leave, or to say something."""
-        if now_s >= self._leave_at_s:
-            return math.inf
-        return min(self._leave_at_s, connection.sent_s + self.patience.ping_every_s)
+        ping_at_s = connection.sent_s + self.patience.ping_every_s
+        moments_s = (self._leave_at_s, ping_at_s)
+        # What has passed and was not done must wait for something else: for the server.
+        return min((at_s for at_s in moments_s if at_s > now_s), default=math.inf)
 
     # Out.
 

@@ -108,7 +108,7 @@ class Ownership(RuleBasedStateMachine):
 
     def submit(self, owner: Owner, operation: Operation) -> Write:
         """A line of `owner` for which the store does more than replace the state."""
-        write = owner.daemon.batcher.submit(owner, owner.session, operation)
+        write = owner.daemon.batcher.submit(owner, owner.session, operation, 1)
         owner.writes.append(write)
         owner.spoke_at[id(write)] = self.events
         return write

@@ -54,6 +54,7 @@ class Write:
         seq, cut, pair: the state after its last line (`session.encode_state`).
         reply: the replies that wait for it, joined; b"" if none does.
         waiting: lines that `reply` answers.
+        asked: its client waits for it, whether a line does or not.
         answered: lines that were answered already (durability async), since `answered_s`.
         at_s: when the first waiting line was read, for the histogram of reply times.
         since_s: the same on the daemon's clock, for the deadline.
@@ -67,6 +68,7 @@ class Write:
     __slots__ = (
         "answered",
         "answered_s",
+        "asked",
         "at_s",
         "client",
         "cut",
@@ -90,7 +92,7 @@ class Write:
         self.operation = operation
         self.result: object = None
         self.then: Callable[[Write], bytes | None] | None = None
-        self.refused = False
+        self.refused = self.asked = False
         self.at_s = self.since_s = 0.0
         self.seq = session.seq
         self.cut = 0
@@ -148,12 +150,13 @@ class Batcher:
         self.pending.append(write)
         return write
 
-    def submit(self, client: Client, session: Session, operation: Operation) -> Write:
-        """Queue an operation, to which nothing can be added; a line waits for it."""
+    def submit(self, client: Client, session: Session, operation: Operation, lines: int) -> Write:
+        """Queue an operation, to which nothing can be added; so many lines wait for it."""
         write = Write(client, session, operation)
         client.gathering = None  # what comes later stands behind it
-        write.waiting = 1
-        self.lines_waiting += 1
+        write.asked = True
+        write.waiting = lines
+        self.lines_waiting += lines
         self.pending.append(write)
         return write
 
@@ -241,12 +244,14 @@ class Batcher:
         return batch
 
     def overdue(self, before_s: float) -> list[Write]:
-        """The writes with a line that has been waiting since `before_s` or longer."""
+        """The writes that have been waited for since `before_s` or longer."""
         return [
             write
             for queue in (self.flying, self.pending)
             for write in queue
-            if write.waiting and write.since_s <= before_s and not write.client.gone
+            if (write.waiting or write.asked)
+            and write.since_s <= before_s
+            and not write.client.gone
         ]
 
     def prune(self) -> None:

@@ -87,11 +87,11 @@ class Committer:
         operation: Operation,
         then: Callable[[Write], bytes | None] | None = None,
     ) -> None:
-        """Queue an operation for a line of `client`, behind everything that it has queued.
+        """Queue an operation for `client`, behind everything that it has queued.
 
-        `then` is for the client: see `Write`.
+        `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
-        write = self.batcher.submit(client, session, operation)
+        write = self.batcher.submit(client, session, operation, 0 if then is None else 1)
         write.then = then
         write.at_s = perf_counter()
         write.since_s = self._clock.now_s
