@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
+from lab.experiment.samples import percent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -37,7 +39,7 @@ TRIES_MAX = 3
 # A paragraph of both reports.
 METHOD = (
     "During each measurement the kernel's count for all CPUs is held against that of the"
-    f" experiment's own processes. If others used more than {OTHERS_MAX:.0%} of the CPUs, it is made"
+    f" experiment's own processes. If others used more than {percent(OTHERS_MAX)} of the CPUs, it is made"
     f" again at once, {TRIES_MAX - 1} times at most and within {EXTRA_S:g} s in all, and the calmest counts; one"
     " with a wrong reply always counts. The raw figures have that share (others)."
 )
@@ -159,8 +161,8 @@ class Calm:
         if not self.shares:
             return "Other programs", "nothing was measured"
         text = (
-            f"used {statistics.median(self.shares):.0%} of the CPUs during a measurement (median;"
-            f" at most {max(self.shares):.0%}); above {OTHERS_MAX:.0%} it was made again while"
+            f"used {percent(statistics.median(self.shares))} of the CPUs during a measurement (median;"
+            f" at most {percent(max(self.shares))}); above {percent(OTHERS_MAX)} it was made again while"
             f" there was time, {self.again} times"
         )
         return "Other programs", text
@@ -171,7 +173,7 @@ class Calm:
         if disturbed <= DISTURBED_MAX * len(self.shares):
             return []
         text = (
-            f"Other programs used more than {OTHERS_MAX:.0%} of the CPUs during {disturbed} of"
+            f"Other programs used more than {percent(OTHERS_MAX)} of the CPUs during {disturbed} of"
             f" {len(self.shares)} measurements ({self.again} were made again, the calmest counts):"
             " figures are worse for it, and more answers may be left open."
         )

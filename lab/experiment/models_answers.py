@@ -12,6 +12,7 @@ from lab.experiment import systems
 from lab.experiment.samples import (
     A_QUARTER_MORE,
     A_TENTH_MORE,
+    HALF_AGAIN,
     NO,
     SAME,
     TWICE,
@@ -111,7 +112,7 @@ def lead(summaries: Mapping[str, Summary], workload: Workload) -> str:
     return (
         text
         + {
-            NO: " Which of the ways to wait one chooses makes no difference of a quarter to that.",
+            NO: " Which of the ways to wait one chooses makes no difference of a half to that.",
             YES: " Among the ways to wait there are differences too: see below.",
             SAME: " Whether it matters which of the ways to wait one chooses is left open here.",
         }[_slowest_against_fastest(others)]
@@ -175,7 +176,7 @@ def _concurrent(summaries: Mapping[str, Summary], workload: Workload) -> Answer 
             " Clients that mostly wait need a server that can wait for all of them; how it does so"
             " shows in CPU and memory."
         )
-    question = "Does one kind of concurrency make its clients wait a quarter longer than another?"
+    question = "Does one kind of concurrency make its clients wait half as long again as another?"
     return Answer(question, verdict, text)
 
 
@@ -211,8 +212,8 @@ def _state_time(summaries: Mapping[str, Summary]) -> Answer | None:
         return None
     fleet, bare, times = found
     return Answer(
-        "State in Redis, behind HAProxy: do clients wait a quarter longer than for the bare server?",
-        at_least(times, A_QUARTER_MORE),
+        "State in Redis, behind HAProxy: do clients wait half as long again as for the bare server?",
+        at_least(times, HALF_AGAIN),
         f"A loop takes {ranged(fleet.loop_s, ' s')} against {ranged(bare.loop_s, ' s')},"
         f" {bounded(times)} times as long. Every reply is on disk before it is sent.",
     )
@@ -249,8 +250,8 @@ def _daemons(summaries: Mapping[str, Summary], workload: Workload) -> Answer | N
         " question of `fleet experiment scaling`."
     )
     return Answer(
-        "Do more daemons make the article's workload a quarter faster?",
-        at_least(times, A_QUARTER_MORE),
+        "Does one daemon take half as long again for the article's workload as more of them?",
+        at_least(times, HALF_AGAIN),
         text,
     )
 
@@ -291,7 +292,7 @@ def _slowest_against_fastest(summaries: Sequence[Summary]) -> str:
     fastest, slowest = _extremes(summaries)
     if not comparable(slowest.loop_s, fastest.loop_s):
         return SAME
-    return at_least(ratio(slowest.loop_s, fastest.loop_s), A_QUARTER_MORE)
+    return at_least(ratio(slowest.loop_s, fastest.loop_s), HALF_AGAIN)
 
 
 def _times_slower(serial: Summary, others: Sequence[Summary]) -> list[Interval]:

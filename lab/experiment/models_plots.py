@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.experiment import plots, systems
+from lab.experiment.samples import number
 from lab.experiment.workload import served
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def loop_times(summaries: Mapping[str, Summary]) -> Figure:
         )  # fmt: skip
         unit = " s, extrapolated" if one.extrapolated else " s"
         axes.annotate(
-            f"{one.loop_s.median:.3g}{unit}", (one.loop_s.max, row),
+            f"{number(one.loop_s.median)}{unit}", (one.loop_s.max, row),
             xytext=(9, 0), textcoords="offset points", va="center", fontsize=9,
         )  # fmt: skip
     axes.set_xscale("log")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from lab.experiment.samples import GREY, SAME
+from lab.experiment.samples import GREY, SAME, percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ RULE = (
     "Figures change from run to run, answers should not. So each question names a factor, the two"
     ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
     " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
-    f' below it by another {GREY - 1:.0%}; else it is "{SAME}". By that rule two runs contradict'
+    f' below it by another {percent(GREY - 1)}; else it is "{SAME}". By that rule two runs contradict'
     " each other less than once in a thousand times."
 )
 

@@ -40,7 +40,7 @@ CONTRADICTION_MAX = 1 / 1000
 GREY = 1.1
 
 # Factors that questions name.
-A_TENTH_MORE, A_QUARTER_MORE, TWICE = 1.1, 1.25, 2.0
+A_TENTH_MORE, A_QUARTER_MORE, HALF_AGAIN, TWICE = 1.1, 1.25, 1.5, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +226,11 @@ def number(value: float) -> str:
         size *= 10
         digits += 1
     return f"{shown:,.{digits}f}"
+
+
+def percent(share: float) -> str:
+    """0.153 → `15 %`."""
+    return f"{100 * share:.0f} %"
 
 
 def ranged(one: Range, unit: str = "") -> str:

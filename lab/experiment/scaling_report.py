@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.experiment import calm, costs, plots, results, scaling, scaling_answers, scaling_plots
 from lab.experiment.page import Plot, Report, Table
-from lab.experiment.samples import number, ranged
+from lab.experiment.samples import number, percent, ranged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -224,8 +224,8 @@ def _method(plan: Plan) -> list[str]:
             " its neighbour's. Everything shares this machine's CPUs and nothing is pinned."
         ),
         (
-            f"A part counts as full when it used {costs.FULL:.0%} or more of what it can have, and as"
-            f" free below {costs.FREE:.0%}, if the whole interval of its repeats lies there; in between"
+            f"A part counts as full when it used {percent(costs.FULL)} or more of what it can have, and as"
+            f" free below {percent(costs.FREE)}, if the whole interval of its repeats lies there; in between"
             " the report does not decide. A part's own limit is named before the machine's."
         ),
         calm.METHOD,

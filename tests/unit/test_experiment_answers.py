@@ -88,11 +88,11 @@ def test_uneven_departures_are_not_extrapolated_silently() -> None:
 
 
 def test_concurrent_servers_are_not_told_apart_by_time() -> None:
-    """A few per cent are no difference; a half more is."""
-    question = "Does one kind of concurrency make its clients wait a quarter longer than another?"
+    """A few per cent are no difference; much more is."""
+    question = "Does one kind of concurrency make its clients wait half as long again as another?"
     assert concluded(run(1))[question].verdict == NO
     slower = [
-        replace(one, loop_s=1.5 * one.loop_s) if one.system == "threads" else one for one in run(1)
+        replace(one, loop_s=1.7 * one.loop_s) if one.system == "threads" else one for one in run(1)
     ]
     answer = concluded(slower)[question]
     assert answer.verdict == YES
@@ -108,9 +108,14 @@ def test_pairs_and_the_fleet() -> None:
     memory = answers["Do threads take at least a quarter more memory than greenlets?"]
     assert memory.verdict == YES
     state = "State in Redis, behind HAProxy: do"
-    assert answers[f"{state} clients wait a quarter longer than for the bare server?"].verdict == NO
+    assert answers[f"{state} clients wait half as long again as for the bare server?"].verdict == NO
     assert answers[f"{state}es it take a quarter more CPU than the bare server?"].verdict == YES
-    assert answers["Do more daemons make the article's workload a quarter faster?"].verdict == NO
+    assert (
+        answers[
+            "Does one daemon take half as long again for the article's workload as more of them?"
+        ].verdict
+        == NO
+    )
     assert not any("Node" in question for question in answers)
 
 
