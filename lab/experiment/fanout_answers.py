@@ -112,10 +112,10 @@ def lead(summaries: Sequence[Summary], grid: Sequence[Load]) -> str:
     ):
         told = _compared(summaries, load, BROADCAST)
         if told:
-            parts.append(f"In {_rooms(load)}, {NAMES[BROADCAST]} {told}{why}.")
+            parts.append(f"In {_rooms(load)}, {told}{why}.")
     directed = _compared(summaries, small, DIRECTED)
     if directed:
-        parts.append(f"To look members up for each post ({NAMES[DIRECTED]}) {directed}.")
+        parts.append(f"Where members are looked up for each post, {directed}.")
     stops = {route: _limits(summaries, small, route) for route in NAMES}
     told_stops = [
         f"at {number(found.first)} posts/s by {NAMES[route]}"
@@ -141,8 +141,8 @@ def _compared(summaries: Sequence[Summary], load: Load, route: str) -> str:
         return ""
     times = bounded(ratio(one.total_us, other.total_us))
     return (
-        f"takes {times} times the CPU for a delivery that {NAMES[ROOM]} takes, with"
-        f" {one.servers} servers"
+        f"a delivery by {NAMES[route]} takes {times} times the CPU that it takes by"
+        f" {NAMES[ROOM]}, with {one.servers} servers"
     )
 
 
@@ -162,10 +162,12 @@ def _way(summaries: Sequence[Summary], load: Load, route: str, factor: float) ->
     if one is None or other is None:
         return None
     times = ratio(one.total_us, other.total_us)
-    more = {HALF_AGAIN: "half again as much", A_QUARTER_MORE: "a quarter more"}[factor]
+    more = {HALF_AGAIN: "half again as much CPU as", A_QUARTER_MORE: "a quarter more CPU than"}[
+        factor
+    ]
     return Answer(
-        f"{_title(load)}, {one.servers} servers: does {NAMES[route]} take at least {more} CPU for"
-        f" a delivery than {NAMES[ROOM]}?",
+        f"{_title(load)}, {one.servers} servers: does a delivery by {NAMES[route]} take at least"
+        f" {more} by {NAMES[ROOM]}?",
         at_least(times, factor),
         f"{bounded(times)} times as much: {ranged(one.total_us, ' µs')} against"
         f" {ranged(other.total_us, ' µs')}, daemons and Redis together. A post had"

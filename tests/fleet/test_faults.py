@@ -24,8 +24,10 @@ FREEZE_S = 5.0
 
 
 @pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
+def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
     """Four daemons behind HAProxy, without a load of its own."""
+    # The tests' clients all have one address, and come in bursts.
+    monkeypatch.setenv("SOURCE_RATE_MAX", "100000")
     with Fleet(Plan(directory=tmp_path)) as made:
         until(lambda: len(up(made)) == 4, 15, "four daemons to be up")
         yield made

@@ -115,10 +115,11 @@ def test_locust_shows_no_failure(fleet_up: Callable[..., FleetUp]) -> None:
 
 @pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus on PATH")
 def test_prometheus_sees_every_part(fleet_up: Callable[..., FleetUp]) -> None:
-    """Each daemon and HAProxy is a target that is up."""
+    """Each daemon, HAProxy and Prometheus itself is a target that is up."""
     fleet = fleet_up("--daemons=2", "--no-load")
     wanted = {daemon["admin"] for daemon in fleet.ready["daemons"]}
     wanted.add(fleet.ready["haproxy"]["stats"])
+    wanted.add(fleet.ready["prometheus"]["web"])
 
     def up() -> set[str]:
         answer = get_json(fleet.ready["prometheus"]["web"], "/api/v1/targets")

@@ -74,13 +74,13 @@ def the(found: dict[str, Answer], *words: str) -> Answer:
 def test_the_article_is_answered() -> None:
     """Broadcast costs more where rooms are small, and nothing where they are large."""
     found = answers(run())
-    assert the(found, "500 rooms of 2", "one channel for all take").verdict == YES
-    assert the(found, "One room of 1,000", "one channel for all take").verdict == NO
+    assert the(found, "500 rooms of 2", "a delivery by one channel for all take").verdict == YES
+    assert the(found, "One room of 1,000", "a delivery by one channel for all take").verdict == NO
     assert the(found, "500 rooms of 2", "in vain").verdict == YES
     assert "75%" in the(found, "500 rooms of 2", "in vain").text
     assert the(found, "One room of 1,000", "in vain").verdict == NO
     text = fanout_answers.lead(summarise(run()), GRID)
-    assert "In rooms of 2, one channel for all takes" in text
+    assert "In rooms of 2, a delivery by one channel for all takes" in text
     assert "64 servers with one Redis would stop, in rooms of 2, at" in text
 
 
@@ -117,7 +117,7 @@ def test_what_was_not_measured_is_not_answered() -> None:
 def test_too_few_repeats_decide_nothing() -> None:
     """Of one repeat every comparison is left open."""
     found = answers([one for one in run() if one.repeat == 1])
-    assert the(found, "500 rooms of 2", "one channel for all take").verdict == SAME
+    assert the(found, "500 rooms of 2", "a delivery by one channel for all take").verdict == SAME
     assert the(found, "1.6 times Socket.IO").verdict == SAME
 
 
