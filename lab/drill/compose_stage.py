@@ -157,6 +157,10 @@ class ComposeStage:
         """Not here."""
         self.fill_files(name)
 
+    def release(self, link: str, way: str) -> None:
+        """Not here."""
+        raise CannotError(f"{link}: a container's network has no direction {way} of its own")
+
     def refuse(self, link: str) -> None:
         """Not here."""
         raise CannotError(f"{link}: containers have no link that can refuse")

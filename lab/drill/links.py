@@ -167,6 +167,16 @@ class Proxy:
         self._unstuff(link)
         return self._count(link)
 
+    def do_release(self, name: str, way: str) -> dict[str, Any]:
+        """One direction goes on; the other, and new connects, stay as they are."""
+        link = self.links[name]
+        link.holding.discard(way)
+        for pair in tuple(link.ways):
+            for one in pair:
+                if one.name == way and not one.done:
+                    self._deliver(one)
+        return self._count(link)
+
     def do_reset(self, name: str) -> dict[str, Any]:
         """Reset every connection; nothing that was held is delivered."""
         link = self.links[name]

@@ -161,6 +161,11 @@ class LocalStage:
         for one in self.fleet.links[link]:
             one.heal()
 
+    def release(self, link: str, way: str) -> None:
+        """One direction goes on."""
+        for one in self.fleet.links[link]:
+            one.release(way)
+
     def refuse(self, link: str) -> None:
         """New connects are refused."""
         for one in self.fleet.links[link]:

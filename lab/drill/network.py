@@ -43,6 +43,10 @@ class Link:
         """All goes on."""
         return self.network.order("heal", name=self.name)
 
+    def release(self, way: str) -> dict[str, Any]:
+        """One direction goes on; the other, and new connects, stay as they are."""
+        return self.network.order("release", name=self.name, way=way)
+
     def reset(self) -> dict[str, Any]:
         """Both ends of every connection are reset; what was held is lost."""
         return self.network.order("reset", name=self.name)

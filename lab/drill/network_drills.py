@@ -137,9 +137,12 @@ def cut_reply() -> Drill:
 
 
 def _gathered(stage: Stage) -> None:
-    """While an answer was held, lines gathered: the batch that they make is held in turn."""
-    stage.heal("redis:echod1")
+    """While an answer was held, lines gathered: the batch that they make is held in turn.
+
+    In this order: the daemon sends it as soon as the answer is there.
+    """
     stage.cut("redis:echod1", "out")
+    stage.release("redis:echod1", "in")
 
 
 ALL = (

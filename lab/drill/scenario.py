@@ -76,6 +76,9 @@ class Stage(Protocol):
     def heal(self, link: str) -> None:
         """It goes on, and what was on the way comes late."""
 
+    def release(self, link: str, way: str) -> None:
+        """One direction of it goes on, the other stands still."""
+
     def reset(self, link: str) -> int:
         """Reset every connection of it, and lose what is on the way; returns how many."""
 

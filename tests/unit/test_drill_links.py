@@ -133,6 +133,21 @@ def test_one_way_stands_still(ends: Ends, way: str) -> None:
     assert read(target, 4) == b"held"
 
 
+def test_one_way_is_released(ends: Ends) -> None:
+    """It delivers what was held; the other goes on standing still."""
+    ends.link.hold()
+    ends.near.sendall(b"away")
+    ends.far.sendall(b"back")
+    until(lambda: ends.link.count()["held"] == {OUT: 4, IN: 4}, PATIENCE_S, "both to be held")
+
+    ends.link.release(IN)
+
+    assert read(ends.near, 4) == b"back"
+    assert silent(ends.far)
+    ends.link.heal()
+    assert read(ends.far, 4) == b"away"
+
+
 def test_what_is_on_the_way_outlives_its_sender(ends: Ends) -> None:
     """The sender resets its connection, and its bytes come all the same, then the end."""
     ends.link.hold()
