@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 # Of a stream at once: bounds what a batch carries for a room to some 100 lines.
 PAGE_MESSAGES = 100
+# Publications that overtake a page, and messages since the last page of who recovers: kept,
+# so that neither a hole nor a recovery takes for ever where posts never pause.
+OVERTAKING_MAX = PAGE_MESSAGES
 # How often each room is held against the store: a message that left no trace here shows.
 AUDIT_S = 10.0
 # A message that the store has and nobody published here, for so long, was lost.
@@ -71,11 +74,15 @@ class RoomHere:
         members: those who are sent what comes; `recovering` are on their way there.
         coming: those who asked to enter, until they have arrived or given up.
         ready: it is subscribed, and read to the end: members may come in.
+        early: what was published beyond a hole, while the stream is read.
+        tail: the last lines that members were sent, while somebody recovers.
+        announced: members as the store was last told; -1 if nobody knows whether it was.
     """
 
     __slots__ = (
-        "announced", "announcing", "coming", "confirmed", "empty_since_s", "entering", "gathered",
-        "late", "members", "name", "position", "read_again", "reading", "ready", "recovering",
+        "announced", "announcing", "coming", "confirmed", "early", "empty_since_s", "entering",
+        "gathered", "late", "members", "name", "position", "read_again", "reading", "ready",
+        "recovering", "tail",
     )  # fmt: skip
 
     def __init__(self, name: bytes) -> None:
@@ -85,10 +92,12 @@ class RoomHere:
         self.recovering: dict[Member, Recovery] = {}
         self.entering: list[tuple[float, Callable[[RoomHere | None], None]]] = []
         self.gathered: list[bytes] = []
+        self.early: list[tuple[bytes, int, bytes]] = []
+        self.tail: list[bytes] = []
         self.confirmed = self.ready = self.reading = self.read_again = False
         self.coming = self.announced = self.announcing = 0
         self.empty_since_s = 0.0
-        self.late: tuple[int, float] | None = None
+        self.late: tuple[bytes, int, float] | None = None
 
     @property
     def interested(self) -> int:
@@ -109,6 +118,8 @@ class Hub:
         self.rooms: dict[bytes, RoomHere] = {}
         self.heartbeat: Heartbeat | None = None
         self.subscription: Subscription | None = None
+        self.page_bytes_max = config.outbox_bytes_max // 4
+        """Of what was missed, sent at once: several rooms' fit an outbox beside what is live."""
         self.deliver_to: Callable[[bytes, bytes], bool] = lambda _name, _line: False
         """Puts a line into the outbox of the session so named, if it is here."""
         self._route = config.room_route
@@ -120,7 +131,7 @@ class Hub:
         self._tells: dict[int, tuple[float, Callable[[bool], None]]] = {}
         self._tell_number = 0
         self._watched: dict[RoomHere, None] = {}  # those that `tick` has to look at
-        self._waiting: list[Recovery] = []
+        self._waiting: dict[Recovery, None] = {}
         self._audits: deque[RoomHere] = deque()
         self._audit_s, self._audit_number = 0.0, 0
 
@@ -143,8 +154,12 @@ class Hub:
         if here.ready:
             then(here)
             return
+        first = not here.entering
         here.entering.append((self.clock.now_s + self._enter_s_max, then))
         self._watched[here] = None
+        if not first:
+            self.announce(here)  # the first one's read is for all who wait
+            return
         self._announce(here)
         if here.confirmed:
             self.read(here)
@@ -166,19 +181,35 @@ class Hub:
     def add(self, here: RoomHere, member: Member) -> None:
         """From now on `member` is sent what comes after the room's position."""
         self._flush_room(here)
-        recovery = here.recovering.pop(member, None)
-        if recovery is not None:
-            recovery.gone = True
+        self._recovers_no_more(here, member)
         here.members[member] = None
         self.announce(here)
 
     def remove(self, here: RoomHere, member: Member) -> None:
         """It has left."""
         here.members.pop(member, None)
+        self._recovers_no_more(here, member)
+        self.announce(here)
+
+    def _recovers_no_more(self, here: RoomHere, member: Member) -> None:
         recovery = here.recovering.pop(member, None)
         if recovery is not None:
             recovery.gone = True
-        self.announce(here)
+            if not here.recovering:
+                here.tail.clear()
+
+    def catch_up(self, here: RoomHere, cursor: Position) -> bytes | None:
+        """What is missing between `cursor` and the room's position; None if it is not at hand."""
+        self._flush_room(here)
+        missing = here.position.offset - cursor.offset
+        if cursor.epoch != here.position.epoch or not 0 <= missing <= len(here.tail):
+            return None
+        data = b"".join(here.tail[len(here.tail) - missing :])
+        if len(data) > self.page_bytes_max:
+            return None
+        self.metrics.counts.recovered += missing
+        self.metrics.deliveries += missing
+        return data
 
     def announce(self, here: RoomHere) -> None:
         """Let the fleet know how many are here, once for many changes."""
@@ -198,7 +229,8 @@ class Hub:
         def done(write: Write | None) -> None:
             here.announcing -= 1
             if write is None:
-                here.announced = -1  # unknown; the next audit says it again
+                here.announced = -1  # `tick` says it again
+                self._watched[here] = None
             else:
                 self.announce(here)
 
@@ -253,8 +285,6 @@ class Hub:
             metrics.publications_vain += 1
             if here is None:
                 return
-        if not here.position.epoch:
-            return  # it is being read for the first time
         heard = here.position.hear(epoch, offset)
         if heard is Heard.NEXT:
             metrics.counts.published += 1
@@ -264,7 +294,17 @@ class Hub:
         elif heard is Heard.KNOWN:
             metrics.counts.known += 1
         else:
-            metrics.holes += 1
+            self._overtaken(here, epoch, offset, said)
+
+    def _overtaken(self, here: RoomHere, epoch: bytes, offset: int, said: bytes) -> None:
+        """A publication that is not the next one: read, or keep it until what is read comes."""
+        if here.position.epoch:
+            self.metrics.holes += 1
+        elif not here.reading:
+            return  # it will be in the first page
+        if here.reading and len(here.early) < OVERTAKING_MAX:
+            here.early.append((epoch, offset, said))
+        else:
             self.read(here)
 
     def flush(self) -> None:
@@ -291,6 +331,8 @@ class Hub:
         owed: dict[Member, list[bytes]] = {}
         for here in dirty:
             lines, here.gathered = here.gathered, []
+            if here.recovering:
+                self._keep(here, lines)
             data = b"".join(lines)
             self.metrics.deliveries += len(lines) * len(here.members)
             for member in here.members:
@@ -305,7 +347,14 @@ class Hub:
         if lines := here.gathered:
             here.gathered = []
             self._dirty.pop(here, None)
+            if here.recovering:
+                self._keep(here, lines)
             self._deliver(here, b"".join(lines), len(lines))
+
+    def _keep(self, here: RoomHere, lines: list[bytes]) -> None:
+        """For those who recover: they arrive with what came since their last page."""
+        here.tail += lines
+        del here.tail[:-OVERTAKING_MAX]
 
     def _deliver(self, here: RoomHere, data: bytes, messages: int) -> None:
         self.metrics.deliveries += messages * len(here.members)
@@ -341,15 +390,35 @@ class Hub:
         data, at_end = position.read(page, self.metrics.counts)
         if before and position.epoch != before:
             self.metrics.histories_lost += 1
-            for member in tuple(here.recovering):
-                self.add(here, member)
+            for member, recovery in tuple(here.recovering.items()):
+                if recovery.epoch != position.epoch:
+                    self.add(here, member)
+        if at_end and here.early:
+            data += self._replay(here)
         if data:
+            here.tail.clear()
             self._deliver(here, data, max(0, position.offset - offset))
         if not at_end or here.read_again:
             self.read(here)
-        elif here.confirmed:
+        if at_end and here.confirmed:
+            # Whatever is read again, it follows the position at which they come in.
             here.ready = True
             self._admit(here)
+
+    def _replay(self, here: RoomHere) -> bytes:
+        """What overtook the page, as far as it follows it."""
+        early, here.early = here.early, []
+        parts = []
+        for epoch, offset, said in early:
+            heard = here.position.hear(epoch, offset)
+            if heard is Heard.NEXT:
+                self.metrics.counts.published += 1
+                parts.append(message(here.name, offset, said))
+            elif heard is Heard.KNOWN:
+                self.metrics.counts.known += 1
+            else:
+                here.read_again = True
+        return b"".join(parts)
 
     def _admit(self, here: RoomHere) -> None:
         entering, here.entering = here.entering, []
@@ -436,13 +505,13 @@ class Hub:
         watched, self._watched = self._watched, {}
         for here in watched:
             self._look(here, now_s)
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for recovery in waiting:
             recovery.step()
 
     def later(self, recovery: Recovery) -> None:
-        """The store is away: `recovery` tries again with the next tick."""
-        self._waiting.append(recovery)
+        """The store is away, or this room behind: `recovery` tries again with the next tick."""
+        self._waiting[recovery] = None
 
     def _look(self, here: RoomHere, now_s: float) -> None:
         """What a room waits for."""
@@ -450,13 +519,19 @@ class Hub:
             return
         if here.read_again and not here.reading:
             self.read(here)
-        if here.late is not None and now_s >= here.late[1]:
-            self._judge(here, here.late[0])
+        if here.announced < 0 and not here.announcing:
+            self._announce(here)
+        if here.late is not None and now_s >= here.late[2]:
+            self._judge(here, *here.late[:2])
         if here.entering and now_s >= here.entering[0][0]:
             self._turn_away(here, now_s)
-        if not here.interested and now_s - here.empty_since_s >= self._linger_s:
+        lingered = not here.interested and now_s - here.empty_since_s >= self._linger_s
+        if lingered and not here.announced and not here.announcing:
             self._let_go(here)
-        elif here.entering or here.late is not None or here.read_again or not here.interested:
+        elif (
+            here.entering or here.late is not None or here.read_again
+            or here.announced < 0 or not here.interested
+        ):  # fmt: skip
             self._watched[here] = None
 
     def _let_go(self, here: RoomHere) -> None:
@@ -475,17 +550,21 @@ class Hub:
 
         def done(write: Write | None) -> None:
             page = None if write is None else write.result
-            if isinstance(page, Page) and page.last > here.position.offset:
-                here.late = (page.last, self.clock.now_s + LATE_S)
+            if not isinstance(page, Page):
+                return
+            if page.epoch != here.position.epoch:
+                self.read(here)  # another history, of which nobody has told
+            elif page.last > here.position.offset:
+                here.late = (page.epoch, page.last, self.clock.now_s + LATE_S)
                 self._watched[here] = None
 
         self._ask(Read(here.name, here.position.offset + 1, 1), done)
 
-    def _judge(self, here: RoomHere, last: int) -> None:
+    def _judge(self, here: RoomHere, epoch: bytes, last: int) -> None:
         """What the audit found late has come meanwhile, or was lost without a trace."""
         here.late = None
-        if here.position.offset < last and here.ready and not here.reading:
-            self.metrics.silent += last - here.position.offset
-            log.error("room-messages-lost room=%s count=%d", here.name.decode(),
-                      last - here.position.offset)  # fmt: skip
+        lost = last - here.position.offset
+        if epoch == here.position.epoch and lost > 0 and here.ready and not here.reading:
+            self.metrics.silent += lost
+            log.error("room-messages-lost room=%s count=%d", here.name.decode(), lost)
             self.read(here)

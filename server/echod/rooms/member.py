@@ -112,11 +112,12 @@ class Member:
         self._hub.enter(request.room, entered)
 
     def _missed(self, here: RoomHere, request: Join) -> None:
-        """Read what came after the position that was given; then confirm the owner."""
-        position = here.position
+        """Read what came after the position that was given; then confirm the owner.
+
+        The store knows what can be had: this room may lag behind what the client has seen.
+        """
         pages: list[Page] = []
-        behind = request.epoch == position.epoch and request.offset < position.offset
-        if behind:
+        if request.epoch:
 
             def read(write: Write | None) -> None:
                 if write is not None and isinstance(write.result, Page):
@@ -135,24 +136,23 @@ class Member:
         self._arriving = None
         self._connection.go_on()
         self._rooms[here.name] = here
-        position = here.position
-        epoch, offset = position.epoch, position.offset
+        hub, position = self._hub, here.position
         if not request.epoch:
-            self._hub.arrive(here, self)
-            return lines.joined(here.name, epoch, offset, b"fresh")
-        whole = request.epoch == epoch and request.offset <= offset
-        if whole and request.offset < offset:
-            # Recovered is all of them: what is trimmed already can't be had.
-            first = page.messages[0][0] if page is not None and page.messages else 0
-            whole = first == request.offset + 1
-        if not whole:
-            self._hub.arrive(here, self)
-            return lines.joined(here.name, epoch, offset, b"lost")
-        recovery = Recovery(self._hub, here, self, Position(here.name, epoch, request.offset))
-        self._hub.arrive(here, self, recovery)
-        missed = recovery.take(page) if page is not None else b""
-        recovery.go_on()
-        return lines.joined(here.name, epoch, request.offset, b"recovered") + missed
+            hub.arrive(here, self)
+            return lines.joined(here.name, position.epoch, position.offset, b"fresh")
+        if page is None or not _whole(page, request):
+            hub.arrive(here, self)
+            if page is not None and page.epoch != position.epoch:
+                hub.read(here)
+            return lines.joined(here.name, position.epoch, position.offset, b"lost")
+        cursor = Position(here.name, request.epoch, request.offset)
+        recovery = Recovery(hub, here, self, cursor)
+        hub.arrive(here, self, recovery)
+        if recovery.ahead:
+            hub.read(here)
+        missed = recovery.take(page) + recovery.arrive()
+        recovery.step()
+        return lines.joined(here.name, request.epoch, request.offset, b"recovered") + missed
 
     # The others.
 
@@ -180,21 +180,39 @@ class Member:
         connection, hub = self._connection, self._hub
         connection.suspend()
 
+        # TOLD needs both: what the other daemon said, or that it said nothing in time, and
+        # the store's word that this is the owner; either may come first.
+        outcome: list[bool] = []
+        owned = False
+
         def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
-            connection.answer(lines.told(request.name, delivered=delivered))
+            if owned:
+                connection.answer(lines.told(request.name, delivered=delivered))
+            else:
+                outcome.append(delivered)
 
         number = hub.expect(hub.clock.now_s + TELL_S_MAX, answered)
         line = lines.from_(self._session.name, request.text)[:-1]
         written = b"t %b %d %b %b" % (hub.inbox, number, request.name, line)
 
         def found(write: Write) -> bytes | None:
-            if write.result:
+            nonlocal owned
+            owned = True
+            if write.result and not outcome:
                 return None  # its daemon answers, or the time is over
             hub.give_up(number)
             connection.go_on()
-            return lines.told(request.name, delivered=False)
+            return lines.told(request.name, delivered=any(outcome))
 
         connection.submit(Find(request.name, written), found)
+
+
+def _whole(page: Page, request: Join) -> bool:
+    """Whether all that follows the position can be had: what is trimmed already can't."""
+    if page.epoch != request.epoch:
+        return False
+    first = page.messages[0][0] if page.messages else page.last + 1
+    return first == request.offset + 1
 
 
 class Recovery:
@@ -213,28 +231,52 @@ class Recovery:
         self._cursor = cursor
         self._reading = False
 
+    @property
+    def epoch(self) -> bytes:
+        """The history that it recovers."""
+        return self._cursor.epoch
+
+    @property
+    def ahead(self) -> bool:
+        """Whether the client has seen, at another daemon, what has not reached this one."""
+        cursor, position = self._cursor, self._here.position
+        return cursor.epoch != position.epoch or cursor.offset > position.offset
+
     def take(self, page: Page) -> bytes:
-        """What the client is sent of a page: nothing that the room's members don't have yet."""
+        """What the client is sent of a page: nothing that the room's members don't have yet.
+
+        And no more than fits its outbox: the rest is read again when it has taken this.
+        """
+        if self.ahead or page.epoch != self._cursor.epoch:
+            return b""
         limit = self._here.position.offset
-        messages = [message for message in page.messages if message[0] <= limit]
+        messages: list[tuple[int, bytes]] = []
+        size = 0
+        for offset, said in page.messages:
+            size += len(said)
+            if offset > limit or (messages and size > self._hub.page_bytes_max):
+                break
+            messages.append((offset, said))
         data, _ = self._cursor.read(
             Page(page.epoch, min(page.last, limit), messages), self._hub.metrics.counts
         )
         self._hub.metrics.deliveries += len(messages)
         return data
 
-    def go_on(self) -> None:
-        """Arrive, if nothing is missing any more; else read on."""
-        position = self._here.position
-        if self._cursor.epoch == position.epoch and self._cursor.offset >= position.offset:
-            self.gone = True
-            self._hub.add(self._here, self._member)
-        else:
-            self.step()
+    def arrive(self) -> bytes:
+        """Be a member from here on, if what is still missing is at hand: that is returned."""
+        data = self._hub.catch_up(self._here, self._cursor)
+        if data is None:
+            return b""
+        self._hub.add(self._here, self._member)
+        return data
 
     def step(self) -> None:
         """Ask for the next page, unless the client has still to take the last one."""
         if self.gone or self._reading or self._member.congested:
+            return
+        if self.ahead:
+            self._hub.later(self)
             return
         self._reading = True
         operation = Read(self._here.name, self._cursor.offset + 1, PAGE_MESSAGES)
@@ -242,15 +284,14 @@ class Recovery:
 
     def _read(self, write: Write | None) -> None:
         self._reading = False
-        if self.gone:
-            return
+        if self.gone or self._member.congested:
+            return  # another room's page filled the outbox meanwhile: `step`, when it is empty
         page = None if write is None else write.result
         if not isinstance(page, Page):
             self._hub.later(self)
-        elif page.epoch != self._here.position.epoch:
+        elif page.epoch != self._cursor.epoch:
             self._hub.read(self._here)  # another history: that tells all members, and this one
         else:
-            if data := self.take(page):
+            if data := self.take(page) + self.arrive():
                 self._member.push(data)
-            if not self.gone:
-                self.go_on()
+            self.step()

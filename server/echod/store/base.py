@@ -52,6 +52,11 @@ class Lives:
         """How many members a daemon has in a room: it is said anew three times as often."""
         return 90
 
+    @property
+    def unused_room_s(self) -> int:
+        """A room in which nothing was said yet, after the last announcement of a member."""
+        return min(self.room_s, self.announcement_s)
+
 
 class StoreError(Exception):
     """The store did not do, or may not have done, what it was asked.

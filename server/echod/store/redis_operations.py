@@ -102,6 +102,7 @@ class RedisOperations:
         self._room_messages_max = b"%d" % lives.room_messages_max
         self._lease_s = b"%d" % lives.lease_s
         self._announcement_s = b"%d" % lives.announcement_s
+        self._unused_room_s = b"%d" % lives.unused_room_s
 
     def state_s(self, seq: int) -> bytes:
         """How long a state lives after a sign of life (PROTOCOL's table)."""
@@ -115,7 +116,7 @@ class RedisOperations:
                 return self._post(session, operation)
             case Read(room, first, messages_max):
                 keys = (b"m:" + room, b"x:" + room, GENERATION_KEY)
-                words = (b"%d" % first, b"%d" % messages_max, _epoch(), self._room_s)
+                words = (b"%d" % first, b"%d" % messages_max, _epoch(), self._unused_room_s)
                 return READ.call(keys, *words)
             case Who(room):
                 return WHO.call((state, b"p:" + room), self.state_s(session.seq))

@@ -28,6 +28,8 @@ if epoch then
 else
   epoch = ARGV[5]
   redis.call('HSET', KEYS[2], 'epoch', epoch, 'offset', offset)
+  -- A stream without its room would refuse the first offset, and with it every batch.
+  redis.call('DEL', KEYS[3])
 end
 -- An entry's id is its offset and when it was posted.
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[7], offset .. '-' .. ARGV[6], 'm', ARGV[4])

@@ -1,7 +1,7 @@
 -- Read a room from a position; a room that is not there begins here (PROTOCOL §3).
 --   KEYS[1]  m:<room>      KEYS[2]  x:<room>, its stream    KEYS[3]  the generation
 --   ARGV[1]  first offset  ARGV[2]  messages at most        ARGV[3]  epoch, should it be new
---   ARGV[4]  life of the room, s
+--   ARGV[4]  life of a room without a message, s
 -- Returns {epoch, last offset, offset, "<sender> <text>", offset, …}.
 local room = redis.call('HMGET', KEYS[1], 'epoch', 'offset')
 local epoch, last = room[1], tonumber(room[2] or 0)

@@ -1,0 +1,313 @@
+"""What rooms ask of a store, the same of memory and a real Redis (store/operations.py)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import redis as redis_py
+
+from echod.rooms.room import Page
+from echod.session import NO_SESSION, Session, Token
+from echod.store.base import Lives
+from echod.store.batch import NOBODY, Write
+from echod.store.memory import MemoryStore
+from echod.store.operations import (
+    Announce,
+    Beat,
+    Find,
+    Open,
+    Operation,
+    Post,
+    Publish,
+    Read,
+    Stale,
+    Who,
+)
+from echod.store.redis import RedisStore
+from echod.store.redis_operations import RAISE_GENERATION
+from tests.contract.test_store import commit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.redis_server import RedisServer
+
+MESSAGES_MAX = 100
+ROOM_S = 1000
+# Redis keeps whole nodes of a stream, of 100 entries unless they are large.
+NODE = 100
+ANN, BOB = b"annannanna", b"bobbobbobb"
+
+
+class Subject:
+    """A store, whose clock can be put forward, and what it publishes."""
+
+    def __init__(self, store: MemoryStore | RedisStore, client: redis_py.Redis | None) -> None:
+        self.store = store
+        self.client = client
+        self.ahead_s = 0
+        self._published: list[bytes] = []
+        self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
+        if self._pubsub:
+            self._pubsub.psubscribe("*")
+            assert self._pubsub.get_message(timeout=5)
+        else:
+            cast("MemoryStore", store).publish = self._published.append
+        self.sessions = {name: self._open(name) for name in (ANN, BOB)}
+
+    def _open(self, name: bytes) -> Session:
+        token = Token(name, b"k" * 26)
+        session = Session(name, (b"inbox", b"d1"))
+        commit(self.store, [Write(NOBODY, session, Open(token.digest()))])
+        session.own(1)
+        return session
+
+    def ask(self, operation: Operation, sender: bytes = ANN) -> object:
+        """Its result; None if it was refused."""
+        owned = isinstance(operation, (Post, Who, Find))
+        write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
+        return None if commit(self.store, [write]) else write.result
+
+    def post(
+        self, number: int, text: bytes = b"x", sender: bytes = ANN, room: bytes = b"r"
+    ) -> object:
+        """`SAY`."""
+        return self.ask(Post(room, sender, number, sender + b" " + text), sender)
+
+    def read(self, first: int = 1, most: int = 1000, room: bytes = b"r") -> Page:
+        """A page."""
+        page = self.ask(Read(room, first, most))
+        assert isinstance(page, Page)
+        return page
+
+    def published(self) -> list[bytes]:
+        """What was published since the last call."""
+        if self._pubsub:
+            self.ask(Publish(b"end", b"end"))
+            while (got := self._pubsub.get_message(timeout=5)) and got["data"] != b"end":
+                self._published.append(got["data"])
+        found, self._published[:] = list(self._published), []
+        return found
+
+    def lives_s(self, room: bytes = b"r") -> float:
+        """How long the room will still be there."""
+        if self.client:
+            return self.client.ttl(b"m:" + room)
+        kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
+        return kept.until_s - self.ahead_s
+
+
+@pytest.fixture(params=["memory", "redis"])
+def subject(
+    request: pytest.FixtureRequest, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Subject]:
+    """Each store in turn, connected."""
+    lives = Lives(
+        10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX, lease_s=4
+    )
+    if request.param == "memory":
+        made: list[Subject] = []
+        memory = MemoryStore(lives, clock=lambda: made[0].ahead_s if made else 0.0)
+        memory.connect()
+        made.append(Subject(memory, None))
+        yield made[0]
+        return
+    store = RedisStore(redis.url, request.node.name, lives, timeout_s=5.0)
+    store.connect()
+    with redis_py.Redis.from_url(redis.url) as client:
+        it = Subject(store, client)
+        monkeypatch.setattr(
+            "echod.store.redis_operations.time.time", lambda: 1_700_000_000 + it.ahead_s
+        )
+        yield it
+        client.flushall()
+    store.close()
+
+
+def test_offsets_count_from_one(subject: Subject) -> None:
+    """Of all senders together; each post is published with its room's epoch."""
+    assert subject.read() == Page(subject.read().epoch, 0, [])
+    epoch = subject.read().epoch
+    assert [subject.post(5), subject.post(7), subject.post(1, b"\0 \r\xff", BOB)] == [1, 2, 3]
+    assert subject.published() == [
+        b"m %b 1 r annannanna x" % epoch,
+        b"m %b 2 r annannanna x" % epoch,
+        b"m %b 3 r bobbobbobb \0 \r\xff" % epoch,
+    ]
+    messages = [(1, ANN + b" x"), (2, ANN + b" x"), (3, BOB + b" \0 \r\xff")]
+    assert subject.read() == Page(epoch, 3, messages)
+    assert subject.read(2, 1) == Page(epoch, 3, messages[1:2])
+    assert subject.read(4) == Page(epoch, 3, [])
+
+
+def test_an_id_again_is_told_again_and_published_once(subject: Subject) -> None:
+    """One of the last 100: its offset. A lower one: the next number. Nothing is published."""
+    for number in range(2, 302, 2):
+        assert subject.post(number) == number // 2
+    subject.published()
+    assert subject.post(300) == 150
+    assert subject.post(102) == 51
+    assert subject.post(100) == Stale(301)
+    assert subject.post(201) == Stale(301)
+    assert subject.post(1, sender=BOB) == 151
+    assert subject.post(300, room=b"other") == 1
+    assert len(subject.published()) == 2
+
+
+def test_the_largest_id(subject: Subject) -> None:
+    """Fifteen digits are told apart."""
+    most = 10**15 - 1
+    assert [subject.post(most - 1), subject.post(most), subject.post(most - 1)] == [1, 2, 1]
+    assert subject.post(most - 2) == Stale(most + 1)
+
+
+def test_a_large_text(subject: Subject) -> None:
+    """8 KiB of any bytes."""
+    text = bytes(set(range(256)) - {10}) * 32
+    subject.post(1, text)
+    assert subject.read().messages[0] == (1, ANN + b" " + text)
+    assert subject.published()[0].endswith(text)
+
+
+def test_who_lost_its_session_posts_nothing(subject: Subject) -> None:
+    """An earlier owner is refused, whatever it asks."""
+    subject.sessions[BOB].own(9)
+    assert subject.post(1, sender=BOB) is None
+    assert subject.ask(Who(b"r"), BOB) is None
+    assert subject.ask(Find(ANN, b"t x"), BOB) is None
+    assert subject.read().last == 0
+    assert subject.published() == []
+
+
+def test_trimmed_by_length(subject: Subject) -> None:
+    """At least so many are kept, and few more; offsets go on."""
+    for number in range(1, 501):
+        subject.post(number)
+    page = subject.read()
+    assert page.last == 500
+    assert MESSAGES_MAX <= len(page.messages) < MESSAGES_MAX + NODE
+    offsets = [offset for offset, _ in page.messages]
+    assert offsets == list(range(501 - len(offsets), 501))
+
+
+def test_trimmed_by_age(subject: Subject) -> None:
+    """With the posts that follow, messages older than `room_s` go; never a younger one."""
+    for number in range(1, 41):
+        subject.post(number)
+    subject.ahead_s = ROOM_S - 1
+    assert subject.post(41) == 41
+    assert len(subject.read().messages) == 41
+    subject.ahead_s = ROOM_S + 1
+    for number in range(42, 46):  # Redis takes a few at a time
+        assert subject.post(number) == number
+    assert [offset for offset, _ in subject.read().messages] == [41, 42, 43, 44, 45]
+
+
+def test_a_room_lives_after_its_last_message(subject: Subject) -> None:
+    """Unused it is soon gone; a message, or a member where there was one, lengthens its life."""
+    subject.read()
+    assert subject.lives_s() <= 90
+    subject.ask(Announce(b"r", b"d1", 1))
+    assert subject.lives_s() <= 90
+    subject.post(1)
+    assert ROOM_S - 5 <= subject.lives_s() <= ROOM_S
+
+
+def test_a_member_keeps_a_room(subject: Subject) -> None:
+    """An announcement lengthens the life of what was said."""
+    subject.post(1)
+    if subject.client:
+        for key in (b"m:r", b"x:r"):
+            subject.client.expire(key, 10)
+    else:
+        subject.ahead_s = ROOM_S - 10
+    subject.ask(Announce(b"r", b"d1", 1))
+    assert subject.lives_s() > 10
+
+
+def test_who_and_announce(subject: Subject) -> None:
+    """As last announced; none is nobody."""
+    subject.ask(Beat(b"d1", b"b 1"))
+    assert subject.ask(Who(b"r")) == (0, 0)
+    subject.ask(Announce(b"r", b"d1", 3))
+    assert subject.ask(Who(b"r")) == (3, 1)
+    subject.ask(Announce(b"r", b"d1", 2))
+    assert subject.ask(Who(b"r")) == (2, 1)
+    subject.ask(Announce(b"r", b"d1", 0))
+    subject.ask(Announce(b"r", b"d1", 0))
+    assert subject.ask(Who(b"r")) == (0, 0)
+
+
+def test_a_beat_is_heard(subject: Subject) -> None:
+    """It is written to its inbox, and says whether the lease had held."""
+    subject.ask(Beat(b"d1", b"b 1"))
+    assert cast("tuple[bool, int]", subject.ask(Beat(b"d1", b"b 2")))[0]
+    assert subject.published() == [b"b 1", b"b 2"]
+
+
+@pytest.fixture
+def behind(subject: Subject) -> Callable[[], redis_py.Redis]:
+    """What only Redis has: other daemons, leases, keys."""
+    if subject.client is None:
+        pytest.skip("a store in one process has one daemon, and no keys")
+    client = subject.client
+    return lambda: client
+
+
+def test_a_beat_twice_is_no_lease_that_held(
+    subject: Subject, behind: Callable[[], redis_py.Redis]
+) -> None:
+    """The first one's answer was lost: the second does not hide that the lease had lapsed."""
+    behind().delete("l:d1")
+    assert subject.ask(Beat(b"d1", b"b 7")) == (False, 1)
+    assert subject.ask(Beat(b"d1", b"b 7")) == (False, 1)
+    assert subject.ask(Beat(b"d1", b"b 8")) == (True, 1)
+
+
+def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+    """Without a lease it counts for nothing, and is forgotten."""
+    subject.ask(Beat(b"d1", b"b 1"))
+    subject.ask(Announce(b"r", b"d1", 1))
+    subject.ask(Announce(b"r", b"d2", 5))
+    assert subject.ask(Who(b"r")) == (1, 1)
+    assert behind().hkeys("p:r") == [b"d1"]
+
+
+def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+    """Only where a daemon listens and its lease holds."""
+    assert subject.ask(Find(BOB, b"t x")) is False  # no lease
+    subject.ask(Beat(b"d1", b"b 1"))
+    assert subject.ask(Find(BOB, b"t x")) is True
+    assert subject.published()[-1] == b"t x"
+    assert subject.ask(Find(b"zzzzzzzzzz", b"t x")) is False
+    del behind
+
+
+def test_the_generation_is_part_of_the_epoch(
+    subject: Subject, behind: Callable[[], redis_py.Redis]
+) -> None:
+    """Raised, every room has another history, in pages and publications alike."""
+    subject.post(1)
+    before = subject.read().epoch
+    command = RAISE_GENERATION.call([b"generation"], b"0")
+    behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
+    subject.post(2)
+    after = subject.read().epoch
+    assert after != before
+    assert after.partition(b"-")[2] == before.partition(b"-")[2]
+    assert [line.split()[1] for line in subject.published()] == [before, after]
+
+
+def test_an_expired_room_begins_anew(
+    subject: Subject, behind: Callable[[], redis_py.Redis]
+) -> None:
+    """With another epoch, at 1; also where only its stream was left behind."""
+    subject.post(1)
+    subject.post(2)
+    before = subject.read().epoch
+    behind().delete("m:r")
+    assert subject.post(3) == 1
+    page = subject.read()
+    assert page.epoch != before
+    assert page == Page(page.epoch, 1, [(1, ANN + b" x")])

@@ -1,0 +1,288 @@
+"""A hub and its members between a store and a subscription that do one thing at a time.
+
+    member ─submit─▶ asked ─execute─▶ carried ─answer─▶ member
+                               │ published
+                               └▶ stream ─deliver─▶ hub          dropped by `fall`, or `lose`
+
+Every interleaving that two sockets allow can be played: what is published may arrive before
+or after the answer to what was asked together with it. `judge` is PROTOCOL §3 for one member,
+written anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+from echod.config import Config
+from echod.metrics import Metrics
+from echod.protocol.rooms import Join, Part
+from echod.rooms.hub import Hub
+from echod.rooms.member import Member
+from echod.session import Session, Token
+from echod.store.base import Lives
+from echod.store.batch import NOBODY, Write
+from echod.store.memory import MemoryStore
+from echod.store.operations import Open, Post
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from echod.store.operations import Operation
+
+ROOM = b"r"
+LINE = re.compile(
+    rb"(?:MSG r (?P<msg>\d+) \S+ (?P<text>\S+)|GAP r (?P<first>\d+) (?P<last>\d+)"
+    rb"|JOINED r (?P<epoch>\S+) (?P<offset>\d+) (?P<how>fresh|recovered|lost)|PARTED r)\n"
+)
+
+
+class Connection:
+    """What a member needs of its connection; `slow` while its client takes nothing."""
+
+    def __init__(self, lab: Lab, name: bytes) -> None:
+        token = Token(name, b"k" * 26)
+        self.lab = lab
+        self.session = Session(token.name, ())
+        lab.store.begin([Write(NOBODY, self.session, Open(token.digest()))])
+        self.session.own(1)
+        self.gathering: Write | None = None
+        self.gone = self.suspended = self.slow = self.failed = False
+        self.sent = b""
+        self.unsent = 0
+        self.unsent_most = 0
+        self.member = Member(cast("Any", self), self.session, lab.hub, 10)
+
+    def push(self, data: bytes) -> None:
+        """As `SessionConnection.push`."""
+        if self.gone:
+            return
+        self.sent += data
+        if self.slow:
+            self.unsent += len(data)
+            self.unsent_most = max(self.unsent_most, self.unsent)
+
+    owe = push
+
+    def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
+        """As `SessionConnection.submit`."""
+        self.lab.submit(self, self.session, operation, then)
+
+    def acknowledged(self, write: Write, now_s: float) -> None:
+        """As `SessionConnection.acknowledged`."""
+        del now_s
+        if not self.gone and write.then is not None:
+            reply = write.then(write)
+            if reply is not None:
+                self.push(reply)
+
+    def suspend(self) -> None:
+        """As `SessionConnection.suspend`."""
+        self.suspended = True
+
+    def go_on(self) -> None:
+        """As `SessionConnection.go_on`."""
+        self.suspended = False
+
+    def answer(self, reply: bytes) -> None:
+        """As `SessionConnection.answer`."""
+        if not self.gone:
+            self.go_on()
+            self.push(reply)
+
+    def unavailable(self) -> None:
+        """As `Connection.unavailable`."""
+        self.failed = True
+        self.end()
+
+    def unsent_bytes(self) -> int:
+        """As `Connection.unsent_bytes`."""
+        return self.unsent
+
+    def take(self) -> None:
+        """The client takes all it was sent."""
+        self.slow, self.unsent = False, 0
+        if not self.gone:
+            self.member.taken()
+
+    def end(self) -> None:
+        """The connection ends."""
+        if not self.gone:
+            self.gone = True
+            self.member.leave()
+
+    def join(self, epoch: bytes = b"", offset: int = 0) -> None:
+        """`JOIN`."""
+        self.member.ask(Join(ROOM, epoch, offset))
+
+    def part(self) -> None:
+        """`PART`."""
+        self.member.ask(Part(ROOM))
+
+
+class Lab:
+    """See the module; it is the hub's committer, subscription and clock."""
+
+    def __init__(self, route: str = "room", messages_max: int = 1000, **settings: Any) -> None:  # noqa: ANN401
+        self.now_s = 100.0
+        self.store = MemoryStore(
+            Lives(60, 60, 3600, messages_max, route=route), clock=lambda: self.now_s
+        )
+        self.store.connect()
+        self.store.publish = self._published
+        self.connected = True
+        self.heard: set[bytes] = set()
+        self.asked: deque[Write] = deque()
+        self.carried: deque[Write] = deque()
+        self.stream: deque[tuple[str, bytes]] = deque()
+        self.metrics = Metrics()
+        config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
+        me = cast("Any", self)
+        self.hub = Hub(config, me, me, self.metrics, b"d:1")
+        self.hub.subscription = me
+        self.posted = 0
+        self.poster = Connection(self, b"poster2222")
+
+    # As the committer.
+
+    def submit(
+        self,
+        client: Any,  # noqa: ANN401 — connections and store clients
+        session: Session,
+        operation: Operation,
+        then: Callable[[Write], bytes | None] | None = None,
+    ) -> None:
+        """Queue it."""
+        write = Write(client, session, operation)
+        write.then = then
+        self.asked.append(write)
+
+    def ask(self, session: Session, operation: Operation) -> None:
+        """Queue it."""
+        self.asked.append(Write(NOBODY, session, operation))
+
+    # As the subscription.
+
+    def subscribe(self, room: bytes) -> None:
+        """At once; its confirmation comes in the stream."""
+        if self.connected:
+            self.heard.add(room)
+            self.stream.append(("confirmed", room))
+
+    def unsubscribe(self, room: bytes) -> None:
+        """At once."""
+        self.heard.discard(room)
+
+    def reset(self) -> None:
+        """Nobody is deaf here."""
+
+    def _published(self, written: bytes) -> None:
+        if self.connected and (self.hub._route != "room" or ROOM in self.heard):  # noqa: SLF001
+            self.stream.append(("message", written))
+
+    # One thing at a time.
+
+    def execute(self, count: int = 1) -> None:
+        """The store carries out what was asked first."""
+        for _ in range(min(count, len(self.asked))):
+            write = self.asked.popleft()
+            if not write.client.gone:
+                self.store.begin([write])
+                self.carried.append(write)
+
+    def answer(self, count: int = 1) -> None:
+        """The daemon hears what became of it."""
+        for _ in range(min(count, len(self.carried))):
+            write = self.carried.popleft()
+            write.client.acknowledged(write, 0.0)
+
+    def refuse(self) -> None:
+        """It takes too long."""
+        if self.asked:
+            write = self.asked.popleft()
+            write.client.unavailable()
+
+    def deliver(self, count: int = 1) -> None:
+        """The subscription brings what came first."""
+        for _ in range(min(count, len(self.stream))):
+            kind, value = self.stream.popleft()
+            if kind == "message":
+                self.hub.receive(value)
+            else:
+                self.hub.confirmed(value)
+        self.hub.flush()
+
+    def fall(self) -> None:
+        """The subscription breaks, with all that is on its way."""
+        self.connected = False
+        self.stream.clear()
+        self.heard.clear()
+        self.hub.down()
+
+    def rise(self) -> None:
+        """It is made anew."""
+        self.connected = True
+        self.hub.up()
+        for room in self.hub.subscribed():
+            self.subscribe(room)
+
+    def post(self) -> None:
+        """Somebody at another daemon posts."""
+        self.post_text(b"x%d" % (self.posted + 1))
+
+    def post_text(self, text: bytes) -> None:
+        """The same, with this text."""
+        self.posted += 1
+        post = Post(ROOM, b"poster2222", self.posted, b"poster2222 " + text)
+        self.store.begin([Write(NOBODY, self.poster.session, post)])
+
+    def tick(self, s: float = 0.1) -> None:
+        """Time passes."""
+        self.now_s += s
+        self.hub.tick()
+
+    def settle(self) -> None:
+        """Until nothing is under way."""
+        for _ in range(10_000):
+            if not (self.asked or self.carried or self.stream):
+                return
+            self.execute()
+            self.answer()
+            self.deliver()
+        raise AssertionError("it never settles")
+
+    def room(self) -> Any:  # noqa: ANN401 — its private kind
+        """The store's room."""
+        return self.store._rooms._room(ROOM)  # noqa: SLF001
+
+    def client(self, number: int) -> Connection:
+        """Another one."""
+        return Connection(self, b"client%d222" % (number % 6 + 2))
+
+
+def judge(sent: bytes) -> tuple[bytes, int] | None:
+    """Where a member's stream has got to; fails at the first thing that must not be.
+
+    Returns:
+        Epoch and offset, or None while it is no member.
+    """
+    position: tuple[bytes, int] | None = None
+    at = 0
+    while at < len(sent):
+        match = LINE.match(sent, at)
+        assert match, sent[at : at + 100]
+        at = match.end()
+        if match["epoch"]:
+            position = match["epoch"], int(match["offset"])
+        elif match["msg"]:
+            assert position, "a message before JOINED"
+            assert int(match["msg"]) == position[1] + 1, (position, match[0])
+            position = position[0], int(match["msg"])
+        elif match["first"]:
+            assert position, "a gap before JOINED"
+            assert int(match["first"]) == position[1] + 1, (position, match[0])
+            position = position[0], int(match["last"])
+        else:
+            position = None
+    return position

@@ -1,0 +1,286 @@
+"""rooms/hub.py and member.py, one thing at a time: what two sockets can do to each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from echod.protocol.rooms import Tell
+from echod.rooms.hub import AUDIT_S
+from tests.unit.hub_lab import Connection, Lab, judge
+
+ROUTES = ("room", "broadcast", "directed")
+
+
+def joined(lab: Lab, number: int = 0) -> Connection:
+    """A member that has arrived."""
+    one = lab.client(number)
+    one.join()
+    if not lab.connected:
+        lab.rise()
+    lab.settle()
+    assert b" fresh\n" in one.sent
+    return one
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_published_before_the_first_page_came(route: str) -> None:
+    """A post that overtakes the answer to the room's first read is not lost until the audit."""
+    lab = Lab(route)
+    one = lab.client(0)
+    one.join()
+    lab.deliver()  # the subscription is confirmed
+    lab.execute(2)  # announced, and read
+    lab.post()
+    lab.deliver()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 1)
+
+
+def test_published_while_a_page_is_on_its_way() -> None:
+    """However often posts overtake pages, a hole is filled, and by one read."""
+    lab = Lab()
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()  # lost
+    lab.post()
+    lab.deliver()
+    reads = 0
+    while lab.asked and reads < 20:
+        reads += 1
+        lab.execute()
+        lab.post()
+        lab.deliver()
+        lab.answer()
+    assert reads == 1
+    assert judge(one.sent) == (lab.room().epoch, 3)
+
+
+def test_a_recovery_ends_while_posts_go_on() -> None:
+    """A member that comes back arrives although a post overtakes every page that it reads."""
+    lab = Lab()
+    joined(lab)
+    for _ in range(250):
+        lab.post()
+    lab.settle()
+    one = lab.client(1)
+    one.join(lab.room().epoch, 5)
+    rounds = 0
+    while (lab.asked or lab.carried) and rounds < 20:
+        rounds += 1
+        lab.execute(len(lab.asked))
+        lab.post()
+        lab.deliver()
+        lab.answer(len(lab.carried))
+    assert rounds < 8
+    assert judge(one.sent) == (lab.room().epoch, 250 + rounds)
+    lab.post()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 251 + rounds)
+
+
+def test_at_the_position_when_the_next_post_comes() -> None:
+    """Posted between the question and the answer: recovered, nothing can not be had."""
+    lab = Lab()
+    joined(lab)
+    lab.post()
+    lab.settle()
+    one = lab.client(1)
+    one.join(lab.room().epoch, 1)
+    lab.execute(len(lab.asked))
+    lab.post()
+    lab.deliver()
+    lab.settle()
+    assert b" 1 recovered\n" in one.sent
+    assert judge(one.sent) == (lab.room().epoch, 2)
+
+
+def test_ahead_of_its_daemon() -> None:
+    """It saw a message elsewhere that has not arrived here: recovered, and not sent it again."""
+    lab = Lab()
+    other = joined(lab)
+    for _ in range(3):
+        lab.post()
+    one = lab.client(1)
+    one.join(lab.room().epoch, 3)
+    lab.execute(len(lab.asked))
+    lab.answer(len(lab.carried))
+    assert b" 3 recovered\n" in one.sent
+    lab.post()
+    lab.settle()
+    lab.tick()
+    lab.settle()
+    assert judge(one.sent) == judge(other.sent) == (lab.room().epoch, 4)
+    assert one.sent.count(b"MSG") == 1
+
+
+def test_ahead_of_everything_is_lost() -> None:
+    """A position that the store does not know is not recovered."""
+    lab = Lab()
+    joined(lab)
+    one = lab.client(1)
+    one.join(lab.room().epoch, 7)
+    lab.settle()
+    assert one.sent == b"JOINED r %b 0 lost\n" % lab.room().epoch
+
+
+def test_of_the_next_history_before_its_daemon_knows() -> None:
+    """A position of a history that this daemon has not heard of yet: recovered all the same."""
+    lab = Lab()
+    other = joined(lab)
+    lab.post()
+    lab.settle()
+    lab.store._rooms._rooms.clear()  # noqa: SLF001 — another history begins
+    lab.post()
+    lab.post()
+    lab.stream.clear()
+    one = lab.client(1)
+    one.join(lab.room().epoch, 1)
+    lab.settle()
+    lab.tick()
+    lab.settle()
+    assert judge(one.sent) == judge(other.sent) == (lab.room().epoch, 2)
+    assert b" 1 recovered\n" in one.sent
+    assert b"lost" not in one.sent
+
+
+def test_a_page_of_another_history_is_no_recovery() -> None:
+    """The room begins anew between entering and reading: said once, with offsets of the new one."""
+    lab = Lab()
+    joined(lab)
+    lab.post()
+    lab.post()
+    lab.settle()
+    old = lab.room().epoch
+    one = lab.client(1)
+    one.join(old, 1)
+    lab.store._rooms._rooms.clear()  # noqa: SLF001
+    for _ in range(5):
+        lab.post()
+    lab.stream.clear()
+    lab.settle()
+    assert b"recovered" not in one.sent
+    assert judge(one.sent) == (lab.room().epoch, 5)
+
+
+def test_a_storm_of_joins_is_let_in() -> None:
+    """Somebody new in every round trip does not keep the others out."""
+    lab = Lab()
+    first = lab.client(0)
+    first.join()
+    lab.deliver()
+    for number in range(1, 6):
+        lab.execute(len(lab.asked))
+        lab.client(number).join()
+        lab.answer(len(lab.carried))
+    assert b"fresh" in first.sent
+
+
+def test_an_announcement_that_failed_is_made_again() -> None:
+    """The last member leaves while the store is away: the room is not let go with a wrong count."""
+    lab = Lab()
+    one = joined(lab)
+    assert lab.store._rooms.who(b"r") == (1, 1)  # noqa: SLF001
+    one.part()
+    lab.refuse()
+    for _ in range(30):
+        lab.tick()
+        lab.settle()
+    assert lab.store._rooms.who(b"r") == (0, 0)  # noqa: SLF001
+    assert not lab.hub.rooms
+
+
+def test_a_connection_that_ends_anywhere_leaves_nothing() -> None:
+    """Whatever it was waiting for: no count stays, and the room is let go."""
+    for steps in range(12):
+        lab = Lab()
+        other = joined(lab)
+        for _ in range(300):
+            lab.post()
+        lab.settle()
+        one = lab.client(1)
+        one.join(lab.room().epoch, 0)
+        for _ in range(steps):
+            lab.execute()
+            lab.answer()
+            lab.deliver()
+        one.end()
+        lab.settle()
+        here = lab.hub.rooms[b"r"]
+        assert (here.coming, len(here.members), len(here.recovering)) == (0, 1, 0)
+        other.end()
+        for _ in range(30):
+            lab.tick()
+            lab.settle()
+        assert not lab.hub.rooms
+
+
+def test_pages_of_two_rooms_do_not_fill_one_outbox() -> None:
+    """Recovery is paced in bytes, whatever the messages' size: never more than half an outbox."""
+    lab = Lab(outbox_bytes_max=100_000)
+    joined(lab)
+    for _ in range(100):
+        lab.post_text(b"y" * 8000)
+    lab.settle()
+    one = lab.client(1)
+    one.slow = True
+    one.join(lab.room().epoch, 0)
+    lab.settle()
+    assert 0 < one.unsent_most <= 50_000
+    while one.unsent:
+        one.unsent = 0
+        one.member.taken()
+        lab.settle()
+    assert one.unsent_most <= 50_000
+    one.take()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 100)
+
+
+def test_the_audit_counts_what_left_no_trace() -> None:
+    """A post that was never published: members get it late, and the ledger says so."""
+    lab = Lab()
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()
+    for _ in range(int(AUDIT_S / 0.1) + 30):
+        lab.tick()
+        lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 1)
+    assert lab.metrics.rooms.silent == 1
+
+
+def test_the_audit_finds_another_history() -> None:
+    """A room that began anew without a word is not counted as lost: its members are told."""
+    lab = Lab()
+    one = joined(lab)
+    for _ in range(5):
+        lab.post()
+    lab.settle()
+    lab.store._rooms._rooms.clear()  # noqa: SLF001
+    lab.post()
+    lab.stream.clear()
+    for _ in range(int(AUDIT_S / 0.1) + 30):
+        lab.tick()
+        lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 1)
+    assert lab.metrics.rooms.silent == 0
+
+
+def test_told_waits_for_the_owner() -> None:
+    """TOLD never overtakes the store's word, nor is it said twice (PROTOCOL §2.3)."""
+    for answer in (b"1", None):
+        lab = Lab()
+        one = lab.client(0)
+        other = lab.client(1)
+        one.member.ask(Tell(other.session.name, b"x"))
+        if answer:
+            lab.hub.receive(b"d 1 " + answer)
+        else:
+            for _ in range(15):
+                lab.tick()
+        assert one.sent == b""
+        assert one.suspended
+        lab.settle()
+        word = b"delivered" if answer else b"absent"
+        assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
+        assert not one.suspended
