@@ -47,6 +47,7 @@ class Room:
         life, offset: the last position seen; None before the first JOINED.
         joined: on the connection of the moment.
         posts: not answered yet, in order.
+        said: the highest offset at which a post of its own is known to stand.
     """
 
     name: bytes
@@ -56,6 +57,7 @@ class Room:
     wanted: bool = True
     posts: deque[Post] = field(default_factory=deque)
     last_id: int = 0
+    said: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +78,19 @@ class RoomMember:
     def __init__(self, client: SessionClient) -> None:
         self.client = client
         self.rooms: dict[bytes, Room] = {}
-        self._questions: deque[requests.Who | requests.Tell] = deque()
+        self._to_ask: deque[requests.Who | requests.Tell] = deque()  # while nobody is there
+        self._asked: deque[requests.Who | requests.Tell] = deque()
 
     @property
     def unanswered(self) -> int:
-        """Posts whose fate is not known."""
-        return sum(len(room.posts) for room in self.rooms.values())
+        """Posts and questions without an answer."""
+        posts = sum(len(room.posts) for room in self.rooms.values())
+        return posts + len(self._asked) + len(self._to_ask)
+
+    @property
+    def behind(self) -> bool:
+        """Whether a post of its own, which is committed, has not come back to it."""
+        return any(room.wanted and room.said > room.offset for room in self.rooms.values())
 
     def join(self, name: bytes) -> None:
         """Be in a room, from now on or from where this was there last.
@@ -148,9 +157,9 @@ class RoomMember:
         """
         self.client = client
         left = [post for room in self.rooms.values() for post in room.posts]
-        self._questions.clear()
+        self._asked.clear()
         for room in self.rooms.values():
-            room.joined, room.last_id = False, 0
+            room.joined, room.last_id, room.said = False, 0, 0
             room.posts.clear()
         return left
 
@@ -164,9 +173,11 @@ class RoomMember:
 
     def _question(self, request: requests.Who | requests.Tell) -> None:
         requests.encode(request)
-        self._questions.append(request)
         if self.client.connected:
+            self._asked.append(request)
             self.client.ask(request)
+        else:
+            self._to_ask.append(request)
 
     def _pump(self, room: Room) -> None:
         """Post what waits, in order, as far as may be."""
@@ -187,6 +198,7 @@ class RoomMember:
                 return self._welcomed()
             case events.Joined(name, life, offset):
                 room = self.rooms[name]
+                room.said = room.said if room.life in (None, life) else 0
                 room.life, room.offset, room.joined = life, offset, True
                 if event.asked:
                     self._pump(room)
@@ -198,7 +210,7 @@ class RoomMember:
             case events.Parted(name):
                 self.rooms[name].joined = False
             case events.Members() | events.Told():
-                self._questions.popleft()
+                self._asked.popleft()
             case events.ErrorLine(request=request) if request is not None:
                 self._refused(request)
         return []
@@ -213,16 +225,18 @@ class RoomMember:
                 post.asked = False
             if room.wanted:
                 client.ask(self._join(room))
-        # Behind the JOINs, which are answered in order.
-        given_up = [GivenUp(one) for one in self._questions if isinstance(one, requests.Tell)]
-        self._questions = deque(one for one in self._questions if isinstance(one, requests.Who))
-        for who in self._questions:
-            client.ask(who)
+        given_up = [GivenUp(one) for one in self._asked if isinstance(one, requests.Tell)]
+        again = [one for one in self._asked if isinstance(one, requests.Who)]
+        self._asked = deque([*again, *self._to_ask])
+        self._to_ask.clear()
+        for one in self._asked:
+            client.ask(one)  # behind the JOINs, which are answered before
         return given_up
 
     def _said(self, room: Room, id_: int, offset: int) -> None:
         while room.posts and room.posts[0].id <= id_:
             room.posts.popleft().offset = offset
+        room.said = max(room.said, offset)
         self._pump(room)
 
     def _refused(self, request: Request) -> None:
@@ -233,5 +247,6 @@ class RoomMember:
                     room.posts.popleft()
             case requests.Join(name):
                 self.rooms[name].wanted = False
+                self.rooms[name].posts.clear()
             case requests.Who() | requests.Tell():
-                self._questions.popleft()
+                self._asked.popleft()

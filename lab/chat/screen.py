@@ -5,6 +5,7 @@ The talk has a thread of its own, so that a daemon that hangs never holds the ke
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 LINES_MAX = 10_000
 # The state is looked at so often.
 STATE_S = 0.2
-END_S_MAX = 5.0
 
 STYLES = {
     kinds.MESSAGE: "",
@@ -100,7 +100,8 @@ class Chat(App[None]):
 
     def _run(self) -> None:
         self.talk.run()
-        self.call_from_thread(self.exit)
+        with contextlib.suppress(RuntimeError):  # the screen has gone already
+            self.call_from_thread(self.exit)
 
     def _from_talk(self, shown: Shown) -> None:
         self.post_message(Came(shown))

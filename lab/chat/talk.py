@@ -110,7 +110,7 @@ class Talk:
         # What was said is to be heard: its answers are waited for, and QUIT's is not.
         until_s = time.monotonic() + QUIT_S_MAX
         try:
-            while self._member.unanswered and time.monotonic() < until_s:
+            while (self._member.unanswered or self._member.behind) and (time.monotonic() < until_s):
                 for happened in self._member.receive(LOOK_S):
                     self._hear(happened)
         except ClientError as error:
@@ -148,21 +148,28 @@ class Talk:
             case events.Msg(_, _, sender, text):
                 own = sender.decode() == self.name
                 self._say(OWN if own else MESSAGE, f"{sender.decode()}: {_shown(text)}")
-            case events.From(sender, text):
-                self._say(WHISPER, f"{sender.decode()} tells you: {_shown(text)}")
             case events.Gap(_, first, last):
                 self._say(ALERT, f"{last - first + 1} messages can no longer be had")
-            case events.Members(_, members, daemons):
-                self._say(NOTE, f"{members} in the room, on {daemons} daemons")
-            case events.Told(name, how):
-                self._say(NOTE, f"told {name.decode()}" if how == "delivered" else
-                          f"{name.decode()} is not there")  # fmt: skip
             case events.Drain():
                 self._say(NOTE, "this daemon is leaving; moving to another")
-            case GivenUp(requests.Tell(name, _)):
-                self._say(ALERT, f"cut off while telling {name.decode()}: it may not have come")
             case events.ErrorLine(code, text):
                 self._say(ALERT, f"refused: {code} {text}")
+            case _:
+                self._hear_more(happened)
+
+    def _hear_more(self, happened: object) -> None:
+        """What `/who` and `/tell` come to, here and there."""
+        match happened:
+            case events.Members(_, members, daemons):
+                self._say(NOTE, f"{members} in the room, on {daemons} daemons")
+            case events.From(sender, text):
+                self._say(WHISPER, f"{sender.decode()} tells you: {_shown(text)}")
+            case events.Told(name, "delivered"):
+                self._say(NOTE, f"told {name.decode()}")
+            case events.Told(name, _):
+                self._say(NOTE, f"{name.decode()} is not there")
+            case GivenUp(requests.Tell(name, _)):
+                self._say(ALERT, f"cut off while telling {name.decode()}: it may not have come")
 
     def _welcomed(self, welcome: events.Welcome) -> None:
         first, self.name = not self.name, welcome.name.decode()

@@ -173,6 +173,14 @@ class ComposeStage:
         """Not here."""
         raise CannotError(f"{link}: containers have no link whose {end} end can be reset")
 
+    def deafen(self, link: str, *, lasting: bool) -> None:  # noqa: ARG002 — as the others
+        """Not here."""
+        raise CannotError(f"{link}: containers have no link whose connections can be told apart")
+
+    def metric(self, name: str, sample: str) -> float:
+        """Not here."""
+        raise CannotError(f"{name}: {sample} is asked for only in drills that cut links")
+
     # Redis's data.
 
     def copy_data(self) -> None:

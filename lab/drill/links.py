@@ -12,6 +12,8 @@ It does what a network does to the two programs at its ends, seen from them (doc
     reset    both ends of every connection get a reset; what is on the way is lost
     refuse   new connects are refused
     half     one end of every connection gets a reset, the other hears nothing, ever
+    deafen   a connection that has said SUBSCRIBE stands still both ways until `heal`, the
+             target's others pass; `lasting`: so do those that say it later
     strand   the near end of every connection gets a reset; what it has sent stays on the way
              until `heal`; new connections pass
 
@@ -64,11 +66,13 @@ class Way:
     ended: bool = False  # the source has shut its side
     broken: bool = False  # the source was reset
     done: bool = False  # the target has been told
+    subscribed: bool = False  # SUBSCRIBE has passed: Redis publishes on this connection
+    alone: bool = False  # it stands still by itself
 
     @property
     def standing(self) -> bool:
         """Whether nothing is delivered now."""
-        return self.name in self.link.holding
+        return self.alone or self.name in self.link.holding
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +86,7 @@ class Link:
     holding: set[str] = field(default_factory=set)
     ways: list[tuple[Way, Way]] = field(default_factory=list)
     stranded: list[tuple[socket.socket, bytes]] = field(default_factory=list)
+    deafening: bool = False
     stuffing: list[socket.socket] = field(default_factory=list)
     """Connections of its own that fill the backlog, so that the kernel drops every SYN."""
 
@@ -150,6 +155,10 @@ class Proxy:
         """Deliver what was held, and listen; `late`: what was stranded, too."""
         link = self.links[name]
         link.holding.clear()
+        link.deafening = False
+        for pair in link.ways:
+            for way in pair:
+                way.alone = False
         while late and link.stranded:
             far, held = link.stranded.pop()
             with contextlib.suppress(OSError):
@@ -202,6 +211,16 @@ class Proxy:
         for pair in tuple(link.ways):
             self._end(pair, near=end == "near", far=end == "far")
         return counts
+
+    def do_deafen(self, name: str, *, lasting: bool) -> dict[str, Any]:
+        """Connections that have subscribed stand still; `lasting`: later ones too."""
+        link = self.links[name]
+        link.deafening = lasting
+        deaf = [pair for pair in link.ways if pair[0].subscribed]
+        for pair in deaf:
+            for way in pair:
+                way.alone = True
+        return {**self._count(link), "deaf": len(deaf)}
 
     def do_strand(self, name: str) -> dict[str, Any]:
         """The near ends are reset, their bytes come late; new connections pass at once."""
@@ -309,7 +328,9 @@ class Proxy:
         if not data:
             way.ended = True
             self._settle(way)
-        elif not way.held and not way.standing:
+        if way.name == OUT and b"SUBSCRIBE" in data:
+            self._subscribed(way)
+        if data and not way.held and not way.standing:
             try:
                 sent = way.target.send(data)
             except BlockingIOError:
@@ -321,12 +342,18 @@ class Proxy:
                 way.held += data[sent:]
                 self._settle(way)
             return
-        else:
-            way.held += data
+        way.held += data
         if way.ended or not way.standing:
             self._deliver(way)
         else:
             self._settle(way)
+
+    def _subscribed(self, way: Way) -> None:
+        """It is a subscription's; while these are deafened it stands still from here on."""
+        way.subscribed = True
+        if way.link.deafening and (pair := self._pair(way)) is not None:
+            for one in pair:
+                one.alone = True
 
     def _deliver(self, way: Way) -> None:
         """Send on what is held, and the end behind it, unless the way stands still."""

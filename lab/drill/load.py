@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event
 
-from lab.drill import witness
+from lab.drill import room_load, witness
 from lab.drill.ghosts import Ghost
 from lab.drill.scenario import Load
 from lab.drill.texts import Texts
@@ -249,16 +249,17 @@ class Plain:
         self.crowd.history.record(kind, c=self.name, k=self._connection, **fields)
 
 
-def everyone(crowd: Crowd) -> list[Steady | Plain | Ghost]:
+def everyone(crowd: Crowd) -> list[Steady | Plain | Ghost | room_load.Member]:
     """All clients that `load` asks for."""
     load = crowd.load
-    all_of_them: list[Steady | Plain | Ghost] = []
+    all_of_them: list[Steady | Plain | Ghost | room_load.Member] = []
     all_of_them += [Steady(crowd, f"s{number}") for number in range(load.clients)]
     all_of_them += [Steady(crowd, f"q{number}", quits=True) for number in range(load.quitters)]
     for number in range(load.claimants):
         first = Claimant(crowd, f"x{number}a")
         all_of_them += [first, Claimant(crowd, f"x{number}b", first)]
     all_of_them += [Plain(crowd, f"p{number}") for number in range(load.plain)]
+    all_of_them += room_load.members(crowd)
     if crowd.direct:
         all_of_them += [
             Ghost(crowd.history, f"g{number}", crowd.direct, random.Random(crowd.chance.random()),
@@ -281,7 +282,9 @@ def main() -> int:
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
         clients = everyone(crowd)
         greenlets = [gevent.spawn(client.run) for client in clients]
-        wanted = {c.name for c in clients if isinstance(c, Plain) or type(c) is Steady}
+        wanted = {
+            c.name for c in clients if isinstance(c, Plain | room_load.Member) or type(c) is Steady
+        }
         while not wanted <= crowd.served and not crowd.finishing:
             gevent.sleep(0.02)
         _say("ready", clients=len(clients), t=time.monotonic())

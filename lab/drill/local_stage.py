@@ -185,7 +185,21 @@ class LocalStage:
         for one in self.fleet.links[link]:
             one.half_open(end)
 
+    def deafen(self, link: str, *, lasting: bool) -> None:
+        """Its subscription's connection stands still.
+
+        Raises:
+            RuntimeError: There was none.
+        """
+        if not sum(one.deafen(lasting=lasting)["deaf"] for one in self.fleet.links[link]):
+            raise RuntimeError(f"{link}: no connection has subscribed")
+
     # Looking.
+
+    def metric(self, name: str, sample: str) -> float:
+        """As the daemon's page has it now."""
+        lines = _page(f"http://{self.fleet.parts[name].ready['admin']}/metrics").splitlines()
+        return next(float(line[len(sample) :]) for line in lines if line.startswith(sample + " "))
 
     def connections(self) -> list[tuple[str, int, int]]:
         """(daemon, clients in its metrics, clients in the kernel), of those that run."""

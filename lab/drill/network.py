@@ -59,6 +59,10 @@ class Link:
         """The `end`, "near" or "far", is reset; the other hears nothing any more."""
         return self.network.order("half", name=self.name, end=end)
 
+    def deafen(self, *, lasting: bool) -> dict[str, Any]:
+        """Connections that have said SUBSCRIBE stand still, `lasting`: later ones too."""
+        return self.network.order("deafen", name=self.name, lasting=lasting)
+
     def strand(self) -> dict[str, Any]:
         """Near ends are reset; what they have sent comes with `heal`; new connections pass."""
         return self.network.order("strand", name=self.name)

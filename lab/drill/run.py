@@ -20,6 +20,7 @@ from lab import processes
 from lab.drill.checker import Checker
 from lab.drill.errors import DrillError
 from lab.drill.figures import Figures
+from lab.drill.room_figures import RoomFigures
 from lab.drill.scenario import Mark, Outcome, Stage
 from lab.wait import until
 from loadtest import history
@@ -181,11 +182,15 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     """Read a history, hold it to the rules, count."""
     checker = Checker([mark.t for mark in marks if mark.loses])
     figures = Figures(patient=lambda name: name[0] in PATIENT)
+    rooms = RoomFigures()
     for event in history.read(path):
         checker.feed(event)
         figures.feed(event)
+        rooms.feed(event)
     checker.quiet(counted)
     figures.finish()
+    rooms.finish()
+    facts = {**facts, "rooms": rooms}
     return Outcome(began, ended, marks, figures, checker.violations, dict(checker.counts), facts)
 
 

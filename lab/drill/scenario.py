@@ -91,6 +91,12 @@ class Stage(Protocol):
     def half_open(self, link: str, end: str) -> None:
         """Reset one end (`near`: who connected) of every connection; the other hears nothing."""
 
+    def deafen(self, link: str, *, lasting: bool) -> None:
+        """A subscription's connection stands still; `lasting`: its successors too, until `heal`."""
+
+    def metric(self, name: str, sample: str) -> float:
+        """A sample of a daemon's /metrics, by its name and labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -130,6 +136,14 @@ class Load:
     """`ghosts.py`: they go on asking on connections that they have left."""
     plain: int = 8
     text_bytes: int = 60
+    members: int = 0
+    """`room_load.py`: they post in rooms, each in `rooms_each` of `rooms`."""
+    rooms: int = 6
+    rooms_each: int = 3
+    posts_rate: float = 1.0
+    """Posts a second of each member, over its rooms."""
+    pause_s: float = 0.0
+    """So long one member stops reading, from two seconds on; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
