@@ -143,7 +143,7 @@ def render(report: Report) -> str:
         *map(_plot, report.plots),
         "<h2>Answers</h2>",
         f'<p class="soft">{prose(report.reading)}</p>',
-        *([f'<p class="soft">{prose(report.agreement)}</p>'] if report.agreement else []),
+        *([f'<p class="soft">{escape(report.agreement)}</p>'] if report.agreement else []),
         *map(_answer, report.answers),
         "<h2>Figures</h2>",
         *map(_table, report.tables),

@@ -207,8 +207,8 @@ def _explained(one: Summary, cpus: int) -> str:
     full = one.saturated
     if full == costs.CPUS:
         return (
-            f"The {cpus} CPUs ran out, the load generator's part of them included, before any part"
-            " met a limit of its own: they are what was measured, not the design."
+            f"The {cpus} CPUs ran out, the load generator's part of them and other programs' included,"
+            " before any part met a limit of its own: they are what was measured, not the design."
         )
     if full == SAME:
         return f"What was full with {_daemons(one.daemons)} can't be told for certain."
