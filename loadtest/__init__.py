@@ -14,6 +14,8 @@ The session port (§2, §3), in the order of a line on its way out and its reply
     session_connection.py   one connection that holds the server to the protocol
     session_requests.py     what a client asks; pure
     session.py              what the server may say to that, line by line; pure
+    room_member.py          its rooms: joined again, posted again; over session_client
+    room_ledger.py          every message on every path, and its fate; pure
     session_events.py, session_rooms.py, session_notes.py
                             what it said, of rooms too; and all of it for the history
     history.py              what clients saw, as JSON lines: written here, read by checkers
@@ -25,7 +27,7 @@ Both:
 Locust's part; nothing above knows of it, so drills and tests use that too:
 
     options.py              what can be set, and where the target is
-    load_user.py, users.py, session_user.py
+    load_user.py, users.py, session_user.py, room_user.py
                             the users of both ports
     shapes.py               the article's run, a storm, a ramp
     latency.py, exposition.py

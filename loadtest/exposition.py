@@ -4,6 +4,7 @@
     locust_request_seconds{type,name}         requests that did not fail, the rows "… since
                                               due" of Locust's table among them
     locust_failures_total{type,name,error}
+    locust_room_messages_total{fate}          of messages to RoomUsers (room_ledger.py)
     locust_worker_cpu_seconds_total{worker}   is it the load that is at its limit?
     process_…                                 of the process itself: the master's
 
@@ -16,6 +17,7 @@ It is served for whoever can open Locust's page, and has nothing that the page h
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from locust.runners import STATE_MISSING, MasterRunner, WorkerRunner
@@ -26,6 +28,8 @@ from prometheus_client.registry import Collector
 
 from loadtest.latency import Book
 from loadtest.load_user import SINCE_DUE
+from loadtest.room_ledger import FATES as ALL_FATES
+from loadtest.room_user import FATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +38,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 # The keys of a worker's report that are ours.
-_BOOK, _CPU_S = "echofleet_book", "echofleet_cpu_s"
+_BOOK, _CPU_S, _FATES = "echofleet_book", "echofleet_cpu_s", "echofleet_fates"
 
 
 class Exposition(Collector):
@@ -42,6 +46,7 @@ class Exposition(Collector):
 
     def __init__(self, environment: Environment) -> None:
         self.book = Book()
+        self.fates: Counter[str] = Counter()
         self._runner: Any = environment.runner  # Locust's runners have no types
         options = environment.parsed_options
         master = isinstance(environment.runner, MasterRunner)
@@ -53,6 +58,7 @@ class Exposition(Collector):
         if not isinstance(self._runner, MasterRunner):
             hooks.request.add_listener(self._on_request)
             SINCE_DUE.add_listener(self._on_since_due)
+            FATES.add_listener(self._on_fates)
         if isinstance(self._runner, WorkerRunner):
             hooks.report_to_master.add_listener(self._on_report)
         hooks.worker_report.add_listener(self._on_worker_report)
@@ -87,15 +93,20 @@ class Exposition(Collector):
         for wait_s in waits_s:
             self.book.observe(request_type, name, wait_s)
 
+    def _on_fates(self, fates: Counter[str]) -> None:
+        self.fates.update(fates)
+
     def _on_report(self, data: dict[str, Any], **_: object) -> None:
         data[_BOOK] = self.book.take()
         data[_CPU_S] = time.process_time()
+        data[_FATES], self.fates = dict(self.fates), Counter()
 
     def _on_worker_report(self, client_id: str, data: dict[str, Any], **_: object) -> None:
         if _BOOK not in data:
             return
         self.book.merge(data[_BOOK])
         self._cpu_s[client_id] = data[_CPU_S]
+        self.fates.update(data[_FATES])
 
     # Prometheus's.
 
@@ -124,6 +135,12 @@ class Exposition(Collector):
         for failure, count in self.book.failures.items():
             failures.add_metric(failure, count)
         yield failures
+        messages = CounterMetricFamily(
+            "locust_room_messages", "Messages to members, by what became of them.", labels=["fate"]
+        )
+        for fate in ALL_FATES:
+            messages.add_metric([fate], self.fates[fate])
+        yield messages
         cpu = CounterMetricFamily(
             "locust_worker_cpu_seconds", "CPU that a worker has used.", labels=["worker"]
         )

@@ -22,6 +22,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from loadtest import options, summary
 from loadtest.exposition import Exposition
 from loadtest.latency import bucket_ms
+from loadtest.room_user import RoomUser  # noqa: F401 — as the users below
 from loadtest.session_user import STORM_MESSAGE, SessionUser, sever_all
 from loadtest.shapes import SHAPES
 from loadtest.users import ArticleUser, SteadyUser  # noqa: F401 — Locust runs what it finds here

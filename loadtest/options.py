@@ -103,8 +103,18 @@ def add_options(parser: ArgumentParser) -> None:
     add("clients", Count(ARTICLE_CLIENTS), f"{SHAPE_VARIABLE}={ARTICLE_SHAPE}: clients at once")
     add("lines_per_s", Positive(1), "SteadyUser, SessionUser: lines a second of each")
     add("lines_in_flight", Positive(10), "SessionUser: unanswered lines of each, at most")
-    add("session_host", "", "SessionUser: tcp://HOST:PORT, several with commas; else as --host")
-    add("give_up_s", Positive(10), "SessionUser: seconds without service that are a failure")
+    add("rooms", Positive(5), "RoomUser: rooms in all; each is in one of them")
+    add("posts_per_s", Positive(0.5), "RoomUser: posts a second of each")
+    add(
+        "session_host",
+        "",
+        "SessionUser, RoomUser: tcp://HOST:PORT, several with commas; else as --host",
+    )
+    add(
+        "give_up_s",
+        Positive(10),
+        "SessionUser, RoomUser: seconds without service that are a failure",
+    )
     add("storm_every_s", Positive(20), f"{SHAPE_VARIABLE}={STORM_SHAPE}: seconds between two cuts")
     add("ramp_steps", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: steps up to --users")
     add("step_s", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: seconds on each step")

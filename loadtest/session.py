@@ -86,7 +86,7 @@ class Dialogue:
     one line of the server.
     """
 
-    def __init__(self, line_bytes_max: int = LINE_BYTES_MAX) -> None:
+    def __init__(self, line_bytes_max: int = LINE_BYTES_MAX, *, rooms: type[Rooms] = Rooms) -> None:
         self.fault: Difference | None = None
         self.over = False
         self._line_bytes_max = line_bytes_max + ADDED_BYTES_MAX
@@ -102,7 +102,7 @@ class Dialogue:
         # A reply of two lines whose first has come: WELCOME, or the text of PREV.
         self._welcome: Welcome | None = None
         self._prev: bytes | None = None
-        self._rooms = Rooms()
+        self._rooms = rooms()
 
     @property
     def owing(self) -> int:

@@ -51,6 +51,7 @@ from loadtest.session_notes import Notes
 from loadtest.session_outbox import KEEP_ALIVE, Outbox
 from loadtest.session_requests import Echo, Hello, Ping, Quit, Request, encode
 from loadtest.session_retry import PATIENCE, Patience, Resumed, Retry
+from loadtest.session_rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,7 @@ class SessionClient:
         random, clock, sleep: for tests; the system's by default.
         shared: others may own the session in between (a drill's two claimants): their
             lines are `Overtaken` and not a `WrongReply`.
+        rooms: who judges what is said of rooms (session_rooms.py).
     """
 
     def __init__(  # noqa: PLR0913 — one constructor, settings by name
@@ -111,12 +113,14 @@ class SessionClient:
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], object] | None = None,
         shared: bool = False,
+        rooms: type[Rooms] = Rooms,
     ) -> None:
         self.name = name or secrets.token_hex(4)
         self.patience = patience
         self.memory = Memory(token)
         self._outbox = Outbox(self.memory, patience)
         self._shared = shared
+        self._rooms = rooms
         self._notes = Notes(recorder, self.name)
         self._random = random or SystemRandom()
         self._retry = Retry(patience, self._random)
@@ -412,7 +416,9 @@ class SessionClient:
             return
         self._retry.trying()
         address = self._addresses[self._address % len(self._addresses)]
-        self._connection = SessionConnection(address, self._notes, self.patience, self._clock)
+        self._connection = SessionConnection(
+            address, self._notes, self.patience, self._clock, self._rooms
+        )
         memory = self.memory
         acked = memory.acked if memory.token and not memory.accepting else None
         self._connection.send(Hello(memory.token, acked))

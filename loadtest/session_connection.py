@@ -18,6 +18,7 @@ from loadtest.session_events import Answered, Drain, From, Gap, Msg, Welcome
 from loadtest.session_notes import Notes
 from loadtest.session_requests import Echo, Quit
 from loadtest.session_retry import PATIENCE, Patience
+from loadtest.session_rooms import Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +49,7 @@ class SessionConnection:
         notes: its client's.
         patience: how long it waits.
         clock: seconds; the monotonic one by default.
+        rooms: who judges what is said of rooms.
 
     Raises:
         ConnectFailed: no connection, within `connect_s_max`.
@@ -59,12 +61,13 @@ class SessionConnection:
         notes: Notes | None = None,
         patience: Patience = PATIENCE,
         clock: Callable[[], float] | None = None,
+        rooms: type[Rooms] = Rooms,
     ) -> None:
         self.welcomed = False
         self.quitting = False
         self.lines = 0
         self.line_bytes = 0
-        self._dialogue = Dialogue()
+        self._dialogue = Dialogue(rooms=rooms)
         self._notes = notes or Notes()
         self._patience = patience
         self._clock = clock or time.monotonic

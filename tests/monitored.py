@@ -40,7 +40,7 @@ ELSEWHERE = frozenset(
         *("redis_latency_spike_last",),
         *("locust_users", "locust_workers", "locust_workers_expected"),
         *("locust_request_seconds_bucket", "locust_failures_total"),
-        *("locust_worker_cpu_seconds_total",),
+        *("locust_worker_cpu_seconds_total", "locust_room_messages_total"),
     }
 )
 

@@ -10,6 +10,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from lab.dashboards.bottleneck import bottleneck
 from lab.dashboards.client import client
 from lab.dashboards.daemon import daemon
+from lab.dashboards.rooms import rooms
 from lab.dashboards.well import well
 
 DIRECTORY = Path(__file__).resolve().parents[2] / "monitoring" / "grafana" / "dashboards"
@@ -20,7 +21,7 @@ def texts() -> dict[str, str]:
     return {
         f"{page.__name__}.json": json.dumps(page(), cls=JSONEncoder, indent=2, ensure_ascii=False)
         + "\n"
-        for page in (well, client, bottleneck, daemon)
+        for page in (well, client, bottleneck, daemon, rooms)
     }
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.drill import drills, mixture
+from lab.drill import drills, mixture, room_drills
 from lab.drill.errors import DrillError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     for flag, kind, most, what in (
         ("--seconds", float, SECONDS_MAX, "of `mix`: how long clients send"),
         ("--lines", int, LINES_MAX, "of `mix`: until so many are sent, instead"),
+        ("--deliveries", int, LINES_MAX, "of `rooms-mix`: until so many came, instead"),
         ("--clients", int, CLIENTS_MAX, "of sessions"),
         ("--rate", float, RATE_MAX, "lines a second of each"),
     ):
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, bool]:
     """Play one; its row of the summary, and whether it passed."""
     from lab.drill import grafana, report  # noqa: PLC0415 — as above
-    from lab.drill.run import compress, play  # noqa: PLC0415
+    from lab.drill.run import Most, compress, play  # noqa: PLC0415
     from lab.experiment import results  # noqa: PLC0415
 
     started = datetime.now().astimezone()
@@ -100,7 +101,12 @@ def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, b
     directory = results.new_directory(args.results, f"drill-{drill.name}", started)
     with _stage(args, drill, directory) as stage:
         outcome = play(
-            drill, stage, directory, seed=args.seed or 0, lines=args.lines or 0, say=_say
+            drill,
+            stage,
+            directory,
+            seed=args.seed or 0,
+            say=_say,
+            most=Most(args.lines or 0, args.deliveries or 0),
         )
     found = report.verdicts(drill, outcome)
     passed = all(verdict.passed for verdict in found)
@@ -161,6 +167,8 @@ def _choose(args: argparse.Namespace) -> Sequence[Drill]:
         raise DrillError(f"not on containers: {reasons}")
     if args.lines and [drill.name for drill in chosen] != ["mix"]:
         raise DrillError("--lines is of `mix` alone")
+    if args.deliveries and [drill.name for drill in chosen] != [room_drills.MIX]:
+        raise DrillError(f"--deliveries is of `{room_drills.MIX}` alone")
     return [_fit(drill, args) for drill in chosen]
 
 
@@ -171,6 +179,9 @@ def _fit(drill: Drill, args: argparse.Namespace) -> Drill:
     if drill.name == "mix" and (args.seed is not None or args.seconds or args.lines):
         seconds = float("inf") if args.lines else args.seconds or drill.seconds
         return mixture.drill(args.seed if args.seed is not None else 1, seconds, load)
+    if drill.name == room_drills.MIX and (args.seed is not None or args.seconds or args.deliveries):
+        seconds = float("inf") if args.deliveries else args.seconds or drill.seconds
+        return room_drills.mix(args.seed if args.seed is not None else 1, seconds, load)
     return dataclasses.replace(drill, load=load)
 
 
@@ -183,7 +194,7 @@ def _list() -> None:
 def _command(drill: Drill, args: argparse.Namespace) -> str:
     """What plays this one again."""
     words = [os.path.basename(sys.argv[0]), "drill", drill.name]  # noqa: PTH119 — no path is meant
-    for name in ("seed", "seconds", "lines", "clients", "rate"):
+    for name in ("seed", "seconds", "lines", "deliveries", "clients", "rate"):
         value = getattr(args, name)
         if value is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]

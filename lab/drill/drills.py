@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill import mixture, network_drills, store_drills
+from lab.drill import mixture, network_drills, room_drills, store_drills
 from lab.drill.expectations import bites, goes_on, heard, served_again, spares
 from lab.drill.scenario import Drill, Load, Step
 
@@ -174,6 +174,7 @@ ALL = (
     claimants(),
     *store_drills.ALL,
     *network_drills.ALL,
+    *room_drills.ALL,
     mixture.drill(seed=1, seconds=24),
 )
 """In the order in which `fleet drill all` plays them."""

@@ -79,6 +79,9 @@ class Crowd:
     busy: set[str] = field(default_factory=set)
     """Clients with lines whose fate they don't know."""
     lines: int = 0
+    deliveries_max: int = 0
+    deliveries: int = 0
+    """Messages that members got."""
 
     def next_stage(self) -> None:
         """No more lines; the second time: leave."""
@@ -87,7 +90,9 @@ class Crowd:
         self.finishing = True
 
     def may_send(self) -> bool:
-        """Whether there are lines left."""
+        """Whether there are lines, or messages, left."""
+        if self.deliveries_max and self.deliveries >= self.deliveries_max:
+            self.finishing = True
         if self.lines_max and self.lines >= self.lines_max:
             self.finishing = True
         return not self.finishing
@@ -278,6 +283,7 @@ def main() -> int:
         crowd = Crowd(
             _address(args.session), _address(args.plain), [_address(one) for one in args.direct],
             Load(**json.loads(args.load)), history, random.Random(args.seed), args.lines,
+            deliveries_max=args.deliveries,
         )  # fmt: skip
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
         clients = everyone(crowd)
@@ -313,6 +319,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
     parser.add_argument("--lines", type=int, default=0, help="then it ends them by itself")
+    parser.add_argument("--deliveries", type=int, default=0, help="likewise, of members")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 import psutil
 
 from lab.drill import faults
+from lab.drill.errors import DrillError
 from lab.drill.local_fleet import DrillFleet
 from lab.drill.network import Network
 from lab.local import Plan
@@ -189,10 +190,10 @@ class LocalStage:
         """Its subscription's connection stands still.
 
         Raises:
-            RuntimeError: There was none.
+            DrillError: There was none.
         """
         if not sum(one.deafen(lasting=lasting)["deaf"] for one in self.fleet.links[link]):
-            raise RuntimeError(f"{link}: no connection has subscribed")
+            raise DrillError(f"{link}: no connection has subscribed")
 
     # Looking.
 

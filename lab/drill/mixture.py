@@ -10,7 +10,7 @@ from lab.drill.expectations import bites
 from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from lab.drill.scenario import Stage
 
@@ -67,14 +67,15 @@ def _on_daemon(name: str) -> list[Kind]:
     ]  # fmt: skip
 
 
-def steps(seed: int, until_s: float = float("inf")) -> Iterator[Step]:
+def steps(seed: int, until_s: float = float("inf"), choices: Sequence[Kind] = ()) -> Iterator[Step]:
     """Rounds of faults, without end unless `until_s`; the same for the same seed."""
     chance = random.Random(seed)  # noqa: S311 — a drill's dice, and no secret
+    choices = choices or kinds()
     at_s = 2.0
     while at_s < until_s:
-        chosen = [chance.choice(kinds())]
+        chosen = [chance.choice(choices)]
         if chance.random() < TWO_AT_ONCE:
-            second = chance.choice(kinds())
+            second = chance.choice(choices)
             if second.of != chosen[0].of:
                 chosen.append(second)
         of_round = [step for kind in chosen for step in _made(kind, at_s, chance)]
@@ -95,12 +96,13 @@ def _made(kind: Kind, at_s: float, chance: random.Random) -> list[Step]:
 class Mixture:
     """The steps of a seed, anew each time that they are asked for."""
 
-    def __init__(self, seed: int, until_s: float) -> None:
+    def __init__(self, seed: int, until_s: float, choices: Sequence[Kind] = ()) -> None:
         self._seed = seed
+        self._choices = choices
         self._until_s = until_s
 
     def __iter__(self) -> Iterator[Step]:
-        return steps(self._seed, self._until_s)
+        return steps(self._seed, self._until_s, self._choices)
 
 
 def drill(seed: int, seconds: float, load: Load | None = None) -> Drill:

@@ -6,10 +6,14 @@ connection to Redis, and its clients, go on. Half-open, as after a firewall forg
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import TYPE_CHECKING
 
+from lab.drill.errors import DrillError
+from lab.drill.expectations import bites
+from lab.drill.mixture import Kind, Mixture, kinds
 from lab.drill.room_figures import RoomFigures
 from lab.drill.scenario import Drill, Load, Step, Verdict
 from lab.wait import until
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     from lab.drill.scenario import Outcome, Stage
 
 LOAD = Load(clients=8, plain=2, ghosts=0, members=48, posts_rate=1.0)
+MIX = "rooms-mix"
 LINKS = "containers have no link whose connections can be told apart"
 
 # Issue 5: a deafened daemon steps back within 3 s, is back within 5 s of its link, and WHO is
@@ -200,4 +205,48 @@ def pause() -> Drill:
     )
 
 
-ALL = (deafen(lasting=False), deafen(lasting=True), kill_daemon(), kill_redis(), storm(), pause())
+def mix(seed: int, seconds: float, load: Load | None = None) -> Drill:
+    """Faults by chance, deafness among them; with `seconds` infinite, until all is delivered."""
+    choices = [
+        *kinds(),
+        *(
+            _deafness(f"echod{n}", lasting=lasting)
+            for n in range(1, 5)
+            for lasting in (False, True)
+        ),
+    ]
+    return Drill(
+        MIX,
+        f"Faults by chance (seed {seed}), among them deafened daemons, under members of rooms.",
+        Mixture(seed, seconds - 4, choices),
+        seconds=seconds,
+        expects=[bites(), nothing_lost],
+        links=frozenset({"redis", "daemon", "clients"}),
+        load=load or LOAD,
+        only_local="it needs links of its own",
+    )
+
+
+def _deafness(name: str, *, lasting: bool) -> Kind:
+    link = f"redis:{name}"
+
+    def deafened(stage: Stage) -> None:
+        # Its subscription may be down with another fault: then there is none to cut.
+        with contextlib.suppress(DrillError):
+            stage.deafen(link, lasting=lasting)
+
+    return Kind(
+        f"deafen {name}" + (", its next subscriptions too" if lasting else ""),
+        name, (0.5, 6), deafened, lambda stage: stage.heal(link),
+    )  # fmt: skip
+
+
+ALL = (
+    deafen(lasting=False),
+    deafen(lasting=True),
+    kill_daemon(),
+    kill_redis(),
+    storm(),
+    pause(),
+    mix(seed=1, seconds=20),
+)

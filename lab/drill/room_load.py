@@ -18,6 +18,7 @@ from loadtest.errors import ClientError, WrongReply
 from loadtest.room_member import RoomMember
 from loadtest.session_client import SessionClient
 from loadtest.session_retry import Patience
+from loadtest.session_rooms import LedgerRooms
 
 if TYPE_CHECKING:
     from lab.drill.load import Crowd
@@ -51,7 +52,7 @@ class Member:
         )  # fmt: skip
         client = SessionClient(
             crowd.session, name=self.name, patience=patience, recorder=crowd.history,
-            random=self._chance,
+            random=self._chance, rooms=LedgerRooms,
         )  # fmt: skip
         self.member = RoomMember(client)
         for room in self._rooms:
@@ -84,10 +85,12 @@ class Member:
             self._who_s = now_s + WHO_S
         (crowd.busy.add if self._busy else crowd.busy.discard)(self.name)
         # Never without a wait: a greenlet that only looks lets no other run.
-        posting = self._served_s and not crowd.finishing
+        posting = self._served_s and crowd.may_send()
         wait_s = self._due_s - now_s if posting else LOOK_S
         for happened in member.receive(min(LOOK_S, max(LOOK_S_MIN, wait_s))):
-            if isinstance(happened, events.Said):
+            if isinstance(happened, events.Msg):
+                crowd.deliveries += 1
+            elif isinstance(happened, events.Said):
                 self._said[happened.room] = max(self._said.get(happened.room, 0), happened.offset)
             elif isinstance(happened, events.Joined) and not self._served_s and self._joined:
                 self._served_s = time.monotonic()

@@ -14,7 +14,7 @@ import shutil
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lab import processes
 from lab.drill.checker import Checker
@@ -46,6 +46,16 @@ LEAVE_S_MAX = 15.0
 LINES_S_MAX = 3_600.0
 
 
+class Most(NamedTuple):
+    """So many, and then the drill ends by itself; 0 for no such end."""
+
+    lines: int = 0
+    deliveries: int = 0
+
+
+NO_END = Most()
+
+
 class Peopled(Stage, Protocol):
     """A stage that clients can be sent to."""
 
@@ -68,7 +78,7 @@ class LoadProcess:
     """`load.py`, running."""
 
     def __init__(
-        self, stage: Peopled, load: Load, directory: Path, *, seed: int, lines: int
+        self, stage: Peopled, load: Load, directory: Path, *, seed: int, most: Most
     ) -> None:
         self.history = directory / "history.jsonl"
         argv = [sys.executable, "-m", "lab.drill.load"]
@@ -77,7 +87,8 @@ class LoadProcess:
         if stage.direct:
             argv += ["--direct", *stage.direct]
         argv += ["--history", str(self.history), "--load", json.dumps(asdict(load))]
-        argv += ["--seed", str(seed), "--lines", str(lines)]
+        argv += ["--seed", str(seed), "--lines", str(most.lines)]
+        argv += ["--deliveries", str(most.deliveries)]
         self._process = processes.start(argv, log=directory / "load.log", ready_s_max=READY_S_MAX)
 
     @property
@@ -132,7 +143,7 @@ def play(  # noqa: PLR0913 — each is one choice of the caller
     directory: Path,
     *,
     seed: int = 0,
-    lines: int = 0,
+    most: Most = NO_END,
     say: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
     """Play `drill` on a stage that is up; files go to `directory`.
@@ -142,25 +153,25 @@ def play(  # noqa: PLR0913 — each is one choice of the caller
         stage: Clients and faults go there.
         directory: For the history and the load's log.
         seed: Of the load's texts and times.
-        lines: How many are sent in all, instead of for `drill.seconds`; 0 for no such end.
+        most: How many are sent in all, instead of for `drill.seconds`.
         say: Hears what is done.
 
     Raises:
         DrillError: The load could not do its work.
         CannotError: This stage can't make a fault.
     """
-    load = LoadProcess(stage, drill.load, directory, seed=seed, lines=lines)
+    load = LoadProcess(stage, drill.load, directory, seed=seed, most=most)
     try:
         marks = _act(drill, stage, load, say)
-        if not lines:
+        if not any(most):
             _sleep_until(load.began + drill.seconds)
             load.next_stage()
         ended = time.monotonic()
-        quiet = load.await_quiet(LINES_S_MAX if lines else QUIET_S_MAX)
-        ended = quiet["t"] if lines else ended
+        quiet = load.await_quiet(LINES_S_MAX if any(most) else QUIET_S_MAX)
+        ended = quiet["t"] if any(most) else ended
         counted = _settled(stage)
         load.next_stage()
-        if lines:
+        if any(most):
             load.next_stage()
         load.await_end()
     finally:

@@ -22,6 +22,7 @@ QUESTIONS = {
     "client": "2 · What does a client feel?",
     "bottleneck": "3 · Which part is the bottleneck?",
     "daemon": "4 · What does one daemon do?",
+    "rooms": "5 · Rooms: is anything lost?",
 }
 
 # What a title may not be made of: words for the panel instead of what it shows.
@@ -57,7 +58,7 @@ def test_writing_leaves_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_questions_in_order() -> None:
-    """Four questions, and Grafana opens with the first."""
+    """Five questions, and Grafana opens with the first."""
     pages = {path.stem: json.loads(path.read_text()) for path in DASHBOARDS}
     assert {name: page["title"] for name, page in pages.items()} == QUESTIONS
     assert sorted(QUESTIONS.values()) == list(QUESTIONS.values())

@@ -250,3 +250,40 @@ def test_a_target_that_is_not_there(network: Network) -> None:
         host, port = link.address.split(":")
         with pytest.raises(ConnectionResetError):  # perhaps before connect has returned
             socket.create_connection((host, int(port)), PATIENCE_S).recv(1)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_deafen_cuts_the_subscription_alone(ends: Ends, *, lasting: bool) -> None:
+    """The connection that said SUBSCRIBE stands still, others pass; so does what follows it."""
+    other_near, other_far = ends.connect(), ends.accept()
+    ends.near.sendall(b"SUBSCRIBE inbox\r\n")
+    assert ends.far.recv(100) == b"SUBSCRIBE inbox\r\n"
+    assert ends.link.deafen(lasting=lasting)["deaf"] == 1
+
+    ends.far.sendall(b"a message")
+    other_near.sendall(b"a post")
+    assert other_far.recv(100) == b"a post"
+    other_far.sendall(b"its answer")
+    assert other_near.recv(100) == b"its answer"
+    assert silent(ends.near)
+
+    next_near, next_far = ends.connect(), ends.accept()
+    next_near.sendall(b"HELLO 3\r\n")
+    assert next_far.recv(100) == b"HELLO 3\r\n"
+    next_near.sendall(b"SUBSCRIBE inbox\r\n")
+    assert silent(next_far) == lasting
+
+    ends.link.heal()
+    assert ends.near.recv(100) == b"a message"
+    if lasting:
+        assert next_far.recv(100) == b"SUBSCRIBE inbox\r\n"
+    for sock in (other_near, other_far, next_near, next_far):
+        sock.close()
+
+
+def test_heal_ends_deafness(ends: Ends) -> None:
+    """Who subscribes afterwards is heard."""
+    ends.link.deafen(lasting=True)
+    ends.link.heal()
+    ends.near.sendall(b"SUBSCRIBE inbox\r\n")
+    assert ends.far.recv(100) == b"SUBSCRIBE inbox\r\n"

@@ -21,6 +21,8 @@ from loadtest.room_ledger import (
     Ledger,
     Path,
 )
+from loadtest.session_requests import Join
+from loadtest.session_rooms import LedgerRooms, Rooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -273,3 +275,15 @@ def test_holes_are_bounded() -> None:
     assert path.counts[LOST] == 10 * HOLES_MAX - 1
     assert path.message(10 * HOLES_MAX - 1) == REORDERED
     assert path.message(1) == DUPLICATED
+
+
+def test_the_lenient_judge_passes_on_what_the_strict_one_ends() -> None:
+    """What may not stand there reaches a ledger by `LedgerRooms`, and only by it."""
+    join = Join(b"lobby", b"one", 5)
+    wrong = (b"lobby", b"9", b"aaaaaaaaaa", b"text")
+    for kind, passes in ((Rooms, False), (LedgerRooms, True)):
+        rooms = kind()
+        assert rooms.joined(join, (b"lobby", b"one", b"5", b"recovered"))
+        assert bool(rooms.msg(wrong)) is passes
+        assert bool(rooms.gap((b"lobby", b"1", b"2"))) is passes
+        assert rooms.msg((b"attic", *wrong[1:])) is None

@@ -1,0 +1,111 @@
+"""What a drill says of rooms, from histories made by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lab.drill.figures import Figures
+from lab.drill.room_drills import WHO_S, all_back, nothing_lost, who_is_right
+from lab.drill.room_figures import RoomFigures
+from lab.drill.scenario import Mark, Outcome
+from loadtest.room_ledger import DELIVERED, LOST
+
+if TYPE_CHECKING:
+    from loadtest.history import Event
+
+FAULT_S, HEAL_S = 10.0, 20.0
+
+
+def outcome(*events: dict[str, Any]) -> Outcome:
+    """Of a history in which a daemon was killed at `FAULT_S`."""
+    rooms = RoomFigures()
+    for event in events:
+        rooms.feed(cast("Event", {"k": 1, **event}))
+    rooms.finish()
+    marks = [
+        Mark(FAULT_S, FAULT_S, "kill", heals=False, loses=False),
+        Mark(HEAL_S, HEAL_S, "", heals=True, loses=False),
+    ]
+    figures = Figures(patient=lambda _: True)
+    return Outcome(0.0, 30.0, marks, figures, [], {}, {"rooms": rooms})
+
+
+def entered(client: str, t: float = 1.0) -> list[dict[str, Any]]:
+    """A member is in the room."""
+    where = {"t": t, "c": client, "room": "r", "life": "1", "offset": 0}
+    return [
+        {"t": t, "c": client, "e": "welcome", "name": f"name-{client}"},
+        {**where, "e": "joined", "how": "fresh"},
+    ]
+
+
+def message(client: str, offset: int, t: float = 5.0) -> dict[str, Any]:
+    """It gets one."""
+    return {
+        "t": t, "c": client, "e": "msg", "room": "r", "offset": offset,
+        "sender": "name-m0", "text": str(offset),
+    }  # fmt: skip
+
+
+def who(t: float, members: int, daemons: int) -> dict[str, Any]:
+    """It is told how many there are."""
+    return {"t": t, "c": "m0", "e": "members", "room": "r", "members": members, "daemons": daemons}
+
+
+def test_a_silent_loss_fails_a_drill() -> None:
+    """One member of two misses one message: the ledger says who and where."""
+    both = [*entered("m0"), *entered("m1")]
+    said = [message(client, n) for n in range(1, 1001) for client in ("m0", "m1")]
+    assert nothing_lost(outcome(*both, *said)).passed
+    del said[-1]
+    verdict = nothing_lost(outcome(*both, *said))
+    assert not verdict.passed
+    assert "1 lost" in verdict.text
+    assert "name-m1 in r" in verdict.text
+
+
+def test_silence_is_no_pass() -> None:
+    """Nothing was said, so nothing was lost, and nothing was tried."""
+    assert not nothing_lost(outcome(*entered("m0"))).passed
+
+
+def test_others_are_not_members() -> None:
+    """Who has no session, and events of no room, are passed over."""
+    found = outcome(
+        {"t": 1.0, "c": "x", "e": "msg", "room": "r"}, {"t": 1.0, "c": "p", "e": "plain"}
+    )
+    assert not found.facts["rooms"].ledger.counts
+
+
+@pytest.mark.parametrize(
+    "wrong_until_s, passed", [(WHO_S - 1, True), (WHO_S + 1, False)], ids=["in time", "late"]
+)
+def test_who_is_right_in_time(wrong_until_s: float, *, passed: bool) -> None:
+    """Wrong for a while after the death, never after that."""
+    found = outcome(
+        *entered("m0"), *entered("m1"),
+        who(FAULT_S - 1, 7, 7),
+        who(FAULT_S + wrong_until_s, 3, 4),
+        who(FAULT_S + wrong_until_s + 0.5, 2, 3),
+        who(HEAL_S + 1, 9, 9),
+    )  # fmt: skip
+    assert who_is_right(3)(found).passed is passed
+
+
+def test_who_that_never_becomes_right() -> None:
+    """The last answer is wrong, however early it was."""
+    found = outcome(*entered("m0"), who(FAULT_S + 1, 2, 4))
+    assert not who_is_right(3)(found).passed
+
+
+def test_how_long_members_were_away() -> None:
+    """From the end of a connection to the first JOINED of the next; nobody away is no pass."""
+    away = [*entered("m0"), {"t": 10.0, "c": "m0", "e": "closed", "how": "ECONNRESET"}]
+    back = {"t": 12.5, "c": "m0", "e": "joined", "room": "r", "life": "1", "offset": 0}
+    found = outcome(*away, {**back, "how": "recovered"})
+    assert all_back(3.0)(found).passed
+    assert not all_back(2.0)(found).passed
+    assert not all_back(3.0)(outcome(*entered("m0"))).passed
+    assert found.facts["rooms"].ledger.counts[LOST] == found.facts["rooms"].ledger.counts[DELIVERED]
