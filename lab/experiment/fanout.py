@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lab.experiment.fanout_systems import Front, System
     from lab.redis_server import Appendfsync
 
-# Channels spends twenty times a delivery of the others: at their rates it would only queue.
+# Channels takes some ten times the others' CPU: at their rates it would only queue.
 SLOW_PEERS = {"channels": 0.1}
 
 # Between the fewest and the most daemons there is a curve to draw, and nothing to decide.

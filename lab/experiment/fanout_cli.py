@@ -44,12 +44,12 @@ class Defaults:
     """What is run when nothing is asked for."""
 
     daemons: tuple[int, ...] = (1, 2, 4, 8)
-    seconds: float = 0.8
+    seconds: float = 0.6
     warm_up_s: float = 0.3
     repeat: int = 6
 
 
-# Six repeats take some four minutes on two CPUs, and the peers as long again.
+# Six repeats take under five minutes on two CPUs, and all peers as long again.
 DEFAULTS = Defaults()
 DEFAULTS_QUICK = Defaults((1, 2, COMPARED_SERVERS), seconds=0.3, warm_up_s=0.1, repeat=1)
 
