@@ -50,8 +50,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         ("--seconds", float, SECONDS_MAX, "of `mix`: how long clients send"),
         ("--lines", int, LINES_MAX, "of `mix`: until so many are sent, instead"),
         ("--deliveries", int, LINES_MAX, "of `rooms-mix`: until so many came, instead"),
-        ("--clients", int, CLIENTS_MAX, "of sessions"),
-        ("--rate", float, RATE_MAX, "lines a second of each"),
+        ("--clients", int, CLIENTS_MAX, "of sessions; `rooms-…`: members"),
+        ("--rate", float, RATE_MAX, "lines, or posts, a second of each"),
     ):
         parser.add_argument(flag, type=_up_to(kind, most), metavar="N", help=what)
     parser.add_argument(
@@ -174,7 +174,10 @@ def _choose(args: argparse.Namespace) -> Sequence[Drill]:
 
 def _fit(drill: Drill, args: argparse.Namespace) -> Drill:
     """A drill with the load, seed and time of the command line."""
-    wanted = {name: getattr(args, name) for name in ("clients", "rate") if getattr(args, name)}
+    # In the drills for rooms they are the members', and their posts'.
+    fields = ("members", "posts_rate") if drill.load.members else ("clients", "rate")
+    asked = zip(fields, (args.clients, args.rate), strict=True)
+    wanted = {field: value for field, value in asked if value}
     load: Load = dataclasses.replace(drill.load, **wanted)
     if drill.name == "mix" and (args.seed is not None or args.seconds or args.lines):
         seconds = float("inf") if args.lines else args.seconds or drill.seconds
