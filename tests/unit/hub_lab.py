@@ -132,6 +132,7 @@ class Lab:
         self.store.connect()
         self.store.publish = self._published
         self.connected = True
+        self.resets = 0
         self.heard: set[bytes] = set()
         self.asked: deque[Write] = deque()
         self.carried: deque[Write] = deque()
@@ -175,10 +176,15 @@ class Lab:
         self.heard.discard(room)
 
     def reset(self) -> None:
-        """Nobody is deaf here."""
+        """Counted."""
+        self.resets += 1
 
     def _published(self, written: bytes) -> None:
-        if self.connected and (self.hub._route != "room" or ROOM in self.heard):  # noqa: SLF001
+        reached = {
+            "room": ROOM in self.heard,
+            "directed": ROOM in self.store._rooms._members,  # noqa: SLF001
+        }
+        if self.connected and reached.get(self.hub._route, True):  # noqa: SLF001
             self.stream.append(("message", written))
 
     # One thing at a time.
@@ -241,6 +247,11 @@ class Lab:
         """Time passes."""
         self.now_s += s
         self.hub.tick()
+
+    def tick_over(self) -> None:
+        """What gathered in a tick (`room_tick_s`) leaves; the loop's timer does not run here."""
+        if self.hub._timer is not None:  # noqa: SLF001
+            self.hub._tick_over()  # noqa: SLF001
 
     def settle(self) -> None:
         """Until nothing is under way."""

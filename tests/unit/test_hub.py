@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from echod.protocol.rooms import Tell
+from echod.rooms.heartbeat import BEAT_S, DEAF_S, Heartbeat
 from echod.rooms.hub import AUDIT_S
 from tests.unit.hub_lab import Connection, Lab, judge
 
 ROUTES = ("room", "broadcast", "directed")
+STEPS = [
+    *("post", "execute", "answer", "deliver") * 6,
+    *("join", "tick") * 2, "part", "end", "fall", "rise", "rise", "slow", "take", "take",
+]  # fmt: skip
 
 
 def joined(lab: Lab, number: int = 0) -> Connection:
@@ -284,3 +291,127 @@ def test_told_waits_for_the_owner() -> None:
         word = b"delivered" if answer else b"absent"
         assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
         assert not one.suspended
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("tick_s", [0.0, 0.05])
+@pytest.mark.parametrize("seed", range(60))
+def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
+    route: str, tick_s: float, seed: int
+) -> None:
+    """Whatever comes when: each member's stream is whole, and nothing was lost without a trace."""
+    dice = random.Random(seed)
+    lab = Lab(route, room_tick_s=tick_s, outbox_bytes_max=dice.choice([400, 1 << 20]))
+    clients = [lab.client(number) for number in range(4)]
+    seen: dict[Connection, tuple[bytes, int] | None] = dict.fromkeys(clients)
+    for _ in range(dice.choice([50, 400])):
+        one = dice.choice(clients)
+        if one.gone:
+            clients.remove(one)
+            clients.append(lab.client(dice.randrange(6)))
+            seen[clients[-1]] = judge(one.sent) or seen.pop(one, None)
+            continue
+        match dice.choice(STEPS):
+            case "join" if not one.suspended and lab.connected:
+                position = judge(one.sent) or seen[one]
+                one.join(*(position if position and dice.random() < 0.7 else (b"", 0)))
+            case "part" if not one.suspended and judge(one.sent):
+                seen[one] = judge(one.sent)
+                one.part()
+            case "end":
+                one.end()
+            case "fall" if lab.connected:
+                lab.fall()
+            case "rise" if not lab.connected:
+                lab.rise()
+            case "slow":
+                one.slow = True
+            case "take":
+                one.take()
+            case "tick":
+                lab.tick(dice.choice([0.1, 1.5]))
+                lab.tick_over()
+            case "post" | "execute" | "answer" | "deliver" as step:
+                getattr(lab, step)(*() if step == "post" else (dice.randint(1, 4),))
+    if not lab.connected:
+        lab.rise()
+    for _ in range(40):
+        for one in clients:
+            one.take()
+        lab.settle()
+        lab.tick(0.4)
+        lab.tick_over()
+    here = lab.hub.rooms.get(b"r")
+    assert here is None or (here.coming, len(here.recovering)) == (0, 0)
+    for one in clients:
+        position = judge(one.sent)
+        if position is not None and not one.gone:
+            assert position == (lab.room().epoch, lab.posted)
+        assert b"lost" not in one.sent
+        assert b"GAP" not in one.sent
+    assert lab.metrics.rooms.silent == 0
+
+
+def test_a_page_does_not_run_ahead_of_the_room() -> None:
+    """Who recovers is sent nothing that the room's members don't have yet, and nothing twice."""
+    lab = Lab()
+    joined(lab)
+    for _ in range(3):
+        lab.post()
+    lab.settle()
+    lab.post()  # on its way
+    one = lab.client(1)
+    one.join(lab.room().epoch, 1)
+    lab.execute(len(lab.asked))
+    lab.answer(len(lab.carried))
+    assert judge(one.sent) == (lab.room().epoch, 3)
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 4)
+
+
+def test_what_a_page_brought_is_not_at_hand() -> None:
+    """A hole is read while somebody recovers: what came before it is not taken for what follows."""
+    lab = Lab()
+    joined(lab)
+    for _ in range(250):
+        lab.post()
+    lab.settle()
+    one = lab.client(1)
+    one.slow = True
+    one.join(lab.room().epoch, 100)
+    lab.settle()
+    lab.post()
+    lab.post()
+    lab.deliver(2)
+    lab.post()
+    lab.stream.clear()  # 253 is lost
+    lab.post()
+    lab.deliver()
+    one.take()  # its page is asked for behind the room's own
+    lab.execute(2)
+    lab.post()
+    lab.post()
+    lab.deliver(2)
+    lab.answer(2)
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 256)
+
+
+def test_beats_that_do_not_arrive() -> None:
+    """The store has them and nothing comes: deaf, and the subscription is made anew; then well."""
+    lab = Lab("broadcast")
+    heartbeat = lab.hub.heartbeat = Heartbeat(lab.hub)
+    for _ in range(int((BEAT_S + DEAF_S) / 0.1) + 5):
+        lab.tick()
+        lab.execute(len(lab.asked))
+        lab.answer(len(lab.carried))
+        if lab.resets:
+            break
+        lab.stream.clear()
+    assert lab.resets == 1
+    assert heartbeat.unheard
+    assert lab.hub.deaf
+    for _ in range(10):
+        lab.tick()
+        lab.settle()
+    assert not lab.hub.deaf

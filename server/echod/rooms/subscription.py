@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 # Between attempts to connect, doubling, with jitter.
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
-# Channels in one SUBSCRIBE after a reconnect.
-SUBSCRIBE_CHANNELS = 1000
 
 
 class RedisSubscription:
@@ -92,7 +90,7 @@ class RedisSubscription:
                 try:
                     link.send_all(b"".join(pack(verb, name) for verb, name in asked))
                 except StoreError:
-                    self.reset()  # the other greenlet notices
+                    link.reset()  # the other greenlet notices, if it has not made a new one
 
     def _run(self) -> None:
         retry_s = RETRY_S_MIN
@@ -122,9 +120,9 @@ class RedisSubscription:
         self._asked.clear()
         self.connected = True
         self._hub.up()
-        names = [channel(room, "room") for room in self._hub.subscribed()]
-        for at in range(0, len(names), SUBSCRIBE_CHANNELS):
-            link.send_all(pack(b"SUBSCRIBE", *names[at : at + SUBSCRIBE_CHANNELS]))
+        # By the greenlet that sends: two must not write into one socket.
+        for room in self._hub.subscribed():
+            self._ask(b"SUBSCRIBE", room)
         return link
 
     def _take(self, link: Link) -> None:
