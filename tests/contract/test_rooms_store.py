@@ -246,15 +246,19 @@ def test_a_beat_is_heard(subject: Subject) -> None:
     assert subject.published() == [b"b 1", b"b 2"]
 
 
+ONLY_REDIS = pytest.mark.parametrize("subject", ["redis"], indirect=True)
+"""A store in one process has one daemon, and no keys."""
+
+
 @pytest.fixture
 def behind(subject: Subject) -> Callable[[], redis_py.Redis]:
     """What only Redis has: other daemons, leases, keys."""
-    if subject.client is None:
-        pytest.skip("a store in one process has one daemon, and no keys")
     client = subject.client
+    assert client is not None
     return lambda: client
 
 
+@ONLY_REDIS
 def test_a_beat_twice_is_no_lease_that_held(
     subject: Subject, behind: Callable[[], redis_py.Redis]
 ) -> None:
@@ -265,6 +269,7 @@ def test_a_beat_twice_is_no_lease_that_held(
     assert subject.ask(Beat(b"d1", b"b 8")) == (True, 1)
 
 
+@ONLY_REDIS
 def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Without a lease it counts for nothing, and is forgotten."""
     subject.ask(Beat(b"d1", b"b 1"))
@@ -274,6 +279,7 @@ def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Re
     assert behind().hkeys("p:r") == [b"d1"]
 
 
+@ONLY_REDIS
 def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Only where a daemon listens and its lease holds."""
     assert subject.ask(Find(BOB, b"t x")) is False  # no lease
@@ -284,6 +290,7 @@ def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     del behind
 
 
+@ONLY_REDIS
 def test_the_generation_is_part_of_the_epoch(
     subject: Subject, behind: Callable[[], redis_py.Redis]
 ) -> None:
@@ -299,6 +306,7 @@ def test_the_generation_is_part_of_the_epoch(
     assert [line.split()[1] for line in subject.published()] == [before, after]
 
 
+@ONLY_REDIS
 def test_an_expired_room_begins_anew(
     subject: Subject, behind: Callable[[], redis_py.Redis]
 ) -> None:
