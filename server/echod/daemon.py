@@ -203,7 +203,9 @@ class Daemon:
     def _close_the_rest(self) -> None:
         log.info("closing clients=%d", self._capacity.clients)
         for connection in self._connections():
-            connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
+            # Not the health checks, which hear an echo to the end.
+            if connection.metrics is self._metrics:
+                connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
         patience_s = self._config.commit_s_max + self._config.linger_s_max
         until_s = monotonic() + patience_s
         while monotonic() < until_s and any(
