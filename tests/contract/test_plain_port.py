@@ -242,8 +242,8 @@ def test_leavers_are_noticed(server: Server) -> None:
 
     def alone() -> bool:
         """The client before has been let go of: its descriptor is not counted as the server's."""
-        connections = process.net_connections("tcp")
-        return all(each.status == psutil.CONN_LISTEN for each in connections)
+        here = [c for c in process.net_connections("tcp") if c.laddr.port == server.port]
+        return all(connection.status == psutil.CONN_LISTEN for connection in here)
 
     until(alone, 5, "nobody to be connected")
     descriptors = process.num_fds()
