@@ -130,7 +130,8 @@ def assert_all_data(
 
     with contextlib.suppress(TimeoutError):
         until(lambda: not empty(), deadline_s, "data for every panel")
-    assert not empty()
+    left = empty()
+    assert not left, left
 
 
 def _empty(prometheus: str, daemon: str, besides: Callable[[str], bool]) -> dict[str, set[str]]:

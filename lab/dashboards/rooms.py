@@ -187,11 +187,12 @@ def _work() -> Row:
                 "Publications that came in vain",
                 units.PercentUnit,
                 "Of all that reached a daemon, those for rooms without a member there: none by the"
-                " route `room`, but for the seconds in which a room is let go.",
+                " route `room`, but for the seconds in which a room is let go. Without any, 0.",
                 [
                     Query(
                         "sum(rate(echod_room_publications_vain_total[$__rate_interval]))"
-                        " / sum(rate(echod_room_publications_total[$__rate_interval]))",
+                        " / (sum(rate(echod_room_publications_total[$__rate_interval])) > 0)"
+                        " or sum(rate(echod_room_publications_total[$__rate_interval]))",
                         "in vain",
                     )
                 ],
