@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 # A daemon drains for 10 s at most, and there is what surrounds it.
 DRAIN_S_MAX = 20.0
 
-# HAProxy finds a frozen daemon within 3.1 s, and ends its connections (haproxy.cfg).
-FOUND_S = 3.1
+# HAProxy finds a frozen daemon within 1.65 s, and ends its connections (haproxy.cfg).
+FOUND_S = 1.65
+# Then its clients are served elsewhere: in all, of a killed daemon and of a frozen one.
+SERVED_S = 2.0
 
 # Of a HAProxy that was reloaded, what is still connected is ended (haproxy.cfg).
 HARD_STOP_S = 12.0
@@ -35,7 +37,7 @@ def kill_daemon() -> Drill:
             Step(6, "start echod1", lambda stage: stage.start_again("echod1"), heals=True),
         ],
         seconds=9,
-        expects=[bites(), served_again(2.0), goes_on(1.0)],
+        expects=[bites(), served_again(SERVED_S), goes_on(1.0)],
     )
 
 
@@ -50,7 +52,7 @@ def freeze_daemon(freeze_s: float) -> Drill:
             Step(2 + freeze_s, "thaw echod1", lambda stage: stage.thaw("echod1"), heals=True),
         ],
         seconds=6 + freeze_s,
-        expects=[*([bites()] if found else []), served_again(FOUND_S + 2), goes_on(1.0)],
+        expects=[*([bites()] if found else []), served_again(SERVED_S), goes_on(1.0)],
         # Short, so that it is they who leave, whether HAProxy has noticed or not.
         load=Load(reply_s_max=1.0),
     )

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # A client tries as long as it takes. A connect that is not answered in a second is tried
-# anew, elsewhere; so is HELLO (HAProxy finds a frozen daemon within 3.1 s, haproxy.cfg).
+# anew, elsewhere; so is HELLO (HAProxy finds a frozen daemon within 1.65 s, haproxy.cfg).
 CONNECT_S_MAX = 1.0
 BACKOFF_S_MAX = 1.0
 # Who has just lost a session to the other claimant leaves it that for a moment.

@@ -152,6 +152,13 @@ class Fleet:
             if row["pxname"] == "echod" and row["svname"] != "BACKEND" and row["status"] == "UP"
         }
 
+    def haproxy_version(self) -> tuple[int, int]:
+        """The container's, major and minor."""
+        said = _said("exec", self.containers("haproxy")[0]["Id"], "haproxy", "-v")
+        found = re.search(r"version (\d+)\.(\d+)", said)
+        assert found is not None, said
+        return int(found[1]), int(found[2])
+
     def prometheus(self, path: str) -> Any:  # noqa: ANN401 — what JSON holds
         """The data of an answer of Prometheus's API."""
         return json.loads(self.page("prometheus", 9090, f"/api/v1/{path}"))["data"]
@@ -160,9 +167,22 @@ class Fleet:
         """What Locust has counted since its start or the last `forget`."""
         return Load(json.loads(self.page("loadtest", 8089, "/stats/requests")))
 
+    def more_loops(self, number: int = CLIENTS) -> None:
+        """Wait until the load has ended so many conversations more.
+
+        As many as there are clients: then whatever went wrong before is in Locust's counts,
+        which its workers send in every three seconds.
+        """
+        goal = self.load().count("loop") + number
+        until(lambda: self.load().count("loop") >= goal, DEADLINE_S, f"{number} more loops")
+
     def forget(self) -> None:
-        """Have Locust count from 0."""
+        """Have Locust count from 0, once what went wrong until now is counted."""
+        self.more_loops()
+        before = self.load().count("line")
         self.page("loadtest", 8089, "/stats/reset", post=b"")
+        # Its page shows what it has shown before for two seconds more.
+        until(lambda: self.load().count("line") < before, DEADLINE_S, "counts from 0")
 
 
 class Load:

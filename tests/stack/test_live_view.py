@@ -56,3 +56,4 @@ def test_the_containers_are_seen_and_acted_on(fleet: Fleet) -> None:
     source.act("start", name)
     seen(lambda view: state(view) is State.UP, "the return")
     fleet.scale(DAEMONS)
+    fleet.forget()  # those whom the kill cut
