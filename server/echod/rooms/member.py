@@ -35,12 +35,14 @@ TELL_S_MAX = 1.0
 class Member:
     """See the module; made with a connection's first request of a room."""
 
-    __slots__ = ("_arriving", "_connection", "_hub", "_rooms", "_rooms_max", "_session")
+    __slots__ = ("_arriving", "_connection", "_hub", "_rooms", "_rooms_max", "_session", "push")
 
     def __init__(
         self, connection: SessionConnection, session: Session, hub: Hub, rooms_max: int
     ) -> None:
         self._connection = connection
+        # Messages, unasked. The connection's own, because it is called for every delivery.
+        self.push = connection.push
         self._session = session
         self._hub = hub
         self._rooms: dict[bytes, RoomHere] = {}
@@ -62,10 +64,6 @@ class Member:
             self._connection.owe(lines.parted(request.room))
         else:
             self._who(request.room)
-
-    def push(self, data: bytes) -> None:
-        """Messages, unasked."""
-        self._connection.push(data)
 
     def taken(self) -> None:
         """The client has taken all that it was sent."""

@@ -17,8 +17,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import gevent
-from gevent.event import Event
 
+from echod.parking import Parking
 from echod.store.base import StoreError
 from echod.store.batch import Batcher
 from echod.store.operations import RENEW
@@ -62,11 +62,10 @@ class Committer:
         self._metrics = metrics
         self.on_rollback: Callable[[], None] = lambda: None
         self._generation: int | None = None
-        self._wake = Event()
-        self._idle = False
+        self._idle = Parking()
         # When the batch on its way left, on the daemon's clock and on the machine's.
         self._asked_s: float | None = None
-        self._sent_s = 0.0
+        self._sent_s = self._rested_s = 0.0
         self._held_back: list[Callable[[], None]] = []
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -121,9 +120,7 @@ class Committer:
             self.batcher.ask(session, RENEW)
 
     def _rouse(self) -> None:
-        if self._idle:
-            self._idle = False
-            self._wake.set()
+        self._idle.wake()
 
     def may_defer(self, lines: int) -> bool:
         """Durability async: whether so many lines more may be answered before they are stored."""
@@ -155,7 +152,9 @@ class Committer:
         )
 
     def tick(self) -> None:
-        """Tell the clients whose lines have waited past the commit deadline."""
+        """The heartbeat; and tell the clients whose lines have waited past the commit deadline."""
+        if self._clock.now_s - self._rested_s >= HEARTBEAT_S:
+            self._idle.wake()
         if self.batcher.lines_waiting or self.degraded():
             for write in self.batcher.overdue(self._clock.now_s - self._config.commit_s_max):
                 write.client.unavailable()
@@ -262,10 +261,8 @@ class Committer:
             self._release()
 
     def _wait(self) -> None:
-        self._wake.clear()
-        self._idle = True
-        self._wake.wait(HEARTBEAT_S)
-        self._idle = False
+        self._rested_s = self._clock.now_s
+        self._idle.park()
 
     def _release(self) -> None:
         while self._held_back and not self.full():

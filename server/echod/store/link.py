@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import hiredis
 from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
+from echod.parking import Parking
 from echod.store.base import StoreError
 
 if TYPE_CHECKING:
@@ -70,6 +71,11 @@ class Link:
             raise StoreError("timeout", f"connecting: {error}") from error
         except OSError as error:
             raise StoreError("refused", f"connecting: {error}") from error
+        # Waiting is for the parking, so that neither side of a batch arms a timer of its own.
+        self._socket.settimeout(0)
+        self._parking = Parking(self._socket.fileno(), timeout_s)
+        # With TLS, what was received may wait on this side of the file.
+        self._decrypted = getattr(self._socket, "pending", None)
         try:
             self._introduce(options)
         except StoreError:
@@ -106,12 +112,10 @@ class Link:
             StoreError: as `ask`.
         """
         try:
-            self._socket.settimeout(0)
             try:
                 sent = self._socket.send(packed)
             except NOT_NOW:
                 sent = 0
-            self._socket.settimeout(self._timeout_s)
             self._unsent = packed[sent:]
         except OSError as error:
             raise StoreError("closed", str(error)) from error
@@ -126,7 +130,7 @@ class Link:
         replies: list[Reply] = []
         try:
             if self._unsent:
-                self._socket.sendall(self._unsent)
+                self._send_all(self._unsent)
                 self._unsent = b""
             while True:
                 while (reply := gets()) is not False:
@@ -135,10 +139,7 @@ class Link:
                     replies.append(reply)
                 if len(replies) >= count:
                     return replies
-                data = self._socket.recv(RECEIVE_BYTES)
-                if not data:
-                    raise StoreError("closed", "Redis closed the connection")
-                self._reader.feed(data)
+                self._reader.feed(self._receive())
         except TimeoutError as error:
             raise StoreError("timeout", "no answer in time") from error
         except (OSError, hiredis.ProtocolError) as error:
@@ -151,9 +152,27 @@ class Link:
             StoreError: as `ask`.
         """
         try:
-            self._socket.sendall(packed)
+            self._send_all(packed)
         except OSError as error:
             raise StoreError("closed", str(error)) from error
+
+    def _send_all(self, packed: bytes) -> None:
+        self._socket.settimeout(self._timeout_s)
+        self._socket.sendall(packed)
+        self._socket.settimeout(0)
+
+    def _receive(self, *, patient: bool = False) -> bytes:
+        """What comes next, of which there is at least a byte."""
+        while True:
+            if not (self._decrypted and self._decrypted()):
+                self._parking.park(patient=patient)
+            try:
+                data = self._socket.recv(RECEIVE_BYTES)
+            except NOT_NOW:
+                continue
+            if not data:
+                raise StoreError("closed", "Redis closed the connection")
+            return data
 
     def listen(self) -> list[Reply]:
         """Wait, for as long as it takes, for what comes unasked; all that came together.
@@ -170,11 +189,7 @@ class Link:
                     replies.append(reply)
                 if replies:
                     return replies
-                self._socket.settimeout(None)
-                data = self._socket.recv(RECEIVE_BYTES)
-                if not data:
-                    raise StoreError("closed", "Redis closed the connection")
-                self._reader.feed(data)
+                self._reader.feed(self._receive(patient=True))
         except (OSError, hiredis.ProtocolError) as error:
             raise StoreError("closed", str(error)) from error
 
@@ -182,10 +197,11 @@ class Link:
         """Close so that nothing of what was sent is delivered later by this kernel."""
         with contextlib.suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        self._socket.close()
+        self.close()
 
     def close(self) -> None:
         """Close in order: everything was answered."""
+        self._parking.close()
         self._socket.close()
 
 
