@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-# c/fanout.c's JOIN_S_MAX.
-JOIN_S_MAX = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -31,6 +28,7 @@ class Settings:
     text_bytes: int = 64
     joining_max: int = 32
     answer_s_max: float = 5.0
+    join_s_max: float = 60.0
 
     def flags(self) -> list[str]:
         """As the program takes them."""
@@ -43,7 +41,7 @@ class Settings:
     @property
     def took_s_max(self) -> float:
         """How long any of its steps may take before it counts as hung."""
-        return JOIN_S_MAX + self.warm_up_s + self.seconds + self.answer_s_max + SLACK_S
+        return self.join_s_max + self.warm_up_s + self.seconds + self.answer_s_max + SLACK_S
 
 
 @dataclass(frozen=True, slots=True)

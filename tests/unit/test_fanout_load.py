@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -192,7 +193,7 @@ def test_an_early_end_is_found(program: Path, tmp_path: Path) -> None:
     """A server that speaks otherwise hangs up: nobody is in a room, and nothing is measured."""
     with (
         serving("channels") as (ports, _),
-        Fanout(program, ports, settings("echod"), tmp_path / "log") as load,
+        Fanout(program, ports, replace(settings("echod"), join_s_max=1), tmp_path / "log") as load,
     ):
         with pytest.raises(BenchError):
             load.await_connected()

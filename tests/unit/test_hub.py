@@ -243,6 +243,24 @@ def test_pages_of_two_rooms_do_not_fill_one_outbox() -> None:
     assert judge(one.sent) == (lab.room().epoch, 100)
 
 
+def test_a_page_that_comes_when_nobody_is_left() -> None:
+    """Route `directed`: posts pass a daemon by from its last member on, whatever it still reads."""
+    lab = Lab("directed")
+    one = joined(lab)
+    lab.fall()
+    lab.rise()  # so the room is read again
+    lab.execute()
+    one.part()
+    lab.answer()
+    other = lab.client(1)
+    other.join()
+    lab.execute()  # nobody is here, as posts see it
+    for _ in range(7):
+        lab.post()
+    lab.settle()
+    assert judge(other.sent) == (lab.room().epoch, 7)
+
+
 def test_the_audit_counts_what_left_no_trace() -> None:
     """A post that was never published: members get it late, and the ledger says so."""
     lab = Lab()

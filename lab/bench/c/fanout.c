@@ -37,7 +37,6 @@
 #define EVENTS_MAX 512      /* a round of the loop; more are taken in the next */
 #define PARTIAL_MAX 1024    /* of one message: an upgrade's answer is the longest */
 #define RECEIVE_MAX 65536   /* at once from one member */
-#define JOIN_S_MAX 60       /* until every member is in its room */
 #define TIMER UINT32_MAX    /* among the events: not a member's number */
 
 static int epoll_fd, timer_fd;
@@ -316,7 +315,7 @@ static void open_member(unsigned number) {
 }
 
 static void join_all(void) {
-    uint64_t end = now_ns() + JOIN_S_MAX * NS_PER_S;
+    uint64_t end = now_ns() + (uint64_t)(join_s_max * NS_PER_S);
     unsigned opened = 0;
     while (joined < member_count && !seen.wrong && !seen.closed && now_ns() < end) {
         while (opened < member_count && opened - joined < joining_max)

@@ -17,6 +17,7 @@ static const char *const speech_names[] = {"echod", "socketio", "channels"};
 static double rooms_wanted = 1, members_wanted = 20, posts_per_s = 10, text_bytes_wanted = 64;
 static double warm_up_s = 0.5, seconds = 2;
 static double joining_max = 32;     /* members on their way in at once: no server is flooded */
+static double join_s_max = 60;      /* until every member is in its room */
 static double answer_s_max = 10;    /* a delivery that comes later is missing */
 
 static const struct {
@@ -31,6 +32,7 @@ static const struct {
     {"--seconds", &seconds, 0.01, 600},
     {"--joining-max", &joining_max, 1, 10000},
     {"--answer-s-max", &answer_s_max, 0.01, 600},
+    {"--join-s-max", &join_s_max, 0.01, 600},
 };
 
 static enum speech speech = ECHOD;

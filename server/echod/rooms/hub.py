@@ -400,8 +400,9 @@ class Hub:
             self._deliver(here, data, max(0, position.offset - offset))
         if not at_end or here.read_again:
             self.read(here)
-        if at_end and here.confirmed:
-            # Whatever is read again, it follows the position at which they come in.
+        if at_end and here.confirmed and (here.interested or self._route != "directed"):
+            # Whatever is read again, it follows the position at which they come in. Where
+            # nobody is left posts pass this daemon by: who comes next reads first.
             here.ready = True
             self._admit(here)
 
