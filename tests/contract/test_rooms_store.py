@@ -26,6 +26,7 @@ from echod.store.operations import (
 )
 from echod.store.redis import RedisStore
 from echod.store.redis_operations import RAISE_GENERATION
+from lab import redis_server
 from tests.contract.test_store import commit
 
 if TYPE_CHECKING:
@@ -96,6 +97,13 @@ class Subject:
             return self.client.ttl(b"m:" + room)
         kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
         return kept.until_s - self.ahead_s
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One of their own: on the shared one, daemons of other tests publish their heartbeats."""
+    with redis_server.start(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(params=["memory", "redis"])
