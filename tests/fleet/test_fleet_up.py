@@ -153,7 +153,11 @@ def test_nobody_need_listen(tmp_path: Path) -> None:
     """A terminal that has gone (closed stderr) keeps nothing from being ended in order."""
     command = [sys.executable, "-m", "lab.cli", "up", *FREE, "--daemons=1", "--no-load"]
     with subprocess.Popen(
-        [*command, f"--dir={tmp_path}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*command, f"--dir={tmp_path}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # Under nohup it is ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 — no thread runs
     ) as fleet:
         assert fleet.stdout is not None
         assert fleet.stderr is not None
