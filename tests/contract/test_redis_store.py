@@ -13,11 +13,16 @@ from echod.session import decode_state
 from echod.store.base import Lives, StoreError
 from echod.store.redis import RedisStore
 from echod.store.redis_operations import GENERATION_KEY
+from lab import ports, secret_files
+from lab.ports import HOST
+from lab.processes import StartError
 from tests.contract.test_store import commit, session, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
+    from echod.store.link import Link
     from lab.redis_server import RedisServer
 
 
@@ -133,6 +138,40 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
     with pytest.raises(StoreError) as caught:
         RedisStore(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
     assert caught.value.kind == "refused"
+
+
+def test_with_tls(own_redis: RedisServer, client: redis_py.Redis, tmp_path: Path) -> None:
+    """No record is waited for that has come already; a frozen Redis is given up."""
+    secret_files.make_certificates(tmp_path, [HOST])
+    pair = str(tmp_path / secret_files.CERTIFICATE)
+    files = {"tls-cert-file": pair, "tls-key-file": pair, "tls-auth-clients": "no"}
+
+    def listen(numbers: Sequence[int]) -> int:
+        (number,) = numbers
+        words = [word for item in files.items() for word in item]
+        try:
+            client.execute_command("CONFIG", "SET", *words, "tls-port", number)  # type: ignore[no-untyped-call] # redis-py leaves it so
+        except redis_py.ResponseError as error:
+            if "Unknown option" in str(error):
+                pytest.skip(f"this Redis has no TLS: {error}")
+            raise StartError(str(error)) from error
+        return number
+
+    trusted = tmp_path / secret_files.AUTHORITY_CERTIFICATE
+    url = f"rediss://{HOST}:{ports.start_on([0], listen)}/0?ssl_ca_certs={trusted}"
+    store = RedisStore(url, "d1", LIVES, timeout_s=1.0)
+    store.connect()
+    line = b"x" * 8000
+    assert not commit(store, [write(session(), 1, line, line) for _ in range(200)])
+    link = cast("Link", store._link)  # noqa: SLF001
+    assert link.ask(*[("ECHO", line)] * 200) == [line] * 200
+    own_redis.process.signal(signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreError) as caught:
+            commit(store, [write(session(), 1)])
+    finally:
+        own_redis.process.signal(signal.SIGCONT)
+    assert caught.value.kind == "timeout"
 
 
 def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:

@@ -233,9 +233,10 @@ class Lab:
         for room in self.hub.subscribed():
             self.subscribe(room)
 
-    def post(self) -> None:
-        """Somebody at another daemon posts."""
-        self.post_text(b"x%d" % (self.posted + 1))
+    def post(self, count: int = 1) -> None:
+        """Somebody at another daemon posts, so often."""
+        for _ in range(count):
+            self.post_text(b"x%d" % (self.posted + 1))
 
     def post_text(self, text: bytes) -> None:
         """The same, with this text."""

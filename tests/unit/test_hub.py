@@ -66,8 +66,7 @@ def test_a_recovery_ends_while_posts_go_on() -> None:
     """A member that comes back arrives although a post overtakes every page that it reads."""
     lab = Lab()
     joined(lab)
-    for _ in range(250):
-        lab.post()
+    lab.post(250)
     lab.settle()
     one = lab.client(1)
     one.join(lab.room().epoch, 5)
@@ -105,8 +104,7 @@ def test_ahead_of_its_daemon() -> None:
     """It saw a message elsewhere that has not arrived here: recovered, and not sent it again."""
     lab = Lab()
     other = joined(lab)
-    for _ in range(3):
-        lab.post()
+    lab.post(3)
     one = lab.client(1)
     one.join(lab.room().epoch, 3)
     lab.execute(len(lab.asked))
@@ -161,8 +159,7 @@ def test_a_page_of_another_history_is_no_recovery() -> None:
     one = lab.client(1)
     one.join(old, 1)
     lab.store._rooms._rooms.clear()  # noqa: SLF001
-    for _ in range(5):
-        lab.post()
+    lab.post(5)
     lab.stream.clear()
     lab.settle()
     assert b"recovered" not in one.sent
@@ -201,8 +198,7 @@ def test_a_connection_that_ends_anywhere_leaves_nothing() -> None:
     for steps in range(12):
         lab = Lab()
         other = joined(lab)
-        for _ in range(300):
-            lab.post()
+        lab.post(300)
         lab.settle()
         one = lab.client(1)
         one.join(lab.room().epoch, 0)
@@ -255,8 +251,7 @@ def test_a_page_that_comes_when_nobody_is_left() -> None:
     other = lab.client(1)
     other.join()
     lab.execute()  # nobody is here, as posts see it
-    for _ in range(7):
-        lab.post()
+    lab.post(7)
     lab.settle()
     assert judge(other.sent) == (lab.room().epoch, 7)
 
@@ -278,8 +273,7 @@ def test_the_audit_finds_another_history() -> None:
     """A room that began anew without a word is not counted as lost: its members are told."""
     lab = Lab()
     one = joined(lab)
-    for _ in range(5):
-        lab.post()
+    lab.post(5)
     lab.settle()
     lab.store._rooms._rooms.clear()  # noqa: SLF001
     lab.post()
@@ -374,8 +368,7 @@ def test_a_page_does_not_run_ahead_of_the_room() -> None:
     """Who recovers is sent nothing that the room's members don't have yet, and nothing twice."""
     lab = Lab()
     joined(lab)
-    for _ in range(3):
-        lab.post()
+    lab.post(3)
     lab.settle()
     lab.post()  # on its way
     one = lab.client(1)
@@ -391,8 +384,7 @@ def test_what_a_page_brought_is_not_at_hand() -> None:
     """A hole is read while somebody recovers: what came before it is not taken for what follows."""
     lab = Lab()
     joined(lab)
-    for _ in range(250):
-        lab.post()
+    lab.post(250)
     lab.settle()
     one = lab.client(1)
     one.slow = True

@@ -24,6 +24,8 @@ from echod.store.base import StoreError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# More than a record of TLS (16 KiB): of one that is not taken whole, the rest would wait where
+# no file shows it. OpenSSL reads no further ahead than that.
 RECEIVE_BYTES = 65_536
 # SO_LINGER on with 0 seconds: closing resets, and nothing is delivered late.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -74,8 +76,6 @@ class Link:
         # Waiting is for the parking, so that neither side of a batch arms a timer of its own.
         self._socket.settimeout(0)
         self._parking = Parking(self._socket.fileno(), timeout_s)
-        # With TLS, what was received may wait on this side of the file.
-        self._decrypted = getattr(self._socket, "pending", None)
         try:
             self._introduce(options)
         except StoreError:
@@ -164,8 +164,7 @@ class Link:
     def _receive(self, *, patient: bool = False) -> bytes:
         """What comes next, of which there is at least a byte."""
         while True:
-            if not (self._decrypted and self._decrypted()):
-                self._parking.park(patient=patient)
+            self._parking.park(patient=patient)
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
             except NOT_NOW:
