@@ -64,8 +64,8 @@ class Config:
     )
     async_lines_max: int = _setting(10_000, "durability async: lines that a crash may lose")
     async_s_max: float = _setting(1.0, "durability async: age of the oldest of them")
-    session_ttl_s: int = _setting(
-        300, "a session lives on so long after its last line; at least 3 times its idle time"
+    session_ttl_s: float = _setting(
+        300.0, "a session lives on so long after its last line; at least 3 times its idle time"
     )
 
     # Who may speak first.
@@ -106,6 +106,24 @@ class Config:
         64 << 20, "unanswered replies of all clients; above it nobody is read", limit=True
     )
 
+    store_fill_max: float = _setting(
+        0.8,
+        "share of the store's memory above which newcomers are answered busy, and half-way from"
+        " it to full no post is taken: who is served stays served",
+        limit=True,
+    )
+
+    # How long the store keeps what the daemons themselves renew.
+    announcement_s: float = _setting(
+        90.0, "how many members a daemon has in a room; said anew three times as often"
+    )
+    lease_s: float = _setting(
+        4.0, "a daemon after its last heartbeat, of which there are eight to a lease"
+    )
+    marker_s: float = _setting(
+        86_400.0, "by which a daemon that was cut off sees whether the store remembers"
+    )
+
     # Rooms, PROTOCOL §3.
     room_route: str = _setting(
         "room", "how a post finds its members' daemons (docs/adr/0009)", choices=ROUTES
@@ -117,8 +135,8 @@ class Config:
     room_messages_max: int = _setting(
         1_000, "messages kept of a room, about: what a member may have missed", limit=True
     )
-    room_s_max: int = _setting(
-        3_600, "age of a room's oldest message; the room's life after its last", limit=True
+    room_s_max: float = _setting(
+        3_600.0, "age of a room's oldest message; the room's life after its last", limit=True
     )
     room_linger_s: float = _setting(
         5.0, "a room without members is listened to so long: they may be on their way back"

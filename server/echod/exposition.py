@@ -156,6 +156,7 @@ class _Collector(Collector):
             ("deaf", "1 while publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
             ("room_members", "Memberships of connections.", self._hub.members),
+            ("store_fill_ratio", "How full the store is.", committer.fill),
             ("store_generation", "Raised when data was lost.", committer.store.generation),
         ):
             yield GaugeMetricFamily(f"echod_{name}", text, value=value)

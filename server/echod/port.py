@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 from echod.lingering import Lingering, linger
 from echod.metrics import Metrics
 from echod.plain_connection import PlainConnection
-from echod.protocol.errors import Code, error_line
+from echod.protocol.errors import STORE_FULL, Code, error_line
 from echod.reader import READERS
 from echod.rooms.member import Member
 from echod.session import PlainSession, record
@@ -121,12 +121,19 @@ class Port:
             text = f"{self._capacity.connections_max} connections are open here"
             self._refuse(sock, Code.BUSY, text)
             return
+        if not self._has_place():
+            self._refuse(sock, Code.BUSY, STORE_FULL)
+            return
         connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
         self.clients += 1
         self.connections.add(connection)
         connection.start(received)
+
+    def _has_place(self) -> bool:
+        """Whether the store has room for one client more, as far as this port's needs it now."""
+        return True
 
     def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> Connection:
         """The kind of connection that this port has."""
@@ -185,6 +192,10 @@ class PlainPort(Port):
         super().__init__(parts, parts.config.echo_idle_s_max)
         self.defers = parts.config.durability == "async"
         self._stores = parts.config.durability != "none"
+
+    def _has_place(self) -> bool:
+        """See `Port`."""
+        return not self._stores or self.committer.newcomer()
 
     def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> PlainConnection:
         session = None

@@ -5,8 +5,10 @@ daemon to daemon: the state stands under a key of its own for each ownership, an
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
     r:<name>                  hash   kind, daemon, peer, balancer's id, since;
-                                     of the session port also digest, epoch, owner, ended
+                                     of the session port also digest, epoch, owner;
+                                     of one that has ended owner and ended only
     s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
+    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of its last posts
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
 """
@@ -94,6 +96,11 @@ def decode_state(value: bytes) -> State:
     return State(int(seq), pair[:size], pair[size:])
 
 
+def ids_key(room: bytes, sender: bytes) -> bytes:
+    """Where the ids of `sender`'s posts in `room` are kept."""
+    return b"i:%b:%b" % (room, sender)
+
+
 class Session:
     """What one ownership of a session is to the store.
 
@@ -104,7 +111,8 @@ class Session:
         record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
         sent: a write of it may have reached the store.
-        restate_s: when, on the daemon's clock, the record's life must be renewed.
+        beside: the keys that live as its record does: ids of its posts, a key for each room.
+        renew_s: when, on the daemon's clock, a sign of life renews the record and these.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
         restored: whether its daemon writes it anew when the store does not have it.
@@ -112,11 +120,12 @@ class Session:
     """
 
     __slots__ = (
+        "beside",
         "name",
         "owner",
         "record",
         "record_key",
-        "restate_s",
+        "renew_s",
         "sent",
         "seq",
         "state_key",
@@ -134,13 +143,18 @@ class Session:
         self.record = record
         self.stored = True
         self.sent = False
-        self.restate_s = 0.0
+        self.beside: tuple[bytes, ...] = ()
+        self.renew_s = 0.0
         self.seq = 0
         self.wire_prefix = b""
 
     def key_of(self, epoch: int) -> bytes:
         """Where the state stands while this is owner number `epoch`."""
         return b"s:%b:%d:%b" % (self.name, epoch, self.owner)
+
+    def ids_key(self, room: bytes) -> bytes:
+        """Where the ids of its posts in `room` are kept."""
+        return ids_key(room, self.name)
 
     def own(self, epoch: int) -> None:
         """Be owner number `epoch`."""

@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from echod.connection import Connection
-from echod.protocol.errors import Code
+from echod.protocol.errors import STORE_FULL, Code
 from echod.protocol.session import (
     UNKNOWN_SESSION,
     Dialogue,
@@ -27,7 +27,7 @@ from echod.protocol.session import (
 )
 from echod.protocol.words import Refusal
 from echod.session import Session, Token
-from echod.store.operations import END, INQUIRE, KEEP, Open, Opened, Resume, RolledBack
+from echod.store.operations import END, INQUIRE, KEEP, Drop, Open, Opened, Resume, RolledBack
 
 if TYPE_CHECKING:
     import _socket
@@ -140,8 +140,10 @@ class SessionConnection(Connection):
         make the kernel reset the connection, and a reset can overtake it (`lingering.py`).
         """
 
-        def ended(_: Write) -> bytes:
+        def ended(write: Write) -> bytes:
             self.metrics.sessions_ended += 1
+            for key in write.session.beside:
+                self._port.committer.ask(write.session, Drop(key))
             return b""
 
         self._reader.stop()
@@ -191,6 +193,8 @@ class SessionConnection(Connection):
         wanted = hello(line)
         if isinstance(wanted, Refusal):
             self.fail(wanted.code, wanted.text)
+        elif wanted.token is None and not self._port.committer.newcomer():
+            self.fail(Code.BUSY, STORE_FULL)
         else:
             self._ask_for(wanted)
         return 1
@@ -263,6 +267,17 @@ class SessionConnection(Connection):
         return super()._detach(reason)
 
     # What the daemon says.
+
+    def sweep(self, now_s: float) -> None:
+        """See `Connection`; a session whose client is left unread is kept for it.
+
+        A client that takes a long history slowly may say PING all the while: nothing is read
+        of it before it has taken what it is owed.
+        """
+        super().sweep(now_s)
+        session, unread = self.session, self._paused or self._outbox is not None
+        if unread and session and self._dialogue and not self.gone and now_s >= session.renew_s:
+            self._port.committer.submit(self, session, KEEP)
 
     def roll_back(self) -> None:
         """The store has lost data: nobody knows what it still has of this session (§5)."""

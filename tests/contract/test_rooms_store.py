@@ -15,12 +15,15 @@ from echod.store.memory import MemoryStore
 from echod.store.operations import (
     Announce,
     Beat,
+    Conflict,
+    Drop,
     Find,
     Open,
     Operation,
     Post,
     Publish,
     Read,
+    Renew,
     Stale,
     Who,
 )
@@ -38,6 +41,7 @@ MESSAGES_MAX = 100
 ROOM_S = 1000
 # Redis keeps whole nodes of a stream, of 100 entries unless they are large.
 NODE = 100
+LIVES = Lives(10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX)
 ANN, BOB = b"annannanna", b"bobbobbobb"
 
 
@@ -111,17 +115,14 @@ def subject(
     request: pytest.FixtureRequest, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Subject]:
     """Each store in turn, connected."""
-    lives = Lives(
-        10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX, lease_s=4
-    )
     if request.param == "memory":
         made: list[Subject] = []
-        memory = MemoryStore(lives, clock=lambda: made[0].ahead_s if made else 0.0)
+        memory = MemoryStore(LIVES, clock=lambda: made[0].ahead_s if made else 0.0)
         memory.connect()
         made.append(Subject(memory, None))
         yield made[0]
         return
-    store = RedisStore(redis.url, request.node.name, lives, timeout_s=5.0)
+    store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
     store.connect()
     with redis_py.Redis.from_url(redis.url) as client:
         it = Subject(store, client)
@@ -163,9 +164,36 @@ def test_an_id_again_is_told_again_and_published_once(subject: Subject) -> None:
     assert len(subject.published()) == 2
 
 
+def test_an_id_with_another_text_is_a_conflict(subject: Subject) -> None:
+    """It is not posted; with its own text it is told again. Trimmed, it is a lower one (§3)."""
+    assert subject.post(1, b"a") == 1
+    assert subject.post(1, b"b") == Conflict()
+    assert subject.post(1, b"a") == 1
+    assert [subject.post(number, b"x") for number in range(2, 102)] == list(range(2, 102))
+    assert subject.post(1, b"b") == Stale(102)
+    assert subject.post(2, b"b") == Conflict()
+    assert subject.read().last == 101
+
+
+def test_ids_live_with_their_session(subject: Subject) -> None:
+    """They are renewed as its record is, and gone when it has ended."""
+    key = subject.sessions[ANN].ids_key(b"r")
+    assert subject.ask(Renew(key)) is False
+    subject.post(7)
+    if subject.client:
+        assert subject.client.pttl(key) <= 1000 * LIVES.record_s
+        subject.client.pexpire(key, 1000)
+    assert subject.ask(Renew(key)) is True
+    if subject.client:
+        assert subject.client.pttl(key) > 1000
+    subject.ask(Drop(key))
+    assert subject.ask(Renew(key)) is False
+    assert subject.post(7, b"another") == 2
+
+
 def test_the_largest_id(subject: Subject) -> None:
-    """Fifteen digits are told apart."""
-    most = 10**15 - 1
+    """All up to 2^53 - 1 are told apart."""
+    most = 2**53 - 1
     assert [subject.post(most - 1), subject.post(most), subject.post(most - 1)] == [1, 2, 1]
     assert subject.post(most - 2) == Stale(most + 1)
 
@@ -284,6 +312,16 @@ def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Re
     subject.ask(Announce(b"r", b"d1", 1))
     subject.ask(Announce(b"r", b"d2", 5))
     assert subject.ask(Who(b"r")) == (1, 1)
+    assert behind().hkeys("p:r") == [b"d1"]
+
+
+@ONLY_REDIS
+def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+    """Daemons come and go while a room is full: of those that were killed nothing stays."""
+    subject.ask(Beat(b"d1", b"b 1"))
+    for number in range(20):
+        subject.ask(Announce(b"r", b"gone%d" % number, 5))
+    subject.ask(Announce(b"r", b"d1", 1))
     assert behind().hkeys("p:r") == [b"d1"]
 
 

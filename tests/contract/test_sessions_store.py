@@ -12,15 +12,19 @@ from echod.store.operations import (
     END,
     INQUIRE,
     KEEP,
-    RENEW,
+    MEASURE,
+    Find,
     Open,
     Opened,
     Operation,
+    Post,
+    Renew,
     Resume,
     RolledBack,
+    Who,
 )
 from lab.wait import until
-from tests.contract.test_store import Subject, commit, subject
+from tests.contract.test_store import LIVES, Subject, commit, subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +162,10 @@ def test_nobody_resumes_what_is_not_his(owner: Callable[..., Owner]) -> None:
 
 
 def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
-    """QUIT leaves a tombstone: no resume, and its earlier owner learns that it was taken over."""
+    """QUIT leaves a tombstone: no resume, and its earlier owner learns that it was taken over.
+
+    The tombstone is small, and soon gone.
+    """
     one, two = owner(), owner()
     one.open()
     one.write(1, b"", b"a")
@@ -170,7 +177,10 @@ def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
     assert not one.write(2, b"a", b"b")
     assert one.ask(INQUIRE) == (True, False)
     assert two.ask(INQUIRE) == (False, False)
-    assert one.at.record(one.session)[b"ended"] == two.session.owner
+    tombstone = {b"owner": two.session.owner, b"ended": two.session.owner}
+    assert one.at.record(one.session) == tombstone
+    until(lambda: not one.at.record(one.session), 5, "the tombstone to expire")
+    assert one.ask(INQUIRE) == (False, False)
 
 
 def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> None:
@@ -181,26 +191,52 @@ def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> N
     assert one.session.state_key != two.session.state_key
 
 
-def test_unused_sessions_expire_sooner(owner: Callable[..., Owner]) -> None:
-    """Without a line it is gone after the shorter time, PINGs or not having been answered."""
-    one, two = owner(), owner(token=Token(b"bbbbbbbbbb", TOKEN.secret))
+LINES: dict[str, Operation] = {
+    "keep": KEEP,
+    "post": Post(b"r", TOKEN.name, 1, b"abcdefghij x"),
+    "who": Who(b"r"),
+    "find": Find(b"zzzzzzzzzz", b"t x"),
+}
+
+
+@pytest.mark.parametrize("line", [*LINES, "echo", "resume"])
+def test_any_line_gives_a_session_its_whole_life(owner: Callable[..., Owner], line: str) -> None:
+    """Until its first line it lives shorter; then so long after each, whichever verb (§2)."""
+    one, two, unused = owner(), owner(), owner(token=Token(b"bbbbbbbbbb", TOKEN.secret))
     one.open()
-    two.open()
-    two.write(1, b"", b"a")
-    assert one.ask(KEEP) == (None, False)
-    until(lambda: one.state is None, 5, "the unused session to expire")
-    assert two.state is not None
+    unused.open()
+    assert one.at.state_ttl_s(one.session) <= LIVES.unused_s
+    if line == "echo":
+        assert one.write(1, b"", b"a")
+    elif line == "resume":
+        assert isinstance(two.resume(), Opened)
+        one = two
+    else:
+        assert not one.ask(LINES[line])[1]
+    assert one.at.state_ttl_s(one.session) > LIVES.unused_s
+    until(lambda: unused.state is None, 5, "the session without a line to expire")
+    assert one.state is not None
 
 
 def test_a_renewal_lengthens_the_record(owner: Callable[..., Owner]) -> None:
-    """RENEW keeps the record beyond its first, short life; of a missing one it makes none."""
+    """Nothing else does, once it is made; of a missing one it makes none."""
     one = owner()
     one.open()
-    assert one.ask(RENEW) == (None, False)
-    assert one.at.record_ttl_s(one.session) > 100
+    one.at.age_record(one.session, LIVES.record_s - 10)
+    one.write(1, b"", b"a")
+    assert one.at.record_ttl_s(one.session) <= 10
+    assert one.ask(Renew(one.session.record_key)) == (True, False)
+    assert one.at.record_ttl_s(one.session) > LIVES.record_s - 10
     unknown = owner(token=Token(b"zzzzzzzzzz", TOKEN.secret))
-    unknown.ask(RENEW)
+    assert unknown.ask(Renew(unknown.session.record_key)) == (False, False)
     assert unknown.at.record(unknown.session) == {}
+
+
+def test_its_fill_is_a_share(owner: Callable[..., Owner]) -> None:
+    """Of a memory store 0; of a Redis with 256 MB and little in it not much."""
+    share, refused = owner().ask(MEASURE)
+    assert not refused
+    assert 0.0 <= cast("float", share) < 0.5
 
 
 def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
@@ -216,12 +252,12 @@ def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
         Write(NOBODY, two.session, KEEP),
         Write(NOBODY, two.session, INQUIRE),
         Write(NOBODY, two.session, Resume(b"wrong", 0)),
-        Write(NOBODY, three.session, RENEW),
+        Write(NOBODY, three.session, Renew(three.session.record_key)),
         Write(NOBODY, two.session, END),
         Write(NOBODY, two.session, KEEP),
     ]
     assert commit(one.at.store, writes) == [writes[-1]]
     results = [write.result for write in writes]
-    assert results == [None, Opened(1, EMPTY), None, False, None, None, None, None]
+    assert results == [None, Opened(1, EMPTY), None, False, None, True, None, None]
     assert cast("State", one.state).last == b"x"
     assert decode_state(b"1 0 x") == one.state

@@ -126,9 +126,8 @@ class Lab:
 
     def __init__(self, route: str = "room", messages_max: int = 1000, **settings: Any) -> None:  # noqa: ANN401
         self.now_s = 100.0
-        self.store = MemoryStore(
-            Lives(60, 60, 3600, messages_max, route=route), clock=lambda: self.now_s
-        )
+        self.lives = Lives(60, 60, room_messages_max=messages_max, route=route)
+        self.store = MemoryStore(self.lives, clock=lambda: self.now_s)
         self.store.connect()
         self.store.publish = self._published
         self.connected = True
@@ -158,6 +157,10 @@ class Lab:
         write = Write(client, session, operation)
         write.then = then
         self.asked.append(write)
+
+    def takes_posts(self) -> bool:
+        """There is room."""
+        return True
 
     def ask(self, session: Session, operation: Operation) -> None:
         """Queue it."""

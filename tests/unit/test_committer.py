@@ -11,6 +11,8 @@ from echod.store.batch import Nobody
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
 
+LIVES = Lives(60, 30)
+
 
 class Waiting(Nobody):
     """A client that notes that it was told."""
@@ -24,9 +26,9 @@ class Waiting(Nobody):
 
 def test_the_deadline_holds_for_a_slow_store_too() -> None:
     """A store that answers, only too slowly for its queue, is not degraded; lines are overdue."""
-    store, clock = MemoryStore(Lives(60, 30)), Clock(0.0)
+    store, clock = MemoryStore(LIVES), Clock(0.0)
     store.connect()
-    committer = Committer(store, Config(commit_s_max=2), clock, Metrics())
+    committer = Committer(store, Config(commit_s_max=2), LIVES, clock, Metrics())
     client = Waiting()
     write = committer.open(client, PlainSession(()))
     committer.batcher.add(write, b"a\n", 1, b"a\n", 0)

@@ -7,8 +7,7 @@ import random
 import pytest
 
 from echod.protocol.rooms import Tell
-from echod.rooms.heartbeat import BEAT_S, DEAF_S, Heartbeat
-from echod.rooms.hub import AUDIT_S
+from echod.rooms.heartbeat import DEAF_S, Heartbeat
 from tests.unit.hub_lab import Connection, Lab, judge
 
 ROUTES = ("room", "broadcast", "directed")
@@ -262,7 +261,7 @@ def test_the_audit_counts_what_left_no_trace() -> None:
     one = joined(lab)
     lab.post()
     lab.stream.clear()
-    for _ in range(int(AUDIT_S / 0.1) + 30):
+    for _ in range(int(lab.lives.audit_s / 0.1) + 30):
         lab.tick()
         lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 1)
@@ -278,7 +277,7 @@ def test_the_audit_finds_another_history() -> None:
     lab.store._rooms._rooms.clear()  # noqa: SLF001
     lab.post()
     lab.stream.clear()
-    for _ in range(int(AUDIT_S / 0.1) + 30):
+    for _ in range(int(lab.lives.audit_s / 0.1) + 30):
         lab.tick()
         lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 1)
@@ -411,7 +410,7 @@ def test_beats_that_do_not_arrive() -> None:
     """The store has them and nothing comes: deaf, and the subscription is made anew; then well."""
     lab = Lab("broadcast")
     heartbeat = lab.hub.heartbeat = Heartbeat(lab.hub)
-    for _ in range(int((BEAT_S + DEAF_S) / 0.1) + 5):
+    for _ in range(int((lab.lives.beat_s + DEAF_S) / 0.1) + 5):
         lab.tick()
         lab.execute(len(lab.asked))
         lab.answer(len(lab.carried))

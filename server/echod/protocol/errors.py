@@ -8,6 +8,10 @@ and no traceback helps anybody. A bug of ours is `internal`, and that one is log
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
+
+STORE_FULL: Final = "the store is nearly full; retry later"
+"""The text of `busy` where it is the store that has no place."""
 
 
 class Code(Enum):
@@ -25,6 +29,7 @@ class Code(Enum):
     IDLE_TIMEOUT = "idle-timeout"
     SLOW_CONSUMER = "slow-consumer"
     BUSY = "busy"
+    ROOM_UNAVAILABLE = "room-unavailable"
     UNAVAILABLE = "unavailable"
     DRAINING = "draining"
     INTERNAL = "internal"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from echod.protocol.errors import Code
-from echod.protocol.words import Refusal, bad, number
+from echod.protocol.words import NUMBER_MAX, Refusal, bad, number
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +81,7 @@ def _say(words: list[bytes]) -> Say | Refusal:
         said = number(words[1])
         if said is not None:
             return Say(words[0], said, words[2])
+        return bad(f"SAY <room> <id> <text>: an id is 1 to {NUMBER_MAX}")
     return bad("SAY <room> <id> <text>")
 
 

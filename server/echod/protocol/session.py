@@ -55,7 +55,7 @@ def hello(line: bytes) -> Hello | Refusal:
     return UNKNOWN_SESSION if token is None else Hello(token, acked)
 
 
-def welcome(token: Token, epoch: int, ttl_s: int, state: State) -> bytes:
+def welcome(token: Token, epoch: int, ttl_s: float, state: State) -> bytes:
     """The answer to a `HELLO` that was granted (§2.1)."""
     line = b"WELCOME %b %d %d %d\n" % (token.encode(), epoch, state.seq, ttl_s)
     return line + b"PREV %d %b\n" % (state.seq, state.last) if state.seq else line

@@ -11,8 +11,10 @@ from typing import Final
 
 from echod.protocol.errors import Code, error_line
 
-# Beyond it a number could not be counted exactly everywhere (2**53, in Redis's Lua).
-NUMBER_DIGITS_MAX: Final = 15
+# Beyond it a number could not be counted exactly everywhere: Redis's Lua and JavaScript know
+# doubles only.
+NUMBER_MAX: Final = 2**53 - 1
+NUMBER_DIGITS_MAX: Final = len(str(NUMBER_MAX))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,4 +48,4 @@ def number(word: bytes, least: int = 1) -> int | None:
     if not word.isdigit() or len(word) > NUMBER_DIGITS_MAX or (word[:1] == b"0" and word != b"0"):
         return None
     value = int(word)
-    return value if value >= least else None
+    return value if least <= value <= NUMBER_MAX else None

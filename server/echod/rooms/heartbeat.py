@@ -1,6 +1,6 @@
 """Never healthy and deaf: a daemon proves that what is published reaches it (DESIGN D10).
 
-Twice a second it publishes to itself through Redis, from the connection that posts take
+Eight times in the life of its lease, twice a second, it publishes to itself through Redis, from the connection that posts take
 to the one that they arrive on. A beat that the store has and that does not arrive means
 that the subscription is deaf, whatever its socket says: a half-open connection, a
 subscription that Redis dropped, one that it does not have.
@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from echod.rooms.store_client import StoreClient
 from echod.session import NO_SESSION
 from echod.store.operations import Beat
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from echod.rooms.hub import Hub
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 0.5
 # Between the store's word that it was published and its arrival: a loaded Redis needs
 # milliseconds, a pause of this process none (its clock stands still too).
 DEAF_S = 1.5
@@ -37,6 +36,7 @@ class Heartbeat:
         self._hub = hub
         self._number = self._heard = 0
         self._flying = False
+        self._beat_s = hub.committer.lives.beat_s
         self._next_s = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
 
@@ -46,7 +46,7 @@ class Heartbeat:
         if self._published is not None and now_s - self._published[1] >= DEAF_S:
             self._deafened("a heartbeat did not arrive")
         if now_s >= self._next_s and not self._flying:
-            self._next_s = now_s + BEAT_S
+            self._next_s = now_s + self._beat_s
             self._flying = True
             self._number += 1
             beat = Beat(self._hub.inbox, b"b %d" % self._number)

@@ -19,9 +19,9 @@ import gevent
 
 from echod.protocol.rooms import message
 from echod.rooms.room import Heard, Page, Position
-from echod.rooms.store_client import StoreClient
 from echod.session import NO_SESSION
 from echod.store.operations import Announce, Publish, Read
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +41,12 @@ PAGE_MESSAGES = 100
 # Publications that overtake a page, and messages since the last page of who recovers: kept,
 # so that neither a hole nor a recovery takes for ever where posts never pause.
 OVERTAKING_MAX = PAGE_MESSAGES
-# How often each room is held against the store: a message that left no trace here shows.
-AUDIT_S = 10.0
 # A message that the store has and nobody published here, for so long, was lost.
 LATE_S = 1.0
-# Announcements live for 90 s in the store, and are made anew after so many audits.
+# Each room is held against the store every `Lives.audit_s`: a message that left no trace here
+# shows. After so many of these audits, three times in its life, an announcement is made anew.
 ANNOUNCE_AUDITS = 3
-# Rooms looked at in one tick of 0.1 s: a daemon with 10,000 gets around in AUDIT_S.
+# Rooms looked at in one tick of 0.1 s: a daemon with 10,000 gets around in 10 s.
 AUDITS_PER_TICK = 100
 
 
@@ -133,6 +132,7 @@ class Hub:
         self._watched: dict[RoomHere, None] = {}  # those that `tick` has to look at
         self._waiting: dict[Recovery, None] = {}
         self._audits: deque[RoomHere] = deque()
+        self._audits_s = committer.lives.audit_s
         self._audit_s, self._audit_number = 0.0, 0
 
     # Members come and go.
@@ -497,7 +497,7 @@ class Hub:
             if now_s >= until_s:
                 del self._tells[number]
                 then(False)  # noqa: FBT003 — not delivered
-        if now_s - self._audit_s >= AUDIT_S and not self._audits:
+        if now_s - self._audit_s >= self._audits_s and not self._audits:
             self._audit_s = now_s
             self._audit_number += 1
             self._audits.extend(self.rooms.values())
@@ -541,13 +541,15 @@ class Hub:
             self.subscription.unsubscribe(here.name)
 
     def _audit(self, here: RoomHere) -> None:
-        """Ask the store how far the room is."""
-        if here.name not in self.rooms or not here.ready or not here.interested:
+        """Say who is here, so that room and announcement live on; ask how far the room is."""
+        if here.name not in self.rooms or not here.interested:
             return
         if self._audit_number % ANNOUNCE_AUDITS == 0:
             self._announce(here)
         else:
             self.announce(here)
+        if not here.ready:
+            return
 
         def done(write: Write | None) -> None:
             page = None if write is None else write.result

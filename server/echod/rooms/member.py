@@ -18,9 +18,9 @@ from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
 from echod.protocol.words import Refusal
 from echod.rooms.hub import PAGE_MESSAGES
 from echod.rooms.room import Page, Position
-from echod.rooms.store_client import StoreClient
 from echod.session import NO_SESSION
-from echod.store.operations import KEEP, Find, Post, Read, Stale, Who
+from echod.store.operations import KEEP, Conflict, Find, Post, Read, Renew, Stale, Who
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from echod.rooms.hub import Hub, RoomHere
@@ -129,6 +129,14 @@ class Member:
 
         self._connection.submit(KEEP, confirmed)
 
+        def renewed(write: Write | None) -> None:
+            if write is not None and write.result and here.name in self._rooms:
+                self._keep_ids(here.name)
+
+        # It may have posted here before it parted, or at another daemon.
+        renewal = Renew(self._session.ids_key(here.name))
+        self._hub.committer.submit(StoreClient(renewed), NO_SESSION, renewal)
+
     def _joined(self, here: RoomHere, request: Join, page: Page | None) -> bytes:
         """The answer to `JOIN`, and this is a member from here on."""
         self._arriving = None
@@ -155,16 +163,33 @@ class Member:
     # The others.
 
     def _say(self, request: Say) -> None:
+        if not self._hub.committer.takes_posts():
+            text = "the store is nearly full: nothing was posted"
+            self._connection.owe(Refusal(Code.ROOM_UNAVAILABLE, text).line())
+            return
         said = b"%b %b" % (self._session.name, request.text)
         self._hub.metrics.posts += 1
 
         def posted(write: Write) -> bytes:
             if isinstance(write.result, Stale):
                 return Refusal(Code.OUT_OF_ORDER, str(write.result.next_id)).line()
+            if isinstance(write.result, Conflict):
+                return Refusal(Code.CONFLICT, f"post {request.id} had another text").line()
+            self._keep_ids(request.room)
             return lines.said(request.room, request.id, int(str(write.result)))
 
         post = Post(request.room, self._session.name, request.id, said)
         self._connection.submit(post, posted)
+
+    def _keep_ids(self, room: bytes) -> None:
+        """What the store knows of this sender's posts in `room` lives on with its session.
+
+        Of the rooms it was in last, as many as it may be in: those before expire.
+        """
+        session = self._session
+        key = session.ids_key(room)
+        if key not in session.beside:
+            session.beside = (*session.beside, key)[-self._rooms_max :]
 
     def _who(self, room: bytes) -> None:
         def counted(write: Write) -> bytes:

@@ -19,43 +19,62 @@ if TYPE_CHECKING:
 class Lives:
     """How long a store keeps what, in seconds, and how much of a room.
 
+    What is renewed, and how often, is said here too, so that both stand side by side.
+    `fleet drill soak` lets many of each life pass (docs/adr/0014).
+
     Attributes:
-        state_s: a session after its last sign of life; `unused_s` before its first line.
+        state_s: a session after its last sign of life.
+        unused_s: the same from `HELLO` to the first line.
+        tombstone_s: what is left of a session that has ended: as long as its end may be
+            asked for again, because the answer was lost.
         room_s: a room's oldest message, and the room after its last one or last member.
         room_messages_max: of a room, about.
+        announcement_s: how many members a daemon has in a room.
         lease_s: a daemon after its last heartbeat: so long it counts as there.
+        marker_s: what proves to a daemon that the store remembers: one that was cut off for
+            longer can't tell a lost marker from an expired one, and takes it as lost, which
+            is safe. Each batch renews it, and an idle daemon sends an empty one each second.
         route: how a post finds its members' daemons; see `config.ROUTES`.
     """
 
-    state_s: int
-    unused_s: int
-    room_s: int = 3600
+    state_s: float
+    unused_s: float
+    tombstone_s: float = 10.0
+    room_s: float = 3600.0
     room_messages_max: int = 1000
-    lease_s: int = 4
+    announcement_s: float = 90.0
+    lease_s: float = 4.0
+    marker_s: float = 86_400.0
     route: str = "room"
 
     @property
-    def record_s(self) -> int:
-        """Of a record, which outlives its state, also when the daemon stood still in between.
+    def renewal_s(self) -> float:
+        """A session's signs of life renew what stands beside its state so often, at most."""
+        return self.state_s / 4
 
-        It is renewed once in `state_s` while there are lines.
+    @property
+    def record_s(self) -> float:
+        """What stands beside a state: its record, and the ids of its posts in a room.
+
+        Longer than the state by the time between two renewals, and by as much again, which
+        the clock of a daemon that was frozen may be slow.
         """
-        return 3 * self.state_s
+        return self.state_s + 2 * self.renewal_s
 
     @property
-    def record_unused_s(self) -> int:
-        """Until the first line."""
-        return 2 * self.unused_s
-
-    @property
-    def announcement_s(self) -> int:
-        """How many members a daemon has in a room: it is said anew three times as often."""
-        return 90
-
-    @property
-    def unused_room_s(self) -> int:
+    def unused_room_s(self) -> float:
         """A room in which nothing was said yet, after the last announcement of a member."""
         return min(self.room_s, self.announcement_s)
+
+    @property
+    def audit_s(self) -> float:
+        """A room that has members is held against the store so often: 10 s."""
+        return self.announcement_s / 9
+
+    @property
+    def beat_s(self) -> float:
+        """A daemon's heartbeat, which renews its lease: eight to a life."""
+        return self.lease_s / 8
 
 
 class StoreError(Exception):

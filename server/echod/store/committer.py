@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import gevent
 
 from echod.parking import Parking
+from echod.session import NO_SESSION
 from echod.store.base import StoreError
 from echod.store.batch import Batcher
-from echod.store.operations import RENEW
+from echod.store.operations import MEASURE, Renew, gives_life
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +32,18 @@ if TYPE_CHECKING:
     from echod.config import Config
     from echod.metrics import Metrics
     from echod.session import Session
-    from echod.store.base import Store
+    from echod.store.base import Lives, Store
     from echod.store.batch import Client, Write
     from echod.store.operations import Operation
 
 log = logging.getLogger(__name__)
 
-# An idle daemon sends an empty batch so often: it proves the store, and sees the generation.
-HEARTBEAT_S = 1.0
+# How full the store is, is asked so often, by an idle daemon too: that proves the store, shows
+# the generation, and renews the daemon's marker, of whose life it is a quarter at most.
+MEASURE_S = 1.0
+MARKER_MEASURES = 4
+# And after so many newcomers, of whom each is some 2 kB: the store fills no faster than that.
+MEASURE_NEWCOMERS = 100
 # Between attempts to connect, doubling, with jitter so that daemons don't come all at once.
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 # A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
@@ -50,14 +56,24 @@ class Committer:
     """See the module. `store` is used by this greenlet alone.
 
     Attributes:
+        lives: how long the store keeps what.
+        fill: how full the store said that it is, 0 to 1.
         on_rollback: called when the store has lost data (DESIGN D9), before anything that
             was in flight goes again, and before anyone hears of what is committed since.
     """
 
-    def __init__(self, store: Store, config: Config, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, store: Store, config: Config, lives: Lives, clock: Clock, metrics: Metrics
+    ) -> None:
         self.batcher = Batcher()
         self.store = store
         self._config = config
+        self.lives = lives
+        self._measures_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
+        self._measure_s = 0.0  # when it is asked next
+        self._measuring = False
+        self._newcomers = 0
+        self.fill = 0.0
         self._clock = clock
         self._metrics = metrics
         self.on_rollback: Callable[[], None] = lambda: None
@@ -65,7 +81,7 @@ class Committer:
         self._idle = Parking()
         # When the batch on its way left, on the daemon's clock and on the machine's.
         self._asked_s: float | None = None
-        self._sent_s = self._rested_s = 0.0
+        self._sent_s = 0.0
         self._held_back: list[Callable[[], None]] = []
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
@@ -73,7 +89,7 @@ class Committer:
 
     def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write for `client`, to which it may add lines until it leaves."""
-        if self._clock.now_s >= session.restate_s:
+        if self._clock.now_s >= session.renew_s:
             self._renew(session)
         write = self.batcher.open(client, session, operation)
         self._rouse()
@@ -90,6 +106,8 @@ class Committer:
 
         `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
+        if self._clock.now_s >= session.renew_s and gives_life(operation):
+            self._renew(session)
         write = self.batcher.submit(client, session, operation, 0 if then is None else 1)
         write.then = then
         write.at_s = perf_counter()
@@ -112,12 +130,16 @@ class Committer:
         self._rouse()
 
     def _renew(self, session: Session) -> None:
-        """A record lives three times as long as a state, and is written as often as this."""
-        session.restate_s = self._clock.now_s + self._config.session_ttl_s
+        """A sign of life, whichever verb brings it: the state's life is its own write's business.
+
+        What stands beside the state lives longer, and is renewed a few times in a life.
+        """
+        session.renew_s = self._clock.now_s + self.lives.renewal_s
         if session.restored:
             session.stored = False
-        else:
-            self.batcher.ask(session, RENEW)
+            return
+        for key in (session.record_key, *session.beside):
+            self.batcher.ask(session, Renew(key))
 
     def _rouse(self) -> None:
         self._idle.wake()
@@ -128,6 +150,17 @@ class Committer:
             self.batcher.lines_answered + lines <= self._config.async_lines_max
             and self.unstored_s() < self._config.async_s_max
         )
+
+    def newcomer(self) -> bool:
+        """Somebody asks for a place in the store; whether there is one."""
+        self._newcomers += 1
+        if self._newcomers >= MEASURE_NEWCOMERS:
+            self._measure()
+        return self.fill < self._config.store_fill_max
+
+    def takes_posts(self) -> bool:
+        """Whether there is room for what is said, beside those who are served."""
+        return self.fill < (1 + self._config.store_fill_max) / 2
 
     def full(self) -> bool:
         """Whether so many bytes of replies wait that nobody should be read."""
@@ -153,14 +186,26 @@ class Committer:
 
     def tick(self) -> None:
         """The heartbeat; and tell the clients whose lines have waited past the commit deadline."""
-        if self._clock.now_s - self._rested_s >= HEARTBEAT_S:
-            self._idle.wake()
+        if self._clock.now_s >= self._measure_s:
+            self._measure()
         if self.batcher.lines_waiting or self.degraded():
             for write in self.batcher.overdue(self._clock.now_s - self._config.commit_s_max):
                 write.client.unavailable()
             # While nothing leaves, what gone clients left behind is let go of here.
             self.batcher.prune()
             self._release()
+
+    def _measure(self) -> None:
+        """Ask how full the store is, unless it has still to answer that."""
+        if not self._measuring:
+            self._measuring = True
+            self._measure_s, self._newcomers = self._clock.now_s + self._measures_s, 0
+            self.submit(StoreClient(self._measured), NO_SESSION, MEASURE)
+
+    def _measured(self, write: Write | None) -> None:
+        self._measuring = False
+        if write is not None and isinstance(write.result, float):
+            self.fill = write.result
 
     # The greenlet.
 
@@ -220,7 +265,7 @@ class Committer:
         """
         if self._asked_s is None:
             if not self.batcher.pending and not self.batcher.flying:
-                self._wait()
+                self._idle.park()
             self._send()
         missing = self.store.finish()
         self._asked_s = None
@@ -259,10 +304,6 @@ class Committer:
                 write.client.broken()
         if self._held_back:
             self._release()
-
-    def _wait(self) -> None:
-        self._rested_s = self._clock.now_s
-        self._idle.park()
 
     def _release(self) -> None:
         while self._held_back and not self.full():

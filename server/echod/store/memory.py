@@ -15,19 +15,21 @@ from echod.store.operations import (
     END,
     FORGET,
     INQUIRE,
-    KEEP,
-    RENEW,
+    MEASURE,
     Announce,
     Beat,
+    Drop,
     Find,
     Open,
     Opened,
     Post,
     Publish,
     Read,
+    Renew,
     Resume,
     RolledBack,
     Who,
+    gives_life,
 )
 
 if TYPE_CHECKING:
@@ -99,12 +101,10 @@ class MemoryStore:
     def _do(self, write: Write) -> bool:
         """Carry one write out; whether its session was there, if it needs it."""
         session, operation = write.session, write.operation
-        if operation is None or operation is KEEP or isinstance(operation, (Post, Who, Find)):
+        if gives_life(operation):
             return self._do_as_owner(write)
         if operation is END:
             return self._end(session)
-        if operation is RENEW:
-            return self._renew(session)
         if isinstance(operation, Open):
             write.result = self._open(session, operation)
         elif isinstance(operation, Resume):
@@ -115,6 +115,10 @@ class MemoryStore:
         elif operation is FORGET:
             self.states.pop(session.state_key, None)
             self.records.pop(session.record_key, None)
+        elif isinstance(operation, Renew):
+            write.result = self._renew(operation.key)
+        elif operation is MEASURE:
+            write.result = 0.0  # it has no bound of its own
         else:
             self._do_in_rooms(write)
         return True
@@ -128,20 +132,20 @@ class MemoryStore:
         elif (state := self.state(session.state_key)) is None:
             return False
         elif operation is not None:
-            self._keep_state(session.state_key, state, write.seq)
+            self._keep_state(session.state_key, state, self._lives.state_s)
             self._do_in_rooms(write)
             return True
         state = encode_state(write.seq, write.cut, write.pair)
-        self._keep_state(session.state_key, state, write.seq)
+        self._keep_state(session.state_key, state, self._lives.state_s)
         return True
 
-    def _renew(self, session: Session) -> bool:
-        fields = self.record(session.record_key)
-        if fields:
-            self._keep_record(session, fields, self._lives.record_s)
-        return bool(fields)
+    def _renew(self, key: bytes) -> bool:
+        """A record's life, or that of the ids of a sender's posts."""
+        if fields := self.record(key):
+            self.records[key] = (fields, self._clock() + self._lives.record_s)
+        return bool(fields) or self._rooms.renew_ids(key)
 
-    def _do_in_rooms(self, write: Write) -> None:
+    def _do_in_rooms(self, write: Write) -> None:  # noqa: C901 — one case for each
         """What is not about a session's own keys; see `MemoryRooms`."""
         match write.operation:
             case Post() as post:
@@ -154,6 +158,8 @@ class MemoryStore:
                 write.result = self._rooms.who(room)
             case Announce() as announce:
                 self._rooms.announce(announce)
+            case Drop(key):
+                self._rooms.drop_ids(key)
             case Find(name, written):
                 fields = self.record(b"r:" + name)
                 write.result = b"inbox" in fields and b"ended" not in fields
@@ -165,8 +171,7 @@ class MemoryStore:
                 write.result = (True, 1)
                 self.publish(written)
 
-    def _keep_state(self, key: bytes, state: bytes, seq: int) -> None:
-        ttl_s = self._lives.state_s if seq else self._lives.unused_s
+    def _keep_state(self, key: bytes, state: bytes, ttl_s: float) -> None:
         self.states[key] = (state, self._clock() + ttl_s)
 
     def _keep_record(self, session: Session, fields: Fields, ttl_s: float) -> None:
@@ -178,8 +183,8 @@ class MemoryStore:
             return None
         fields = {b"digest": operation.digest, b"epoch": b"1", b"owner": session.owner}
         fields |= _pairs(session.record)
-        self._keep_record(session, fields, self._lives.record_unused_s)
-        self._keep_state(session.key_of(1), encode_state(0, 0, b""), 0)
+        self._keep_record(session, fields, self._lives.record_s)
+        self._keep_state(session.key_of(1), encode_state(0, 0, b""), self._lives.unused_s)
         return Opened(1, EMPTY)
 
     def _resume(self, session: Session, operation: Resume) -> Opened | RolledBack | None:
@@ -199,7 +204,7 @@ class MemoryStore:
             del self.states[key]
             key = session.key_of(epoch)
             fields |= {b"epoch": b"%d" % epoch, b"owner": session.owner, **_pairs(session.record)}
-        self._keep_state(key, value, state.seq)
+        self._keep_state(key, value, self._lives.state_s)
         self._keep_record(session, fields, self._lives.record_s)
         return Opened(epoch, state)
 
@@ -209,8 +214,8 @@ class MemoryStore:
         self.states.pop(session.state_key, None)
         if not there and fields.get(b"ended") != session.owner:
             return False
-        ttl_s = self._lives.state_s if session.seq else self._lives.unused_s
-        self._keep_record(session, {**fields, b"ended": session.owner}, ttl_s)
+        fields = {b"owner": session.owner, b"ended": session.owner}
+        self._keep_record(session, fields, self._lives.tombstone_s)
         return True
 
     def _sweep(self, now_s: float) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from echod.rooms.room import Page
-from echod.store.operations import Stale
+from echod.session import ids_key
+from echod.store.operations import Conflict, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +24,14 @@ EPOCH_BYTES = 5
 SWEEP_S = 10.0
 
 
+@dataclass(slots=True)
+class _Ids:
+    """A sender's last posts in a room: id → offset and the text's digest, upwards."""
+
+    posts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    until_s: float = 0.0
+
+
 class _Room:
     """A history."""
 
@@ -29,8 +39,6 @@ class _Room:
         self.epoch = b"0-" + secrets.token_hex(EPOCH_BYTES).encode()
         self.offset = 0
         self.messages: deque[tuple[int, bytes, float]] = deque(maxlen=messages_max)
-        self.ids: dict[bytes, dict[int, int]] = {}  # of each sender, upwards
-        self.posted_s: dict[bytes, float] = {}
         self.until_s = 0.0
 
 
@@ -42,22 +50,27 @@ class MemoryRooms:
         self._clock = clock
         self._rooms: dict[bytes, _Room] = {}
         self._members: dict[bytes, int] = {}
+        self._ids: dict[bytes, _Ids] = {}
         self._sweep_s = 0.0
 
-    def post(self, post: Post) -> tuple[int | Stale, bytes]:
+    def post(self, post: Post) -> tuple[int | Stale | Conflict, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""
-        room = self._room(post.room)
-        ids = room.ids.setdefault(post.sender, {})
-        last = next(reversed(ids), 0)
-        if post.id in ids:
-            return ids[post.id], b""
+        room, now_s = self._room(post.room), self._clock()
+        key = ids_key(post.room, post.sender)
+        ids = self._ids.get(key)
+        if ids is None or now_s >= ids.until_s:
+            ids = self._ids[key] = _Ids()
+        last = next(reversed(ids.posts), 0)
+        if post.id in ids.posts:
+            offset, digest = ids.posts[post.id]
+            return offset if digest == post.digest else Conflict(), b""
         if post.id < last:
             return Stale(last + 1), b""
         room.offset += 1
-        ids[post.id] = room.offset
-        if len(ids) > IDS_KEPT:
-            del ids[next(iter(ids))]
-        now_s = room.posted_s[post.sender] = self._clock()
+        ids.posts[post.id] = room.offset, post.digest
+        ids.until_s = now_s + self._lives.record_s
+        if len(ids.posts) > IDS_KEPT:
+            del ids.posts[next(iter(ids.posts))]
         room.until_s = now_s + self._lives.room_s
         while room.messages and room.messages[0][2] < now_s - self._lives.room_s:
             room.messages.popleft()
@@ -70,6 +83,18 @@ class MemoryRooms:
         room = self._room(read.room)
         messages = [(at, said) for at, said, _ in room.messages if at >= read.first]
         return Page(room.epoch, room.offset, messages[: read.messages_max])
+
+    def renew_ids(self, key: bytes) -> bool:
+        """The ids of a sender's posts live on; whether there are any."""
+        ids = self._ids.get(key)
+        if ids is None or self._clock() >= ids.until_s:
+            return False
+        ids.until_s = self._clock() + self._lives.record_s
+        return True
+
+    def drop_ids(self, key: bytes) -> None:
+        """The sender has ended."""
+        self._ids.pop(key, None)
 
     def announce(self, announce: Announce) -> None:
         """So many members are here."""
@@ -96,15 +121,12 @@ class MemoryRooms:
             room.until_s = now_s + self._life_s(room)
         return room
 
-    def _life_s(self, room: _Room) -> int:
+    def _life_s(self, room: _Room) -> float:
         """One that nothing was said in yet has a shorter one."""
         return self._lives.room_s if room.offset else self._lives.unused_room_s
 
     def _sweep(self, now_s: float) -> None:
-        """Free rooms that have expired, and what is known of senders long silent."""
+        """Free rooms that have expired, and ids of senders that have."""
         self._sweep_s = now_s + SWEEP_S
         self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_s}
-        for room in self._rooms.values():
-            before_s = now_s - self._lives.room_s
-            for sender in [name for name, at_s in room.posted_s.items() if at_s < before_s]:
-                del room.posted_s[sender], room.ids[sender]
+        self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_s}

@@ -6,15 +6,16 @@ state. Each store carries them out in its own way and says the same things
 
     FORGET    delete record and state                  a plain connection has ended
     KEEP      let the state live on                    an answer that commits nothing
-    RENEW     let the record live on                   once in session_ttl_s
     Open      make record and state                    → Opened or None: the name is taken
     Resume    move the state to a new key              → Opened, RolledBack or None: unknown
     END       delete the state, leave a tombstone      QUIT
     INQUIRE   who owns it now?                         → whether somebody else
+    Renew     let what stands beside the state live on → whether it is there
+    Drop      delete it
 
 and for rooms (PROTOCOL §3):
 
-    Post      append to a room, and publish            → offset, or Stale: not a new id
+    Post      append to a room, and publish            → offset, Stale or Conflict: no new id
     Who       members of a room over all daemons       → (members, daemons)
     Find      write to the daemon where a session is   → whether there is one
     Read      a page of a room, which begins if need be → rooms.room.Page
@@ -22,13 +23,19 @@ and for rooms (PROTOCOL §3):
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
     Publish   write to a daemon's inbox
 
+and of the store itself:
+
+    MEASURE   how full is it?                          → its fill, 0 to 1
+
 A session that is not, or no longer, this owner's makes the write *refused*. FORGET, Open,
-Resume, and the last four need to own none, and never are. Each may be carried out twice in a row, as it
-is when an answer was lost, and says the same both times.
+Resume, Renew, Drop, MEASURE and those about rooms from Read on need to own none, and never
+are. Each may be carried out twice in a row, as it is when an answer was lost, and says the
+same both times.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -42,12 +49,26 @@ class Simple(Enum):
 
     FORGET = "forget"
     KEEP = "keep"
-    RENEW = "renew"
     END = "end"
     INQUIRE = "inquire"
+    MEASURE = "measure"
 
 
-FORGET, KEEP, RENEW, END, INQUIRE = Simple
+FORGET, KEEP, END, INQUIRE, MEASURE = Simple
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """What is kept of a session beside its state, under `key`, lives on for `Lives.record_s`."""
+
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Delete what is kept of a session under `key`: it has ended."""
+
+    key: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +115,22 @@ class Post:
     id: int
     said: bytes
 
+    @property
+    def digest(self) -> bytes:
+        """What is remembered of the text beside the id: 64 bits of a hash, as hex."""
+        return hashlib.blake2b(self.said, digest_size=8).hexdigest().encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Stale:
     """An id that is neither new nor among the sender's last hundred."""
 
     next_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An id among the sender's last hundred, which had another text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +182,19 @@ class Publish:
     written: bytes
 
 
-_OWNED = {KEEP, RENEW, END}
+def gives_life(operation: Operation | None) -> bool:
+    """Whether it is a sign of life of its session, or the replacement of a state is.
+
+    Each is an answer to a line, or the owner's word for a client that it does not read now.
+    """
+    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Find))
 
 
 def needs_owner(operation: Operation | None) -> bool:
     """Whether it, or the replacement of a state, is refused to who does not own the session."""
-    return operation is None or operation in _OWNED or isinstance(operation, (Post, Who, Find))
+    return operation is END or gives_life(operation)
 
 
-Operation = Simple | Open | Resume | Post | Who | Find | Read | Announce | Beat | Publish
+Operation = (
+    Simple | Open | Resume | Renew | Drop | Post | Who | Find | Read | Announce | Beat | Publish
+)

@@ -1,9 +1,9 @@
 """Redis as the store: a batch is one pipeline on one connection.
 
-    state     SET <state key> <state> XX EX ttl               nil: the session is not there (D3)
-    plain     HSET record, EXPIRE record, SET state EX ttl    a plain connection's first
+    state     SET <state key> <state> XX PX ttl               nil: the session is not there (D3)
+    plain     HSET record, PEXPIRE record, SET state PX ttl   a plain connection's first
     others    one command or one script each: redis_operations.py
-    marker    SET d:<daemon>:<run> <batch number> EX … GET    proves what Redis remembers (D9)
+    marker    SET d:<daemon>:<run> <batch number> PX … GET    proves what Redis remembers (D9)
 
 The marker is last: a log that was cut off anywhere in the batch has lost it too, and data
 lost while the batch is carried out is seen before any of it is answered.
@@ -26,6 +26,7 @@ from echod.store.redis_operations import (
     RAISE_GENERATION,
     SCRIPTS,
     RedisOperations,
+    milliseconds,
     result,
 )
 
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from echod.store.base import Lives
     from echod.store.batch import Write
 
-# A daemon cut off for longer can't tell a lost marker from an expired one, and then takes
-# it as lost, which is safe.
-MARKER_TTL_S = 86_400
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
@@ -67,10 +65,10 @@ class RedisStore:
         # Of this process alone: two daemons of one name must not take each other for a loss.
         self._marker_key = b"d:%b:%b" % (daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
         self._operations = RedisOperations(lives)
-        self._record_s = b"%d" % lives.record_s
-        # What follows the value in the packed `SET key value XX EX ttl`: always the same.
-        state_s = self._operations.state_s(1)
-        self._tail = b"\r\n$2\r\nXX\r\n$2\r\nEX\r\n$%d\r\n%b\r\n" % (len(state_s), state_s)
+        self._marker_ms = milliseconds(lives.marker_s)
+        # What follows the value in the packed `SET key value XX PX ttl`: always the same.
+        state_ms = self._operations.state_ms
+        self._tail = b"\r\n$2\r\nXX\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (len(state_ms), state_ms)
 
     def connect(self) -> bool:
         """See `Store.connect`."""
@@ -162,7 +160,7 @@ class RedisStore:
                 prefix = session.wire_prefix or self._prefix(session)
                 append(b"%b$%d\r\n%b%b" % (prefix, len(value), value, tail))
             elif operation is KEEP:
-                append(pack(b"EXPIRE", session.state_key, self._operations.state_s(write.seq)))
+                append(pack(b"PEXPIRE", session.state_key, self._operations.state_ms))
             else:
                 if counts is None:
                     counts = [1] * at
@@ -175,7 +173,7 @@ class RedisStore:
                 counts.append(1)
         number = b"%d" % self._batch
         append(pack(b"GET", GENERATION_KEY))
-        append(pack(b"SET", self._marker_key, number, b"EX", b"%d" % MARKER_TTL_S, b"GET"))
+        append(pack(b"SET", self._marker_key, number, b"PX", self._marker_ms, b"GET"))
         return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
 
     def _prefix(self, session: Session) -> bytes:
@@ -187,12 +185,12 @@ class RedisStore:
     def _first(self, session: Session, write: Write) -> bytes:
         """Record and state of a session that the store does not have."""
         state = encode_state(write.seq, write.cut, write.pair)
-        state_s = self._operations.state_s(write.seq)
+        operations = self._operations
         return b"".join(
             (
                 pack(b"HSET", session.record_key, *session.record),
-                pack(b"EXPIRE", session.record_key, self._record_s),
-                pack(b"SET", session.state_key, state, b"EX", state_s),
+                pack(b"PEXPIRE", session.record_key, operations.record_ms),
+                pack(b"SET", session.state_key, state, b"PX", operations.state_ms),
             )
         )
 

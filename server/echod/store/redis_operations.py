@@ -5,10 +5,12 @@ once. Keys beside those of `session.py`:
 
     m:<room>            hash     epoch, offset: a history and its last message
     x:<room>            stream   <offset>-<Unix s>: m = "<sender> <text>"
-    i:<room>:<sender>   sorted   id → offset of the sender's last posts
+    i:<room>:<sender>   sorted   id → offset and digest of the sender's last posts
     p:<room>            hash     daemon → members there
     l:<daemon>          string   the daemon's lease
     generation          string   DESIGN D9
+
+How long each lives is `base.Lives`; in milliseconds, so that a drill can shorten all of them.
 
 and channels: c:<room>, c (route `broadcast`), inbox:<daemon>.
 """
@@ -22,13 +24,15 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from echod.rooms.room import Page
-from echod.session import EMPTY, decode_state, encode_state
+from echod.session import EMPTY, decode_state, encode_state, ids_key
 from echod.store.operations import (
     END,
     INQUIRE,
-    RENEW,
+    MEASURE,
     Announce,
     Beat,
+    Conflict,
+    Drop,
     Find,
     Open,
     Opened,
@@ -36,6 +40,7 @@ from echod.store.operations import (
     Post,
     Publish,
     Read,
+    Renew,
     Resume,
     RolledBack,
     Stale,
@@ -95,21 +100,17 @@ class RedisOperations:
 
     def __init__(self, lives: Lives) -> None:
         self._route = lives.route
-        self._state_s = b"%d" % lives.state_s
-        self._unused_s = b"%d" % lives.unused_s
-        self._record_s = b"%d" % lives.record_s
-        self._record_unused_s = b"%d" % lives.record_unused_s
-        self._room_s = b"%d" % lives.room_s
+        self.state_ms = milliseconds(lives.state_s)
+        self.record_ms = milliseconds(lives.record_s)
+        self._unused_ms = milliseconds(lives.unused_s)
+        self._tombstone_ms = milliseconds(lives.tombstone_s)
+        self._room_ms = milliseconds(lives.room_s)
         self._room_messages_max = b"%d" % lives.room_messages_max
-        self._lease_s = b"%d" % lives.lease_s
-        self._announcement_s = b"%d" % lives.announcement_s
-        self._unused_room_s = b"%d" % lives.unused_room_s
+        self._lease_ms = milliseconds(lives.lease_s)
+        self._announcement_ms = milliseconds(lives.announcement_s)
+        self._unused_room_ms = milliseconds(lives.unused_room_s)
 
-    def state_s(self, seq: int) -> bytes:
-        """How long a state lives after a sign of life (PROTOCOL's table)."""
-        return self._state_s if seq else self._unused_s
-
-    def command(self, session: Session, operation: Operation) -> Command:  # noqa: C901, PLR0911 — one case for each
+    def command(self, session: Session, operation: Operation) -> Command:  # noqa: C901, PLR0911, PLR0912 — one case for each
         """The command that carries it out."""
         record, state = session.record_key, session.state_key
         match operation:
@@ -117,34 +118,38 @@ class RedisOperations:
                 return self._post(session, operation)
             case Read(room, first, messages_max):
                 keys = (b"m:" + room, b"x:" + room, GENERATION_KEY)
-                words = (b"%d" % first, b"%d" % messages_max, _epoch(), self._unused_room_s)
+                words = (b"%d" % first, b"%d" % messages_max, _epoch(), self._unused_room_ms)
                 return READ.call(keys, *words)
             case Who(room):
-                return WHO.call((state, b"p:" + room), self.state_s(session.seq))
+                return WHO.call((state, b"p:" + room), self.state_ms)
             case Find(name, written):
-                return FIND.call((state, b"r:" + name), self.state_s(session.seq), written)
+                return FIND.call((state, b"r:" + name), self.state_ms, written)
             case Announce(room, inbox, members):
                 keys = (b"p:" + room, b"m:" + room, b"x:" + room)
-                words = (inbox, b"%d" % members, self._announcement_s, self._room_s)
+                words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
                 return ANNOUNCE.call(keys, *words)
             case Beat(inbox, written):
-                return BEAT.call((b"l:" + inbox,), self._lease_s, inbox_channel(inbox), written)
+                return BEAT.call((b"l:" + inbox,), self._lease_ms, inbox_channel(inbox), written)
             case Publish(inbox, written):
                 return ("PUBLISH", inbox_channel(inbox), written)
             case Open(digest):
                 return OPEN.call(
                     (record, session.key_of(1)), digest, session.owner, encode_state(0, 0, b""),
-                    self._unused_s, self._record_unused_s, *session.record,
+                    self._unused_ms, self.record_ms, *session.record,
                 )  # fmt: skip
             case Resume(digest, acked):
                 return RESUME.call(
                     (record,), digest, b"%d" % acked, session.owner,
-                    self._state_s, self._unused_s, self._record_s, *session.record,
+                    self.state_ms, self.record_ms, *session.record,
                 )  # fmt: skip
+            case Renew(key):
+                return ("PEXPIRE", key, self.record_ms)
+            case Drop(key):
+                return ("DEL", key)
         if operation is END:
-            return END_SESSION.call((record, state), session.owner, self.state_s(session.seq))
-        if operation is RENEW:
-            return ("EXPIRE", record, self._record_s)
+            return END_SESSION.call((record, state), session.owner, self._tombstone_ms)
+        if operation is MEASURE:
+            return ("INFO", "memory")
         if operation is INQUIRE:
             return ("HGET", record, "owner")
         return ("DEL", state, record)
@@ -152,21 +157,21 @@ class RedisOperations:
     def _post(self, session: Session, post: Post) -> Command:
         room = post.room
         keys = (
-            session.state_key, b"m:" + room, b"x:" + room, b"i:%b:%b" % (room, post.sender),
+            session.state_key, b"m:" + room, b"x:" + room, ids_key(room, post.sender),
             GENERATION_KEY, b"p:" + room,
         )  # fmt: skip
         return POST.call(
-            keys, self.state_s(session.seq), room, b"%d" % post.id, post.said, _epoch(),
-            b"%d" % time.time(), self._room_messages_max, self._room_s,
-            channel(room, self._route),
+            keys, self.state_ms, room, b"%d" % post.id, post.said, _epoch(),
+            milliseconds(time.time()), self._room_messages_max, self._room_ms,
+            channel(room, self._route), post.digest, self.record_ms,
         )  # fmt: skip
 
 
-def result(session: Session, operation: Operation, reply: Reply) -> object:  # noqa: PLR0911 — as `command`
+def result(session: Session, operation: Operation, reply: Reply) -> object:  # noqa: C901, PLR0911 — as `command`
     """What an operation comes to; None if there is nothing to say but that it is done."""
     match operation:
         case Post():
-            return Stale(reply[1]) if reply[0] < 0 else reply[0]
+            return _posted(*reply)
         case Read():
             epoch, last, *rest = reply
             return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
@@ -183,9 +188,29 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
                 return None
             epoch, kept = reply
             return RolledBack(kept) if epoch < 0 else Opened(epoch, decode_state(kept))
+        case Renew():
+            return bool(reply)
     if operation is INQUIRE:
         return reply is not None and reply != session.owner
-    return None
+    return fill(reply) if operation is MEASURE else None
+
+
+def _posted(offset: int, next_id: int = 0) -> int | Stale | Conflict:
+    if offset > 0:
+        return offset
+    return Stale(next_id) if next_id else Conflict()
+
+
+def fill(info: bytes) -> float:
+    """How full a Redis is, of `INFO memory`: 0 to 1, and 0 where it has no bound of its own."""
+    fields = dict(line.partition(b":")[::2] for line in info.splitlines())
+    most = int(fields.get(b"maxmemory", 0))
+    return int(fields.get(b"used_memory", 0)) / most if most else 0.0
+
+
+def milliseconds(seconds: float) -> bytes:
+    """A life or a moment as Redis takes it; no life is 0, which would delete."""
+    return b"%d" % max(1, round(1000 * seconds))
 
 
 def _epoch() -> bytes:

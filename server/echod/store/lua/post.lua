@@ -2,14 +2,15 @@
 --   KEYS[1]  the sender's state     KEYS[2]  m:<room>, the room: epoch and offset
 --   KEYS[3]  x:<room>, its stream   KEYS[4]  i:<room>:<sender>, ids of the sender's last posts
 --   KEYS[5]  the generation         KEYS[6]  p:<room>, daemons with members: route `directed`
---   ARGV[1]  life of the state, s   ARGV[2]  room       ARGV[3]  id
+--   ARGV[1]  life of the state, ms  ARGV[2]  room       ARGV[3]  id
 --   ARGV[4]  "<sender> <text>"      ARGV[5]  epoch, should the room be new
---   ARGV[6]  now, Unix s            ARGV[7]  messages kept, about
---   ARGV[8]  age of the oldest, and life of the room after the last, s
+--   ARGV[6]  now, Unix ms           ARGV[7]  messages kept, about
+--   ARGV[8]  age of the oldest, and life of the room after the last, ms
 --   ARGV[9]  channel to publish to; empty for route `directed`
--- Returns 0 if the session is not, or no longer, the sender's; {offset}; {-1, next id} for
--- an id that is neither new nor among the last 100, of which the offset is told again.
-if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then
+--   ARGV[10] digest of the text     ARGV[11] life of the ids, ms
+-- Returns 0 if the session is not, or no longer, the sender's; {offset}; of an id among the
+-- last 100 the same again, or {-1} if it had another text; {-1, next id} for a lower one.
+if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
   return 0
 end
 local id = tonumber(ARGV[3])
@@ -17,7 +18,8 @@ local last = redis.call('ZRANGE', KEYS[4], -1, -1, 'WITHSCORES')[2]
 if last and id <= tonumber(last) then
   local again = redis.call('ZRANGE', KEYS[4], ARGV[3], ARGV[3], 'BYSCORE')[1]
   if again then
-    return {tonumber(again)}
+    local offset, digest = string.match(again, '^(%d+):(.*)$')
+    return {digest == ARGV[10] and tonumber(offset) or -1}
   end
   return {-1, tonumber(last) + 1}
 end
@@ -46,11 +48,11 @@ if tonumber(posted) < since then
   end
   redis.call('XTRIM', KEYS[3], 'MINID', first)
 end
-redis.call('ZADD', KEYS[4], id, offset)
+redis.call('ZADD', KEYS[4], ARGV[3], offset .. ':' .. ARGV[10])
 redis.call('ZREMRANGEBYRANK', KEYS[4], 0, -101)
-redis.call('EXPIRE', KEYS[2], ARGV[8])
-redis.call('EXPIRE', KEYS[3], ARGV[8])
-redis.call('EXPIRE', KEYS[4], ARGV[8])
+redis.call('PEXPIRE', KEYS[2], ARGV[8])
+redis.call('PEXPIRE', KEYS[3], ARGV[8])
+redis.call('PEXPIRE', KEYS[4], ARGV[11])
 local generation = redis.call('GET', KEYS[5]) or '0'
 local message = table.concat({'m', generation .. '-' .. epoch, offset, ARGV[2], ARGV[4]}, ' ')
 if ARGV[9] ~= '' then

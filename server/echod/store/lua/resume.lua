@@ -3,9 +3,8 @@
 --   KEYS[1]  the record, r:<name>
 --   ARGV[1]  digest of the secret  ARGV[2]  highest number the client was answered, or 0
 --   ARGV[3]  the new owner
---   ARGV[4]  life of the state, s  ARGV[5]  the same while it has no line
---   ARGV[6]  life of the record, s
---   ARGV[7…] more fields of the record, names and values in turn
+--   ARGV[4]  life of the state, ms ARGV[5]  life of the record, ms
+--   ARGV[6…] more fields of the record, names and values in turn
 -- Returns {epoch, state}; {-1, seq} if the store holds less than the client was answered;
 -- {} for an unknown, expired, ended or wrong one. Only the first changes anything.
 -- The same call again, its answer having been lost, finds itself the owner.
@@ -28,9 +27,9 @@ if known[3] ~= ARGV[3] then
   epoch = epoch + 1
   local moved = states .. epoch .. ':' .. ARGV[3]
   redis.call('RENAME', key, moved)
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], unpack(ARGV, 7))
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'owner', ARGV[3], unpack(ARGV, 6))
   key = moved
 end
-redis.call('EXPIRE', key, seq > 0 and ARGV[4] or ARGV[5])
-redis.call('EXPIRE', KEYS[1], ARGV[6])
+redis.call('PEXPIRE', key, ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
 return {epoch, state}

@@ -1,8 +1,8 @@
 -- Who is in a room, over all daemons whose lease holds (PROTOCOL §3).
 --   KEYS[1]  the asking session's state    KEYS[2]  p:<room>: daemon → members there
---   ARGV[1]  life of the state, s
+--   ARGV[1]  life of the state, ms
 -- Returns 0 if the session is not, or no longer, the asker's; {members, daemons}.
-if redis.call('EXPIRE', KEYS[1], ARGV[1]) == 0 then
+if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
   return 0
 end
 local members, daemons = 0, 0
