@@ -323,7 +323,7 @@ class Dialogue:
                 return True
             case ((Say(room) | Part(room) | Who(room)), "not-in-room"):
                 return room not in self._rooms
-            case Say(room), "out-of-order":
+            case Say(room), "out-of-order" | "conflict" | "room-unavailable":
                 return room in self._rooms
         return False
 

@@ -24,6 +24,7 @@ CODES: Final = {
     "conflict": False,
     "not-in-room": False,
     "too-many-rooms": False,
+    "room-unavailable": False,
     "idle-timeout": True,
     "slow-consumer": True,
     "busy": True,
@@ -180,9 +181,9 @@ Event = (
 )  # fmt: skip
 
 
-# The forms of a server's lines, without their LF. At most 15 digits, so that every
-# language counts them exactly; no sign, no leading zero.
-_N = rb"(0|[1-9][0-9]{0,14})"
+# The forms of a server's lines, without their LF. Numbers have at most the 16 digits of
+# 2^53, so that every language counts them exactly; no sign, no leading zero.
+_N = rb"(0|[1-9][0-9]{0,15})"
 _R = rb"([A-Za-z0-9_.:-]{1,64})"
 _S = rb"([a-z2-7]{10})"
 _FORMS: Final = {

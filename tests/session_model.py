@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 
-# "Decimal, without sign or leading zero", 15 digits at most.
-ECHO = re.compile(rb"ECHO ([1-9][0-9]{0,14}) (.*)", re.DOTALL)
+# "Decimal, without sign or leading zero", 2^53 - 1 at most.
+NUMBER_MAX = 9007199254740991
+ECHO = re.compile(rb"ECHO ([1-9][0-9]{0,15}) (.*)", re.DOTALL)
 PING = re.compile(rb"PING( .*)?", re.DOTALL)
-HELLO = re.compile(rb"HELLO(?: ([^ ]*)(?: (0|[1-9][0-9]{0,14}))?)?", re.DOTALL)
+HELLO = re.compile(rb"HELLO(?: ([^ ]*)(?: (0|[1-9][0-9]{0,15}))?)?", re.DOTALL)
 TOKEN = re.compile(rb"[a-z2-7]{10}\.[a-z2-7]{26}")
 
 BAD_REQUEST = b"ERR bad-request"
@@ -32,7 +33,7 @@ def unterminated(line: bytes) -> bytes:
 def opening(line: bytes) -> bytes | tuple[bytes | None, int]:
     """What a first line is: an error's beginning, or token (None: a new session) and acked."""
     found = HELLO.fullmatch(unterminated(line))
-    if not found:
+    if not found or int(found[2] or 0) > NUMBER_MAX:
         return BAD_REQUEST
     token, acked = found.groups()
     if token is not None and not TOKEN.fullmatch(token):
@@ -60,7 +61,7 @@ class Model:
         if found := PING.fullmatch(body):
             return [b"PONG" + (found[1] or b"")]
         found = ECHO.fullmatch(body)
-        if not found:
+        if not found or int(found[1]) > NUMBER_MAX:
             return [BAD_REQUEST]
         n, text = int(found[1]), found[2]
         if n == self.seq + 1:

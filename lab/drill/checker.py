@@ -40,7 +40,16 @@ QUESTION_OF = {
 QUESTIONS = frozenset(QUESTION_OF.values())
 
 # §4: the errors that answer one line and leave the connection open.
-ANSWERING = frozenset({"bad-request", "out-of-order", "conflict", "not-in-room", "too-many-rooms"})
+ANSWERING = frozenset(
+    {
+        "bad-request",
+        "out-of-order",
+        "conflict",
+        "not-in-room",
+        "too-many-rooms",
+        "room-unavailable",
+    }
+)
 
 # One rule that is broken is broken often: so many are kept, all are counted.
 KEPT_MAX = 20

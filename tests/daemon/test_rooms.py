@@ -135,7 +135,10 @@ def test_what_can_not_be_had_is_said(
 def test_posted_once(
     fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]]
 ) -> None:
-    """An id sent again gets the same SAID, also at another daemon; a lower one is refused."""
+    """An id sent again gets the same SAID, also at another daemon; a lower one is refused.
+
+    With another text it is a conflict (§3): nothing is posted, and the connection stays open.
+    """
     one, two = fleet(2)
     (ann,) = people(one)
     ann.join(b"lobby")
@@ -143,11 +146,13 @@ def test_posted_once(
     ann.ask(b"SAY lobby 9 b\n", 2)
     assert ann.ask(b"SAY lobby 5 a\n") == b"SAID lobby 5 1\n"
     assert ann.ask(b"SAY lobby 7 c\n") == b"ERR out-of-order 10\n"
+    assert ann.ask(b"SAY lobby 9 B\n").startswith(b"ERR conflict ")
     token = ann.token
     bob = Client(two.session_port)
     bob.hello(b" " + token)
     bob.send(b"JOIN lobby\n")
     assert b" 2 fresh" in bob.line()
+    assert bob.ask(b"SAY lobby 5 b\n").startswith(b"ERR conflict ")
     assert bob.ask(b"SAY lobby 9 b\n") == b"SAID lobby 9 2\n"
     for n in range(10, 120):
         bob.send(b"SAY lobby %d x\n" % n)
@@ -164,6 +169,8 @@ def test_errors(fleet: Callable[..., list[Echod]], people: Callable[..., list[Pe
                  b"JOIN a 0-1 1 2", b"SAY a", b"SAY a 0 x", b"SAY a 1", b"PART", b"PART a b",
                  b"WHO", b"TELL x y", b"TELL aaaaaaaaaa"):  # fmt: skip
         assert ann.ask(line + b"\n").startswith(b"ERR bad-request "), line
+    for number in (0, 2**53, 10**16):
+        assert b"1 to 9007199254740991" in ann.ask(b"SAY a %d x\n" % number)
     for line in (b"SAY a 1 x", b"PART a", b"WHO a"):
         assert ann.ask(line + b"\n").startswith(b"ERR not-in-room "), line
     ann.join(b"a")

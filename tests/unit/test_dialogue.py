@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echod.protocol.session import Dialogue, Hello, Quit, hello, welcome
-from echod.protocol.words import NUMBER_DIGITS_MAX, Refusal, body_of, number
+from echod.protocol.words import NUMBER_MAX, Refusal, body_of, number
 from echod.session import EMPTY, State, Token
 from tests.session_model import ENDS, Model, agrees, opening, unterminated
 
@@ -21,8 +21,8 @@ TEXTS = st.one_of(
 # Near what is right: that is where mistakes are.
 WORDS = st.one_of(
     st.integers(-1, 9).map(lambda n: b"%d" % n),
-    st.sampled_from([b"", b"00", b"01", b"+1", b"1_0", b" 1", b"1.0", "\u00b2".encode(), b"9" * 15,
-                     b"9" * 16, b"1" * 5000]),
+    st.sampled_from([b"", b"00", b"01", b"+1", b"1_0", b" 1", b"1.0", "\u00b2".encode(), b"%d" % NUMBER_MAX,
+                     b"%d" % (NUMBER_MAX + 1), b"1" * 5000]),
 )  # fmt: skip
 ENDINGS = st.sampled_from([b"\n", b"\r\n", b"\r\r\n"])
 LINES = st.one_of(
@@ -39,7 +39,7 @@ LINES = st.one_of(
 STATES = st.one_of(
     st.just(EMPTY),
     st.builds(lambda text: State(1, b"", text), TEXTS),
-    st.builds(State, st.sampled_from([2, 3, 10**15 - 2]), TEXTS, TEXTS),
+    st.builds(State, st.sampled_from([2, 3, NUMBER_MAX - 1]), TEXTS, TEXTS),
 )
 TOKENS = st.from_regex(rb"[a-z2-7]{10}\.[a-z2-7]{26}", fullmatch=True)
 
@@ -132,8 +132,8 @@ def test_openings(line: bytes) -> None:
 
 @given(st.one_of(WORDS, st.binary(max_size=3)), st.integers(0, 2))
 def test_numbers(word: bytes, least: int) -> None:
-    """Only what `%d` would have printed is a number, and only up to 15 digits."""
-    numbers = {b"%d" % n: n for n in (*range(1000), 10**15 - 1)}
+    """Only what `%d` would have printed is a number, and only up to 2^53 - 1."""
+    numbers = {b"%d" % n: n for n in (*range(1000), NUMBER_MAX)}
     value = numbers.get(word)
     expected = value if value is not None and value >= least else None
     assert number(word, least) == expected
@@ -141,10 +141,11 @@ def test_numbers(word: bytes, least: int) -> None:
 
 def test_the_largest_number() -> None:
     """A double, as in Redis's scripts, still counts exactly one beyond it."""
-    largest = 10**NUMBER_DIGITS_MAX - 1
-    assert number(b"%d" % largest) == largest
-    assert number(b"%d" % (largest + 1)) is None
-    assert float(largest) + 1 == largest + 1 < 2**53
+    assert number(b"%d" % NUMBER_MAX) == NUMBER_MAX
+    assert number(b"%d" % (NUMBER_MAX + 1)) is None
+    assert number(b"9" * len(str(NUMBER_MAX))) is None
+    assert float(NUMBER_MAX) == NUMBER_MAX
+    assert float(NUMBER_MAX) + 1 == NUMBER_MAX + 1
 
 
 @given(TEXTS, ENDINGS)
