@@ -164,10 +164,20 @@ def _redis() -> Row:
             graph(
                 "Redis's memory",
                 units.BytesIEC,
-                "In use, and the limit at which it refuses writes.",
+                "In use, and the limit at which it refuses writes. At the share that is called"
+                " newcomers the daemons answer new clients `busy`, so that it never comes to that.",
                 [
                     Query("sum(redis_memory_used_bytes)", "used"),
                     Query("sum(redis_memory_max_bytes)", "maxmemory"),
+                    Query(
+                        "sum(redis_memory_max_bytes) * scalar("
+                        'min(echod_limit{name="store_fill_max"}))',
+                        "newcomers",
+                    ),
+                    Query(
+                        "sum(redis_memory_max_bytes) * scalar(max(echod_store_fill_ratio))",
+                        "as the daemons know",
+                    ),
                 ],
                 width=8,
             ),

@@ -284,6 +284,21 @@ def test_the_audit_finds_another_history() -> None:
     assert lab.metrics.rooms.silent == 0
 
 
+def test_a_room_lives_while_its_daemon_is_deaf() -> None:
+    """Nothing was ever said in it, so its announcement is what it lives by, subscription or not."""
+    lab = Lab()
+    one = joined(lab)
+    epoch = lab.room().epoch
+    lab.fall()
+    for _ in range(int(3 * lab.lives.announcement_s)):
+        lab.tick(1.0)
+        lab.settle()
+    lab.rise()
+    lab.settle()
+    assert lab.room().epoch == epoch
+    assert b"lost" not in one.sent
+
+
 def test_told_waits_for_the_owner() -> None:
     """TOLD never overtakes the store's word, nor is it said twice (PROTOCOL §2.3)."""
     for answer in (b"1", None):
