@@ -319,7 +319,7 @@ class Dialogue:
                 return self._echo_error(head) == "conflict"
             case Echo(), "out-of-order":
                 return self._echo_error(head) == f"out-of-order {error.number}"
-            case Join(), "too-many-rooms":
+            case Join(), "too-many-rooms" | "room-unavailable":
                 return True
             case ((Say(room) | Part(room) | Who(room)), "not-in-room"):
                 return room not in self._rooms

@@ -70,6 +70,8 @@ def test_newcomers_are_refused_and_members_stay(
     assert again.hello(b" " + bob.token) == (2, 0)
     fill(server, daemon, POSTS_MAX + 0.03)
     assert ann.ask(b"SAY lobby 2 x\n").startswith(b"ERR room-unavailable ")
+    assert ann.ask(b"JOIN another\n").startswith(b"ERR room-unavailable ")
+    assert again.ask(b"JOIN lobby\n").startswith(b"JOINED lobby ")
     assert ann.ask(b"ECHO 1 still here\n") == b"ECHO 1 still here\n"
     fill(server, daemon, FILL_MAX / 2)
     assert b"SAID lobby 2 2\n" in ann.ask(b"SAY lobby 2 x\n", 2)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # For the other session's daemon to answer a TELL (PROTOCOL §3).
 TELL_S_MAX = 1.0
+FULL = Refusal(Code.ROOM_UNAVAILABLE, "the store is nearly full: this was not done")
 
 
 class Member:
@@ -95,6 +96,9 @@ class Member:
         if len(self._rooms) >= self._rooms_max:
             refusal = Refusal(Code.TOO_MANY_ROOMS, f"at most {self._rooms_max}; PART from one")
             connection.owe(refusal.line())
+            return
+        if not self._hub.committer.takes_posts() and request.room not in self._hub.rooms:
+            connection.owe(FULL.line())  # it might have to be made
             return
         connection.suspend()
 
@@ -164,8 +168,7 @@ class Member:
 
     def _say(self, request: Say) -> None:
         if not self._hub.committer.takes_posts():
-            text = "the store is nearly full: nothing was posted"
-            self._connection.owe(Refusal(Code.ROOM_UNAVAILABLE, text).line())
+            self._connection.owe(FULL.line())
             return
         said = b"%b %b" % (self._session.name, request.text)
         self._hub.metrics.posts += 1
