@@ -31,15 +31,20 @@ COMMANDS = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `fleet` with `argv`; returns the exit status, 1 for a `LabError`."""
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `fleet`, with every command's own below it."""
     parser = argparse.ArgumentParser(
         prog="fleet", description="The echo fleet without containers, and measurements of it."
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS.values():
         command.add_parser(subparsers)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `fleet` with `argv`; returns the exit status, 1 for a `LabError`."""
+    args = build_parser().parse_args(argv)
     try:
         status: int = COMMANDS[args.command].run(args)
     except LabError as error:

@@ -24,6 +24,7 @@ from echod.reader import WRITE
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Sequence
 
     from echod.metrics import Metrics
     from echod.port import Port
@@ -36,6 +37,21 @@ RECEIVE_BYTES = 16_384
 
 # Why a connection ended, beside the codes of PROTOCOL §4.
 CLIENT, RESET, LINE_TIMEOUT = "client", "reset", "line-timeout"
+
+
+# A line of the article's, and what people type, is always taken.
+SMALL_BYTES = 512
+# ECHO and its number, on the session port.
+VERB_BYTES = 32
+
+
+def grows(lines: Sequence[bytes], last_bytes: int) -> bool:
+    """Whether one of `lines` makes the state larger than the last line, of so many bytes, did.
+
+    While the store is tight such a line is refused, and ends its connection only: the store
+    holds two lines of each session, and would be filled by those that send longer ones.
+    """
+    return max(map(len, lines), default=0) > max(SMALL_BYTES, last_bytes + VERB_BYTES)
 
 
 class Connection:

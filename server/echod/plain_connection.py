@@ -5,7 +5,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from echod.connection import Connection
+from echod.connection import Connection, grows
+from echod.protocol.errors import STORE_FULL, Code
 from echod.protocol.plain import answer
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ class PlainConnection(Connection):
         """Reply to `lines` now or when the store has them, as the durability says."""
         port = self._port
         count = len(lines)
+        if port.committer.tight and self.session and grows(lines, len(self._last)):
+            self._refuse(Code.UNAVAILABLE, STORE_FULL)
+            return 0
         reply, pair = answer(self._last, lines)
         self._last = lines[-1]
         self.metrics.lines_received += count

@@ -5,7 +5,8 @@ daemon to daemon: the state stands under a key of its own for each ownership, an
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
     r:<name>                  hash   kind, daemon, peer, balancer's id, since;
-                                     of the session port also digest, epoch, owner;
+                                     of the session port also digest, epoch, owner, and
+                                     posted: rooms, with a space between;
                                      of one that has ended owner and ended only
     s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
     i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of its last posts
@@ -111,7 +112,8 @@ class Session:
         record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
         sent: a write of it may have reached the store.
-        beside: the keys that live as its record does: ids of its posts, a key for each room.
+        posted: the rooms in which it posted last: the ids of its posts there live as long as
+            its record.
         renew_s: when, on the daemon's clock, a sign of life renews the record and these.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
@@ -120,9 +122,9 @@ class Session:
     """
 
     __slots__ = (
-        "beside",
         "name",
         "owner",
+        "posted",
         "record",
         "record_key",
         "renew_s",
@@ -143,7 +145,7 @@ class Session:
         self.record = record
         self.stored = True
         self.sent = False
-        self.beside: tuple[bytes, ...] = ()
+        self.posted: tuple[bytes, ...] = ()
         self.renew_s = 0.0
         self.seq = 0
         self.wire_prefix = b""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from echod.connection import Connection
+from echod.connection import Connection, grows
 from echod.protocol.errors import STORE_FULL, Code
 from echod.protocol.session import (
     UNKNOWN_SESSION,
@@ -85,6 +85,11 @@ class SessionConnection(Connection):
             # As much as makes `_owes_enough` true, so that what is left is read when it is paid.
             again_bytes_max = port.unsent_bytes_pause - self._held_bytes
             rest = lines[taken:] if taken else lines
+            if port.committer.tight and grows(
+                [line for line in rest if line.startswith(b"ECHO ")], len(dialogue.last)
+            ):
+                self._refuse(Code.UNAVAILABLE, STORE_FULL)
+                break
             reply, count, committed, request = dialogue.take(rest, again_bytes_max)
             taken += count
             self.metrics.lines_received += count
@@ -142,8 +147,8 @@ class SessionConnection(Connection):
 
         def ended(write: Write) -> bytes:
             self.metrics.sessions_ended += 1
-            for key in write.session.beside:
-                self._port.committer.ask(write.session, Drop(key))
+            for room in write.session.posted:
+                self._port.committer.ask(write.session, Drop(room))
             return b""
 
         self._reader.stop()
@@ -215,7 +220,7 @@ class SessionConnection(Connection):
         resumed = isinstance(write.operation, Resume)
         if isinstance(result, Opened):
             session.own(result.epoch)
-            session.seq = result.state.seq
+            session.seq, session.posted = result.state.seq, result.posted
             self._dialogue = Dialogue(result.state)
             self.go_on()
             self._sessions.welcomed(self, session.name)
@@ -275,9 +280,12 @@ class SessionConnection(Connection):
         of it before it has taken what it is owed.
         """
         super().sweep(now_s)
-        session, unread = self.session, self._paused or self._outbox is not None
-        if unread and session and self._dialogue and not self.gone and now_s >= session.renew_s:
-            self._port.committer.submit(self, session, KEEP)
+        session = self.session
+        if session is None or self._dialogue is None or self.gone or self.ending:
+            return
+        unread = self._paused or self._outbox is not None
+        if unread and now_s >= session.renew_s and self.gathering is None:
+            self._port.committer.open(self, session, KEEP)
 
     def roll_back(self) -> None:
         """The store has lost data: nobody knows what it still has of this session (§5)."""

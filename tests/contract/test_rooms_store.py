@@ -70,7 +70,7 @@ class Subject:
 
     def ask(self, operation: Operation, sender: bytes = ANN) -> object:
         """Its result; None if it was refused."""
-        owned = isinstance(operation, (Post, Who, Find))
+        owned = isinstance(operation, (Post, Who, Find, Renew, Drop))
         write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
         return None if commit(self.store, [write]) else write.result
 
@@ -94,6 +94,13 @@ class Subject:
                 self._published.append(got["data"])
         found, self._published[:] = list(self._published), []
         return found
+
+    def ids_s(self, key: bytes) -> float:
+        """How long a sender's ids will still be there; below 0 if they are not."""
+        if self.client:
+            return self.client.pttl(key) / 1000
+        ids = cast("MemoryStore", self.store)._rooms._ids.get(key)  # noqa: SLF001
+        return -1 if ids is None else ids.until_s - self.ahead_s
 
     def lives_s(self, room: bytes = b"r") -> float:
         """How long the room will still be there."""
@@ -178,17 +185,26 @@ def test_an_id_with_another_text_is_a_conflict(subject: Subject) -> None:
 def test_ids_live_with_their_session(subject: Subject) -> None:
     """They are renewed as its record is, and gone when it has ended."""
     key = subject.sessions[ANN].ids_key(b"r")
-    assert subject.ask(Renew(key)) is False
+    subject.ask(Renew(b"r"))
     subject.post(7)
+    assert 0 < subject.ids_s(key) <= LIVES.record_s
     if subject.client:
-        assert subject.client.pttl(key) <= 1000 * LIVES.record_s
         subject.client.pexpire(key, 1000)
-    assert subject.ask(Renew(key)) is True
-    if subject.client:
-        assert subject.client.pttl(key) > 1000
-    subject.ask(Drop(key))
-    assert subject.ask(Renew(key)) is False
+    else:
+        subject.ahead_s = 100
+    subject.ask(Renew(b"r"))
+    assert subject.ids_s(key) > LIVES.record_s - 10
+    subject.ask(Drop(b"r"))
+    subject.ask(Renew(b"r"))
+    assert subject.ids_s(key) <= 0
     assert subject.post(7, b"another") == 2
+
+
+def test_a_room_may_be_read_without_beginning(subject: Subject) -> None:
+    """No page then, of one that is not there."""
+    assert subject.ask(Read(b"r", 1, 10, begin=False)) is None
+    page = subject.read()
+    assert subject.ask(Read(b"r", 1, 10, begin=False)) == page
 
 
 def test_the_largest_id(subject: Subject) -> None:

@@ -13,12 +13,13 @@ from echod.store.operations import (
     INQUIRE,
     KEEP,
     MEASURE,
+    Fill,
     Find,
     Open,
     Opened,
     Operation,
     Post,
-    Renew,
+    Remember,
     Resume,
     RolledBack,
     Who,
@@ -222,21 +223,44 @@ def test_a_renewal_lengthens_the_record(owner: Callable[..., Owner]) -> None:
     """Nothing else does, once it is made; of a missing one it makes none."""
     one = owner()
     one.open()
+    one.ask(Remember())
     one.at.age_record(one.session, LIVES.record_s - 10)
     one.write(1, b"", b"a")
     assert one.at.record_ttl_s(one.session) <= 10
-    assert one.ask(Renew(one.session.record_key)) == (True, False)
+    assert one.ask(Remember()) == (None, False)
     assert one.at.record_ttl_s(one.session) > LIVES.record_s - 10
     unknown = owner(token=Token(b"zzzzzzzzzz", TOKEN.secret))
-    assert unknown.ask(Renew(unknown.session.record_key)) == (False, False)
+    assert unknown.ask(Remember()) == (None, False)
     assert unknown.at.record(unknown.session) == {}
+
+
+def test_where_a_session_posted_is_remembered(owner: Callable[..., Owner]) -> None:
+    """Whoever resumes it is told; an earlier owner changes nothing, nor renews a tombstone."""
+    one, two, three = owner(), owner(), owner()
+    one.open()
+    one.ask(Remember((b"a", b"b")))
+    assert two.resume() == Opened(2, EMPTY, (b"a", b"b"))
+    two.ask(Remember((b"b",)))
+    one.ask(Remember((b"x",)))
+    assert three.resume() == Opened(3, EMPTY, (b"b",))
+    three.ask(END)
+    two.ask(Remember((b"x",)))
+    assert b"posted" not in three.at.record(three.session)
+    assert three.at.record_ttl_s(three.session) <= LIVES.tombstone_s
+
+
+def test_until_the_first_line_a_record_lives_shorter(owner: Callable[..., Owner]) -> None:
+    """Not much longer than its state."""
+    one = owner()
+    one.open()
+    assert LIVES.unused_s < one.at.record_ttl_s(one.session) <= LIVES.unused_record_s
 
 
 def test_its_fill_is_a_share(owner: Callable[..., Owner]) -> None:
     """Of a memory store 0; of a Redis with 256 MB and little in it not much."""
-    share, refused = owner().ask(MEASURE)
+    fill, refused = owner().ask(MEASURE)
     assert not refused
-    assert 0.0 <= cast("float", share) < 0.5
+    assert 0.0 <= cast("Fill", fill).share < 0.5
 
 
 def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
@@ -252,12 +276,12 @@ def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
         Write(NOBODY, two.session, KEEP),
         Write(NOBODY, two.session, INQUIRE),
         Write(NOBODY, two.session, Resume(b"wrong", 0)),
-        Write(NOBODY, three.session, Renew(three.session.record_key)),
+        Write(NOBODY, three.session, Remember()),
         Write(NOBODY, two.session, END),
         Write(NOBODY, two.session, KEEP),
     ]
     assert commit(one.at.store, writes) == [writes[-1]]
     results = [write.result for write in writes]
-    assert results == [None, Opened(1, EMPTY), None, False, None, True, None, None]
+    assert results == [None, Opened(1, EMPTY), None, False, None, None, None, None]
     assert cast("State", one.state).last == b"x"
     assert decode_state(b"1 0 x") == one.state

@@ -52,7 +52,9 @@ def test_newcomers_are_refused_and_members_stay(
     server: Any,  # noqa: ANN401 — as above
 ) -> None:
     """Above the limit `busy`; half-way from it to full no post; below it all as before."""
-    daemon = echod(store=own_redis.url, store_fill_max=FILL_MAX, echo_idle_s_max=60)
+    daemon = echod(
+        store=own_redis.url, store_fill_max=FILL_MAX, echo_idle_s_max=60, room_linger_s=0.1
+    )
     plain = raw.connect(daemon.port)
     plain.sendall(b"a\n")
     assert raw.read(plain, 2) == b"a\n"
@@ -72,8 +74,15 @@ def test_newcomers_are_refused_and_members_stay(
     fill(server, daemon, POSTS_MAX + 0.03)
     assert ann.ask(b"SAY lobby 2 x\n").startswith(b"ERR room-unavailable ")
     assert ann.ask(b"JOIN another\n").startswith(b"ERR room-unavailable ")
+    assert ann.ask(b"PART lobby\n") == b"PARTED lobby\n"
+    until(lambda: daemon.metrics()["echod_rooms"] == 0, 20, "the rooms to be let go")
+    assert ann.ask(b"JOIN lobby\n").startswith(b"JOINED lobby ")  # it is in the store
     assert again.ask(b"JOIN lobby\n").startswith(b"JOINED lobby ")
     assert ann.ask(b"ECHO 1 still here\n") == b"ECHO 1 still here\n"
+    # A longer line than those before is what would fill it; it costs its own connection.
+    assert again.ask(b"ECHO 1 %b\n" % (b"x" * 1000)).startswith(b"ERR unavailable ")
+    plain.sendall(b"x" * 1000 + b"\n")
+    assert raw.read_all(plain).startswith(b"ERR unavailable ")
     fill(server, daemon, FILL_MAX / 2)
     assert b"SAID lobby 2 2\n" in ann.ask(b"SAY lobby 2 x\n", 2)
     Client(daemon.session_port).hello()

@@ -130,7 +130,7 @@ class Lab:
         self.store = MemoryStore(self.lives, clock=lambda: self.now_s)
         self.store.connect()
         self.store.publish = self._published
-        self.connected = True
+        self.connected, self.tight = True, False
         self.resets = 0
         self.heard: set[bytes] = set()
         self.asked: deque[Write] = deque()
@@ -157,10 +157,6 @@ class Lab:
         write = Write(client, session, operation)
         write.then = then
         self.asked.append(write)
-
-    def takes_posts(self) -> bool:
-        """There is room."""
-        return True
 
     def ask(self, session: Session, operation: Operation) -> None:
         """Queue it."""

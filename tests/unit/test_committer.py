@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +11,33 @@ from hypothesis import strategies as st
 from echod.clock import Clock
 from echod.config import Config
 from echod.metrics import Metrics
-from echod.session import PlainSession, Session
+from echod.session import NO_SESSION, PlainSession, Session
 from echod.store import redis_operations
 from echod.store.base import Lives
 from echod.store.batch import Nobody
-from echod.store.committer import MEASURE_NEWCOMERS, Committer
+from echod.store.committer import NEWCOMERS_MAX, Committer
 from echod.store.memory import MemoryStore
-from echod.store.operations import KEEP, MEASURE, Find, Open, Operation, Post, Read, Who
+from echod.store.operations import (
+    KEEP,
+    MEASURE,
+    Fill,
+    Find,
+    Open,
+    Operation,
+    Post,
+    Publish,
+    Read,
+    Who,
+)
 
 LIVES = Lives(60, 30)
 NAME = b"abcdefghij"
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echod.store.batch import Write
 
 
 class Waiting(Nobody):
@@ -78,7 +97,7 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     session.own(1)
     committer.submit(Waiting(), session, SIGNS["post"])
     turn()
-    session.beside = (ids,)
+    session.posted = (b"r",)
     for _ in range(20 * 2):
         clock.now_s += LIVES.state_s / 2
         if way == "open":
@@ -90,38 +109,73 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
         assert store.record(session.record_key)
         committer.ask(session, Read(b"r", 1, 1))
         turn()
-    assert store._rooms.renew_ids(ids)  # noqa: SLF001 — whether they are there
+    assert clock.now_s < store._rooms._ids[ids].until_s  # noqa: SLF001 — whether they are there
     clock.now_s += LIVES.record_s
     assert store.state(session.state_key) is None
     assert not store.record(session.record_key)
-    assert not store._rooms.renew_ids(ids)  # noqa: SLF001 — as above
+    assert clock.now_s >= store._rooms._ids[ids].until_s  # noqa: SLF001 — as above
+
+
+class Bounded(MemoryStore):
+    """A store that says how full it is, and how much it was sent."""
+
+    fill = Fill(0, 1000)
+
+    def begin(self, writes: Sequence[Write]) -> None:
+        """See `Store.begin`."""
+        super().begin(writes)
+        for write in writes:
+            if write.operation is MEASURE:
+                write.result = self.fill
 
 
 def test_how_full_the_store_is_decides_who_is_let_in() -> None:
-    """It is asked once a second, and after a hundred newcomers at once."""
-    clock, store = Clock(0.0), MemoryStore(LIVES)
+    """Asked once a second, and before a sixteenth of what is free has been sent."""
+    clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
     committer = Committer(store, Config(store_fill_max=0.5), LIVES, clock, Metrics())
-    asked = committer.batcher.pending
+
+    def measures() -> int:
+        batcher = committer.batcher
+        return sum(write.operation is MEASURE for write in [*batcher.pending, *batcher.flying])
+
+    for used, newcomers, tight in ((490, True, False), (500, False, False), (750, False, True)):
+        store.fill = Fill(used * 10**6, 10**9)
+        clock.now_s += 1
+        committer.tick()
+        assert measures() == 1
+        committer.tick()
+        assert measures() == 1  # it has still to answer
+        committer._turn()  # noqa: SLF001 — as above
+        assert committer.fill == used / 1000
+        assert (committer.newcomer(), committer.tight) == (newcomers, tight)
+        store.sent_bytes += 15_000_000
+        committer.ask(NO_SESSION, Publish(b"i", b""))
+        committer._turn()  # noqa: SLF001 — as above
+        assert measures() == 0
+        store.sent_bytes += 20_000_000
+        committer.ask(NO_SESSION, Publish(b"i", b""))
+        committer._turn()  # noqa: SLF001 — as above
+        assert measures() == 1
+        committer._turn()  # noqa: SLF001 — as above
+
+
+def test_while_the_store_does_not_answer_newcomers_have_a_bound() -> None:
+    """Nobody knows what it has room for; with its answer the count begins anew."""
+    clock, store = Clock(0.0), Bounded(LIVES)
+    store.connect()
+    committer = Committer(store, Config(), LIVES, clock, Metrics())
+    assert all(committer.newcomer() for _ in range(NEWCOMERS_MAX))
+    assert not committer.newcomer()
     committer.tick()
-    assert [write.operation for write in asked] == [MEASURE]
     committer._turn()  # noqa: SLF001 — as above
-    assert committer.fill == 0
-    for fill, newcomers, posts in ((0.49, True, True), (0.5, False, True), (0.75, False, False)):
-        committer.fill = fill
-        assert (committer.newcomer(), committer.takes_posts()) == (newcomers, posts)
-    asked = committer.batcher.pending
-    assert not asked
-    for _ in range(MEASURE_NEWCOMERS):
-        committer.newcomer()
-    assert [write.operation for write in asked] == [MEASURE]
-    clock.now_s += 1
-    committer.tick()
-    assert len(asked) == 1  # it has still to answer
+    assert committer.newcomer()
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12))
 def test_the_fill_of_a_redis(used: int, most: int) -> None:
     """Of INFO's lines; a Redis without a bound is never full."""
     info = b"# Memory\r\nused_memory:%d\r\nused_memory_human:1M\r\nmaxmemory:%d\r\n" % (used, most)
-    assert redis_operations.fill(info) == (used / most if most else 0.0)
+    fill = redis_operations.fill(info)
+    assert fill == Fill(used, most)
+    assert fill.share == (used / most if most else 0.0)

@@ -35,7 +35,7 @@ class Heartbeat:
         self.unheard = False
         self._hub = hub
         self._number = self._heard = 0
-        self._flying = False
+        self._flying = self._unsure = False
         self._beat_s = hub.committer.lives.beat_s
         self._next_s = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
@@ -62,8 +62,11 @@ class Heartbeat:
     def _done(self, write: Write | None) -> None:
         self._flying = False
         if write is None or not isinstance(write.result, tuple):
+            # It may have been carried out: the next one would find the lease that it made.
+            self._unsure = True
             return
         held, hearers = write.result
+        held, self._unsure = held and not self._unsure, False
         if not held and self._number > 1:
             # Posts that look for daemons have passed this one by.
             self._hub.metrics.leases_lapsed += 1

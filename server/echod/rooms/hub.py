@@ -12,11 +12,13 @@ Nothing here waits; the store is asked through the committer, as for everything.
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
+from echod.clock import TICK_S
 from echod.protocol.rooms import message
 from echod.rooms.room import Heard, Page, Position
 from echod.session import NO_SESSION
@@ -46,8 +48,6 @@ LATE_S = 1.0
 # Each room is held against the store every `Lives.audit_s`: a message that left no trace here
 # shows. After so many of these audits, three times in its life, an announcement is made anew.
 ANNOUNCE_AUDITS = 3
-# Rooms looked at in one tick of 0.1 s: a daemon with 10,000 gets around in 10 s.
-AUDITS_PER_TICK = 100
 
 
 class Subscription(Protocol):
@@ -133,7 +133,7 @@ class Hub:
         self._waiting: dict[Recovery, None] = {}
         self._audits: deque[RoomHere] = deque()
         self._audits_s = committer.lives.audit_s
-        self._audit_s, self._audit_number = 0.0, 0
+        self._audit_s, self._audit_number, self._audits_per_tick = 0.0, 0, 0
 
     # Members come and go.
 
@@ -372,15 +372,20 @@ class Hub:
         position = here.position
         wanted = PAGE_MESSAGES if position.epoch else 1
 
+        # While the store is tight no room begins, unless under those who are in it.
+        begin = bool(position.epoch) or not self.committer.tight
+
         def done(write: Write | None) -> None:
             here.reading = False
-            if write is None or not isinstance(write.result, Page):
+            if write is not None and write.result is None:
+                self._turn_away(here, math.inf)
+            elif write is None or not isinstance(write.result, Page):
                 here.read_again = True  # the store is away: `tick` tries again
                 self._watched[here] = None
             else:
                 self._take(here, write.result)
 
-        self._ask(Read(here.name, position.offset + 1, wanted), done)
+        self._ask(Read(here.name, position.offset + 1, wanted, begin), done)
 
     def _take(self, here: RoomHere, page: Page) -> None:
         """A page has come."""
@@ -501,7 +506,9 @@ class Hub:
             self._audit_s = now_s
             self._audit_number += 1
             self._audits.extend(self.rooms.values())
-        for _ in range(min(AUDITS_PER_TICK, len(self._audits))):
+            # All of them within the time to the next audit, however many they are.
+            self._audits_per_tick = math.ceil(len(self._audits) * TICK_S / self._audits_s)
+        for _ in range(min(self._audits_per_tick, len(self._audits))):
             self._audit(self._audits.popleft())
         watched, self._watched = self._watched, {}
         for here in watched:

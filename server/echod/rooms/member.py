@@ -19,7 +19,7 @@ from echod.protocol.words import Refusal
 from echod.rooms.hub import PAGE_MESSAGES
 from echod.rooms.room import Page, Position
 from echod.session import NO_SESSION
-from echod.store.operations import KEEP, Conflict, Find, Post, Read, Renew, Stale, Who
+from echod.store.operations import KEEP, Conflict, Find, Post, Read, Remember, Stale, Who
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
@@ -97,13 +97,13 @@ class Member:
             refusal = Refusal(Code.TOO_MANY_ROOMS, f"at most {self._rooms_max}; PART from one")
             connection.owe(refusal.line())
             return
-        if not self._hub.committer.takes_posts() and request.room not in self._hub.rooms:
-            connection.owe(FULL.line())  # it might have to be made
-            return
         connection.suspend()
 
         def entered(here: RoomHere | None) -> None:
-            if here is None:
+            if here is None and self._hub.committer.tight and not connection.gone:
+                connection.go_on()
+                connection.owe(FULL.line())
+            elif here is None:
                 connection.unavailable()
             elif connection.gone:
                 self._hub.cancel(here)
@@ -133,14 +133,6 @@ class Member:
 
         self._connection.submit(KEEP, confirmed)
 
-        def renewed(write: Write | None) -> None:
-            if write is not None and write.result and here.name in self._rooms:
-                self._keep_ids(here.name)
-
-        # It may have posted here before it parted, or at another daemon.
-        renewal = Renew(self._session.ids_key(here.name))
-        self._hub.committer.submit(StoreClient(renewed), NO_SESSION, renewal)
-
     def _joined(self, here: RoomHere, request: Join, page: Page | None) -> bytes:
         """The answer to `JOIN`, and this is a member from here on."""
         self._arriving = None
@@ -167,7 +159,7 @@ class Member:
     # The others.
 
     def _say(self, request: Say) -> None:
-        if not self._hub.committer.takes_posts():
+        if self._hub.committer.tight:
             self._connection.owe(FULL.line())
             return
         said = b"%b %b" % (self._session.name, request.text)
@@ -178,21 +170,26 @@ class Member:
                 return Refusal(Code.OUT_OF_ORDER, str(write.result.next_id)).line()
             if isinstance(write.result, Conflict):
                 return Refusal(Code.CONFLICT, f"post {request.id} had another text").line()
-            self._keep_ids(request.room)
+            self._remember(request.room)
             return lines.said(request.room, request.id, int(str(write.result)))
 
         post = Post(request.room, self._session.name, request.id, said)
         self._connection.submit(post, posted)
 
-    def _keep_ids(self, room: bytes) -> None:
+    def _remember(self, room: bytes) -> None:
         """What the store knows of this sender's posts in `room` lives on with its session.
 
-        Of the rooms it was in last, as many as it may be in: those before expire.
+        So it does of as many rooms as a session may be in; of others, first of those that it is
+        not in, it expires.
         """
         session = self._session
-        key = session.ids_key(room)
-        if key not in session.beside:
-            session.beside = (*session.beside, key)[-self._rooms_max :]
+        if room in session.posted:
+            return
+        rooms = [*session.posted, room]
+        if len(rooms) > self._rooms_max:
+            rooms.remove(next((each for each in rooms if each not in self._rooms), rooms[0]))
+        session.posted = tuple(rooms)
+        self._hub.committer.ask(session, Remember(session.posted))
 
     def _who(self, room: bytes) -> None:
         def counted(write: Write) -> bytes:

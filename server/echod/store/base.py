@@ -33,7 +33,7 @@ class Lives:
         lease_s: a daemon after its last heartbeat: so long it counts as there.
         marker_s: what proves to a daemon that the store remembers: one that was cut off for
             longer can't tell a lost marker from an expired one, and takes it as lost, which
-            is safe. Each batch renews it, and an idle daemon sends an empty one each second.
+            is safe. Each batch renews it, and an idle daemon sends one each second.
         route: how a post finds its members' daemons; see `config.ROUTES`.
     """
 
@@ -60,6 +60,11 @@ class Lives:
         the clock of a daemon that was frozen may be slow.
         """
         return self.state_s + 2 * self.renewal_s
+
+    @property
+    def unused_record_s(self) -> float:
+        """A record until the first line, which renews it."""
+        return self.unused_s + self.renewal_s
 
     @property
     def unused_room_s(self) -> float:
@@ -93,6 +98,7 @@ class Store(Protocol):
     """One daemon's way to the store. Not for two greenlets at once."""
 
     connected: bool
+    sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
     generation: int  # raised by whoever finds that the store lost data (DESIGN D9)
 
     def connect(self) -> bool:

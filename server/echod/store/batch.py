@@ -160,9 +160,9 @@ class Batcher:
         self.pending.append(write)
         return write
 
-    def ask(self, session: Session, operation: Operation) -> None:
-        """Queue an operation that nobody waits for."""
-        self.pending.append(Write(NOBODY, session, operation))
+    def ask(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
+        """Queue an operation that nobody waits for; it does not leave once `client` has gone."""
+        self.pending.append(Write(client, session, operation))
 
     def add(self, write: Write, reply: bytes, lines: int, pair: bytes, cut: int) -> None:
         """Add `lines` lines, whose `reply` waits for the store, to a write that has not left."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sys
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from echod.parking import Parking
 from echod.session import NO_SESSION
 from echod.store.base import StoreError
 from echod.store.batch import Batcher
-from echod.store.operations import MEASURE, Renew, gives_life
+from echod.store.operations import MEASURE, Fill, Remember, Renew, gives_life
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
@@ -42,8 +43,12 @@ log = logging.getLogger(__name__)
 # the generation, and renews the daemon's marker, of whose life it is a quarter at most.
 MEASURE_S = 1.0
 MARKER_MEASURES = 4
-# And after so many newcomers, of whom each is some 2 kB: the store fills no faster than that.
-MEASURE_NEWCOMERS = 100
+# And before a daemon has sent a sixteenth of what is free: sixteen daemons that all write as
+# fast as they can don't fill the store between two answers. But not for less than so much.
+MEASURE_SHARE, MEASURE_BYTES_MIN = 1 / 16, 65_536
+# Newcomers since the last answer: as many as one address may bring within the commit deadline
+# (SECURITY.md). While the store does not answer, nobody knows what it has room for.
+NEWCOMERS_MAX = 5_000
 # Between attempts to connect, doubling, with jitter so that daemons don't come all at once.
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 # A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
@@ -58,6 +63,7 @@ class Committer:
     Attributes:
         lives: how long the store keeps what.
         fill: how full the store said that it is, 0 to 1.
+        tight: it is so full that nothing is taken which grows: no post, no longer line.
         on_rollback: called when the store has lost data (DESIGN D9), before anything that
             was in flight goes again, and before anyone hears of what is committed since.
     """
@@ -72,8 +78,10 @@ class Committer:
         self._measures_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
         self._measure_s = 0.0  # when it is asked next
         self._measuring = False
-        self._newcomers = 0
-        self.fill = 0.0
+        self._measure_bytes = MEASURE_BYTES_MIN  # of those sent, when it is asked at the latest
+        self._newcomers = 0  # since the last answer
+        self.tight = False
+        self._see(Fill())
         self._clock = clock
         self._metrics = metrics
         self.on_rollback: Callable[[], None] = lambda: None
@@ -90,7 +98,7 @@ class Committer:
     def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write for `client`, to which it may add lines until it leaves."""
         if self._clock.now_s >= session.renew_s:
-            self._renew(session)
+            self._renew(client, session)
         write = self.batcher.open(client, session, operation)
         self._rouse()
         return write
@@ -107,7 +115,7 @@ class Committer:
         `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
         if self._clock.now_s >= session.renew_s and gives_life(operation):
-            self._renew(session)
+            self._renew(client, session)
         write = self.batcher.submit(client, session, operation, 0 if then is None else 1)
         write.then = then
         write.at_s = perf_counter()
@@ -129,7 +137,7 @@ class Committer:
         self.batcher.ask(session, operation)
         self._rouse()
 
-    def _renew(self, session: Session) -> None:
+    def _renew(self, client: Client, session: Session) -> None:
         """A sign of life, whichever verb brings it: the state's life is its own write's business.
 
         What stands beside the state lives longer, and is renewed a few times in a life.
@@ -138,8 +146,9 @@ class Committer:
         if session.restored:
             session.stored = False
             return
-        for key in (session.record_key, *session.beside):
-            self.batcher.ask(session, Renew(key))
+        self.batcher.ask(session, Remember(session.posted), client)
+        for room in session.posted:
+            self.batcher.ask(session, Renew(room), client)
 
     def _rouse(self) -> None:
         self._idle.wake()
@@ -154,13 +163,7 @@ class Committer:
     def newcomer(self) -> bool:
         """Somebody asks for a place in the store; whether there is one."""
         self._newcomers += 1
-        if self._newcomers >= MEASURE_NEWCOMERS:
-            self._measure()
-        return self.fill < self._config.store_fill_max
-
-    def takes_posts(self) -> bool:
-        """Whether there is room for what is said, beside those who are served."""
-        return self.fill < (1 + self._config.store_fill_max) / 2
+        return self.fill < self._config.store_fill_max and self._newcomers <= NEWCOMERS_MAX
 
     def full(self) -> bool:
         """Whether so many bytes of replies wait that nobody should be read."""
@@ -199,13 +202,23 @@ class Committer:
         """Ask how full the store is, unless it has still to answer that."""
         if not self._measuring:
             self._measuring = True
-            self._measure_s, self._newcomers = self._clock.now_s + self._measures_s, 0
+            self._measure_s = self._clock.now_s + self._measures_s
             self.submit(StoreClient(self._measured), NO_SESSION, MEASURE)
 
     def _measured(self, write: Write | None) -> None:
         self._measuring = False
-        if write is not None and isinstance(write.result, float):
-            self.fill = write.result
+        if write is not None and isinstance(write.result, Fill):
+            self._newcomers = 0
+            self._see(write.result)
+
+    def _see(self, fill: Fill) -> None:
+        """The store is so full."""
+        self.fill = fill.share
+        self.tight = fill.share >= (1 + self._config.store_fill_max) / 2
+        free_bytes = (fill.most_bytes or sys.maxsize) - fill.used_bytes
+        self._measure_bytes = self.store.sent_bytes + max(
+            MEASURE_BYTES_MIN, int(free_bytes * MEASURE_SHARE)
+        )
 
     # The greenlet.
 
@@ -236,6 +249,8 @@ class Committer:
                 retry_s = RETRY_S_MIN
             except StoreError as error:
                 self._metrics.store_error(error.kind)
+                if error.kind == "oom":
+                    self._see(Fill(1, 1))  # the answer to MEASURE may never come
                 log.warning("store-failed kind=%s waiting=%d: %s", error.kind,
                             self.batcher.lines_waiting, error)  # fmt: skip
                 self.store.reset()
@@ -295,6 +310,8 @@ class Committer:
         self._sent_s = perf_counter()
         self._asked_s = self._clock.now_s
         self.store.begin(batch)
+        if self.store.sent_bytes >= self._measure_bytes:
+            self._measure()
 
     def _deliver(self, writes: list[Write], now_s: float) -> None:
         for write in writes:

@@ -19,12 +19,14 @@ from echod.store.operations import (
     Announce,
     Beat,
     Drop,
+    Fill,
     Find,
     Open,
     Opened,
     Post,
     Publish,
     Read,
+    Remember,
     Renew,
     Resume,
     RolledBack,
@@ -52,7 +54,7 @@ class MemoryStore:
         self.publish: Callable[[bytes], None] = lambda _: None
         """Where publications go: the one daemon that there is."""
         self.connected = False
-        self.generation = 0
+        self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}
         self._lives = lives
@@ -115,10 +117,10 @@ class MemoryStore:
         elif operation is FORGET:
             self.states.pop(session.state_key, None)
             self.records.pop(session.record_key, None)
-        elif isinstance(operation, Renew):
-            write.result = self._renew(operation.key)
+        elif isinstance(operation, Remember):
+            self._remember(session, operation)
         elif operation is MEASURE:
-            write.result = 0.0  # it has no bound of its own
+            write.result = Fill()
         else:
             self._do_in_rooms(write)
         return True
@@ -139,11 +141,12 @@ class MemoryStore:
         self._keep_state(session.state_key, state, self._lives.state_s)
         return True
 
-    def _renew(self, key: bytes) -> bool:
-        """A record's life, or that of the ids of a sender's posts."""
-        if fields := self.record(key):
-            self.records[key] = (fields, self._clock() + self._lives.record_s)
-        return bool(fields) or self._rooms.renew_ids(key)
+    def _remember(self, session: Session, operation: Remember) -> None:
+        """A record lives on, for its owner."""
+        fields = self.record(session.record_key)
+        if fields and self.state(session.state_key) is not None:
+            fields = {**fields, b"posted": b" ".join(operation.posted)}
+            self._keep_record(session, fields, self._lives.record_s)
 
     def _do_in_rooms(self, write: Write) -> None:  # noqa: C901 — one case for each
         """What is not about a session's own keys; see `MemoryRooms`."""
@@ -158,8 +161,10 @@ class MemoryStore:
                 write.result = self._rooms.who(room)
             case Announce() as announce:
                 self._rooms.announce(announce)
-            case Drop(key):
-                self._rooms.drop_ids(key)
+            case Renew(room):
+                self._rooms.renew_ids(write.session.ids_key(room))
+            case Drop(room):
+                self._rooms.drop_ids(write.session.ids_key(room))
             case Find(name, written):
                 fields = self.record(b"r:" + name)
                 write.result = b"inbox" in fields and b"ended" not in fields
@@ -183,7 +188,7 @@ class MemoryStore:
             return None
         fields = {b"digest": operation.digest, b"epoch": b"1", b"owner": session.owner}
         fields |= _pairs(session.record)
-        self._keep_record(session, fields, self._lives.record_s)
+        self._keep_record(session, fields, self._lives.unused_record_s)
         self._keep_state(session.key_of(1), encode_state(0, 0, b""), self._lives.unused_s)
         return Opened(1, EMPTY)
 
@@ -206,7 +211,7 @@ class MemoryStore:
             fields |= {b"epoch": b"%d" % epoch, b"owner": session.owner, **_pairs(session.record)}
         self._keep_state(key, value, self._lives.state_s)
         self._keep_record(session, fields, self._lives.record_s)
-        return Opened(epoch, state)
+        return Opened(epoch, state, tuple(fields.get(b"posted", b"").split()))
 
     def _end(self, session: Session) -> bool:
         fields = self.record(session.record_key)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echod.rooms.room import Page
@@ -28,8 +28,8 @@ SWEEP_S = 10.0
 class _Ids:
     """A sender's last posts in a room: id → offset and the text's digest, upwards."""
 
-    posts: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    until_s: float = 0.0
+    posts: dict[int, tuple[int, bytes]]
+    until_s: float
 
 
 class _Room:
@@ -55,22 +55,22 @@ class MemoryRooms:
 
     def post(self, post: Post) -> tuple[int | Stale | Conflict, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""
-        room, now_s = self._room(post.room), self._clock()
+        now_s = self._clock()
         key = ids_key(post.room, post.sender)
         ids = self._ids.get(key)
-        if ids is None or now_s >= ids.until_s:
-            ids = self._ids[key] = _Ids()
-        last = next(reversed(ids.posts), 0)
-        if post.id in ids.posts:
-            offset, digest = ids.posts[post.id]
+        posts = ids.posts if ids is not None and now_s < ids.until_s else {}
+        last = next(reversed(posts), 0)
+        if post.id in posts:
+            offset, digest = posts[post.id]
             return offset if digest == post.digest else Conflict(), b""
         if post.id < last:
             return Stale(last + 1), b""
+        room = self._room(post.room)
         room.offset += 1
-        ids.posts[post.id] = room.offset, post.digest
-        ids.until_s = now_s + self._lives.record_s
-        if len(ids.posts) > IDS_KEPT:
-            del ids.posts[next(iter(ids.posts))]
+        posts[post.id] = room.offset, post.digest
+        self._ids[key] = _Ids(posts, now_s + self._lives.record_s)
+        if len(posts) > IDS_KEPT:
+            del posts[next(iter(posts))]
         room.until_s = now_s + self._lives.room_s
         while room.messages and room.messages[0][2] < now_s - self._lives.room_s:
             room.messages.popleft()
@@ -78,19 +78,20 @@ class MemoryRooms:
         published = b"m %b %d %b %b" % (room.epoch, room.offset, post.room, post.said)
         return room.offset, published
 
-    def read(self, read: Read) -> Page:
-        """A page; the room begins if need be."""
+    def read(self, read: Read) -> Page | None:
+        """A page; the room begins if need be, and may."""
+        there = self._rooms.get(read.room)
+        if not read.begin and (there is None or self._clock() >= there.until_s):
+            return None
         room = self._room(read.room)
         messages = [(at, said) for at, said, _ in room.messages if at >= read.first]
         return Page(room.epoch, room.offset, messages[: read.messages_max])
 
-    def renew_ids(self, key: bytes) -> bool:
-        """The ids of a sender's posts live on; whether there are any."""
+    def renew_ids(self, key: bytes) -> None:
+        """The ids of a sender's posts live on, if there are any."""
         ids = self._ids.get(key)
-        if ids is None or self._clock() >= ids.until_s:
-            return False
-        ids.until_s = self._clock() + self._lives.record_s
-        return True
+        if ids is not None and self._clock() < ids.until_s:
+            ids.until_s = self._clock() + self._lives.record_s
 
     def drop_ids(self, key: bytes) -> None:
         """The sender has ended."""

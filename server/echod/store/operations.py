@@ -10,25 +10,26 @@ state. Each store carries them out in its own way and says the same things
     Resume    move the state to a new key              → Opened, RolledBack or None: unknown
     END       delete the state, leave a tombstone      QUIT
     INQUIRE   who owns it now?                         → whether somebody else
-    Renew     let what stands beside the state live on → whether it is there
-    Drop      delete it
+    Remember  let the record live on, with the rooms that its session posted in
+    Renew     let the ids of its posts in a room live on
+    Drop      delete them
 
 and for rooms (PROTOCOL §3):
 
     Post      append to a room, and publish            → offset, Stale or Conflict: no new id
     Who       members of a room over all daemons       → (members, daemons)
     Find      write to the daemon where a session is   → whether there is one
-    Read      a page of a room, which begins if need be → rooms.room.Page
+    Read      a page of a room, which may begin with it → rooms.room.Page, or None
     Announce  how many members a daemon has in a room
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
     Publish   write to a daemon's inbox
 
 and of the store itself:
 
-    MEASURE   how full is it?                          → its fill, 0 to 1
+    MEASURE   how full is it?                          → Fill
 
 A session that is not, or no longer, this owner's makes the write *refused*. FORGET, Open,
-Resume, Renew, Drop, MEASURE and those about rooms from Read on need to own none, and never
+Resume, Remember, Renew, Drop, MEASURE and those about rooms from Read on need to own none, and never
 are. Each may be carried out twice in a row, as it is when an answer was lost, and says the
 same both times.
 """
@@ -58,17 +59,41 @@ FORGET, KEEP, END, INQUIRE, MEASURE = Simple
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
-    """What is kept of a session beside its state, under `key`, lives on for `Lives.record_s`."""
+class Remember:
+    """The record lives on for `Lives.record_s`, if the session is this owner's; else nothing.
 
-    key: bytes
+    Attributes:
+        posted: the rooms in which the ids of its posts are kept.
+    """
+
+    posted: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The ids of the session's posts in `room` live on for `Lives.record_s`."""
+
+    room: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Delete what is kept of a session under `key`: it has ended."""
+    """Delete the ids of the session's posts in `room`: it has ended."""
 
-    key: bytes
+    room: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """How full a store is: bytes in use, and at the most; 0 where it has no bound of its own."""
+
+    used_bytes: int = 0
+    most_bytes: int = 0
+
+    @property
+    def share(self) -> float:
+        """0 to 1."""
+        return self.used_bytes / self.most_bytes if self.most_bytes else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +118,11 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """It is this owner's; `epoch` counts the owners from 1."""
+    """It is this owner's; `epoch` counts the owners from 1; `posted` as `Remember`'s."""
 
     epoch: int
     state: State
+    posted: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +176,15 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A page of a room, from offset `first` on; `messages_max` at most."""
+    """A page of a room, from offset `first` on; `messages_max` at most.
+
+    A room that is not there begins, unless `begin` is false: then there is no page.
+    """
 
     room: bytes
     first: int
     messages_max: int
+    begin: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,5 +226,6 @@ def needs_owner(operation: Operation | None) -> bool:
 
 
 Operation = (
-    Simple | Open | Resume | Renew | Drop | Post | Who | Find | Read | Announce | Beat | Publish
-)
+    Simple | Open | Resume | Remember | Renew | Drop
+    | Post | Who | Find | Read | Announce | Beat | Publish
+)  # fmt: skip

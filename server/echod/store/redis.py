@@ -52,7 +52,7 @@ class RedisStore:
         self, url: str, daemon: str, lives: Lives, timeout_s: float, password_file: str = ""
     ) -> None:
         self.connected = False
-        self.generation = 0
+        self.generation = self.sent_bytes = 0
         self._url = url
         self._timeout_s = timeout_s
         self._password_file = password_file
@@ -114,6 +114,7 @@ class RedisStore:
         self._batch += 1
         packed, counts, total = self._pack(writes)
         self._begun = (writes, counts, total)
+        self.sent_bytes += len(packed)
         self._link.send(packed)
 
     def finish(self) -> list[Write]:

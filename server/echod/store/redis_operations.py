@@ -33,6 +33,7 @@ from echod.store.operations import (
     Beat,
     Conflict,
     Drop,
+    Fill,
     Find,
     Open,
     Opened,
@@ -40,6 +41,7 @@ from echod.store.operations import (
     Post,
     Publish,
     Read,
+    Remember,
     Renew,
     Resume,
     RolledBack,
@@ -77,10 +79,13 @@ class Script:
         return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
 
 
-RAISE_GENERATION, OPEN, RESUME, END_SESSION, POST, READ, WHO, ANNOUNCE, FIND, BEAT = SCRIPTS = (
-    *(Script(name) for name in ("raise_generation", "open", "resume", "end")),
-    *(Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")),
+RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
+    Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
 )
+POST, READ, WHO, ANNOUNCE, FIND, BEAT = ROOM_SCRIPTS = tuple(
+    Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")
+)
+SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 
 
 def channel(room: bytes, route: str) -> bytes:
@@ -103,6 +108,7 @@ class RedisOperations:
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
         self._unused_ms = milliseconds(lives.unused_s)
+        self._unused_record_ms = milliseconds(lives.unused_record_s)
         self._tombstone_ms = milliseconds(lives.tombstone_s)
         self._room_ms = milliseconds(lives.room_s)
         self._room_messages_max = b"%d" % lives.room_messages_max
@@ -116,9 +122,10 @@ class RedisOperations:
         match operation:
             case Post():
                 return self._post(session, operation)
-            case Read(room, first, messages_max):
+            case Read(room, first, messages_max, begin):
                 keys = (b"m:" + room, b"x:" + room, GENERATION_KEY)
-                words = (b"%d" % first, b"%d" % messages_max, _epoch(), self._unused_room_ms)
+                epoch = _epoch() if begin else b""
+                words = (b"%d" % first, b"%d" % messages_max, epoch, self._unused_room_ms)
                 return READ.call(keys, *words)
             case Who(room):
                 return WHO.call((state, b"p:" + room), self.state_ms)
@@ -135,17 +142,19 @@ class RedisOperations:
             case Open(digest):
                 return OPEN.call(
                     (record, session.key_of(1)), digest, session.owner, encode_state(0, 0, b""),
-                    self._unused_ms, self.record_ms, *session.record,
+                    self._unused_ms, self._unused_record_ms, *session.record,
                 )  # fmt: skip
             case Resume(digest, acked):
                 return RESUME.call(
                     (record,), digest, b"%d" % acked, session.owner,
                     self.state_ms, self.record_ms, *session.record,
                 )  # fmt: skip
-            case Renew(key):
-                return ("PEXPIRE", key, self.record_ms)
-            case Drop(key):
-                return ("DEL", key)
+            case Remember(posted):
+                return REMEMBER.call((record, state), self.record_ms, b" ".join(posted))
+            case Renew(room):
+                return ("PEXPIRE", session.ids_key(room), self.record_ms)
+            case Drop(room):
+                return ("DEL", session.ids_key(room))
         if operation is END:
             return END_SESSION.call((record, state), session.owner, self._tombstone_ms)
         if operation is MEASURE:
@@ -173,6 +182,8 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
         case Post():
             return _posted(*reply)
         case Read():
+            if not reply:
+                return None
             epoch, last, *rest = reply
             return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
         case Who():
@@ -186,10 +197,10 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
         case Resume():
             if not reply:
                 return None
-            epoch, kept = reply
-            return RolledBack(kept) if epoch < 0 else Opened(epoch, decode_state(kept))
-        case Renew():
-            return bool(reply)
+            epoch, kept, *rest = reply
+            if epoch < 0:
+                return RolledBack(kept)
+            return Opened(epoch, decode_state(kept), tuple(rest[0].split()))
     if operation is INQUIRE:
         return reply is not None and reply != session.owner
     return fill(reply) if operation is MEASURE else None
@@ -201,11 +212,10 @@ def _posted(offset: int, next_id: int = 0) -> int | Stale | Conflict:
     return Stale(next_id) if next_id else Conflict()
 
 
-def fill(info: bytes) -> float:
-    """How full a Redis is, of `INFO memory`: 0 to 1, and 0 where it has no bound of its own."""
+def fill(info: bytes) -> Fill:
+    """How full a Redis is, of `INFO memory`."""
     fields = dict(line.partition(b":")[::2] for line in info.splitlines())
-    most = int(fields.get(b"maxmemory", 0))
-    return int(fields.get(b"used_memory", 0)) / most if most else 0.0
+    return Fill(int(fields.get(b"used_memory", 0)), int(fields.get(b"maxmemory", 0)))
 
 
 def milliseconds(seconds: float) -> bytes:

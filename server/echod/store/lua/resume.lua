@@ -5,10 +5,10 @@
 --   ARGV[3]  the new owner
 --   ARGV[4]  life of the state, ms ARGV[5]  life of the record, ms
 --   ARGV[6…] more fields of the record, names and values in turn
--- Returns {epoch, state}; {-1, seq} if the store holds less than the client was answered;
+-- Returns {epoch, state, rooms posted in}; {-1, seq} if the store holds less than the client was answered;
 -- {} for an unknown, expired, ended or wrong one. Only the first changes anything.
 -- The same call again, its answer having been lost, finds itself the owner.
-local known = redis.call('HMGET', KEYS[1], 'digest', 'epoch', 'owner', 'ended')
+local known = redis.call('HMGET', KEYS[1], 'digest', 'epoch', 'owner', 'ended', 'posted')
 if known[1] ~= ARGV[1] or known[4] then
   return {}
 end
@@ -32,4 +32,4 @@ if known[3] ~= ARGV[3] then
 end
 redis.call('PEXPIRE', key, ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-return {epoch, state}
+return {epoch, state, known[5] or ''}
