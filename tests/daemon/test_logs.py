@@ -81,6 +81,7 @@ def test_stdout_is_a_pipe_that_is_full(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("wb") as stderr, daemon(writing, stderr.fileno()) as process:
         found = until(lambda: READY.search(log.read_text()), 20, "it to be ready")
+        assert found is not None
         assert raw.converse(int(found[1]), [b"a\n"]) == b"a\n"
         process.terminate()
         assert process.wait(END_S_MAX) == 0
