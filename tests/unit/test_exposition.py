@@ -34,7 +34,7 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("read again")
 
     monkeypatch.setattr(exposition, "version", fail)
-    monkeypatch.setattr(exposition.platform, "python_version", fail)
+    monkeypatch.setattr("platform.python_version", fail)
     monkeypatch.setattr(Config, "limits", fail)
     for _ in range(2):
         page = generate_latest(registry.prometheus).decode()
