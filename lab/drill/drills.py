@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.drill import mixture, network_drills, room_drills, store_drills
-from lab.drill.expectations import bites, goes_on, heard, served_again, spares
+from lab.drill.expectations import bites, goes_on, heard, newcomers, served_again, spares
 from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
@@ -96,13 +96,17 @@ def fill_files() -> Drill:
     """Prlimit."""
     return Drill(
         "fill-files",
-        "A daemon can open no more files: it accepts nobody, and is left out of the balance.",
+        "A daemon can open no more files: it keeps its clients, and newcomers go elsewhere.",
         [
             Step(2, "echod1 has no file left", lambda stage: stage.fill_files("echod1")),
-            Step(7, "it may open files", lambda stage: stage.free_files("echod1"), heals=True),
+            # Sessions that ended there have left a file each, and no others have taken it.
+            Step(4, "nor is again", lambda stage: stage.fill_files("echod1"), lasts=False),
+            Step(8, "it may open files", lambda stage: stage.free_files("echod1"), heals=True),
         ],
-        seconds=10,
-        expects=[served_again(FOUND_S + 2), goes_on(1.0)],
+        seconds=11,
+        # Its agent tells within half a second; who comes before is refused, and comes again.
+        expects=[spares(), newcomers(50, refused_share_max=0.25), goes_on(1.0)],
+        load=Load(quitters=20),
         only_local="a container's limits can't be changed while it runs",
     )
 

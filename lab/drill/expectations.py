@@ -129,6 +129,23 @@ def heard(code: str, least: int = 1) -> Callable[[Outcome], Verdict]:
     return judge
 
 
+def newcomers(least: int, refused_share_max: float) -> Callable[[Outcome], Verdict]:
+    """At least so many new sessions begin, and few who come are told `busy`."""
+
+    def judge(outcome: Outcome) -> Verdict:
+        figures = outcome.figures
+        begun, refused = figures.sessions, figures.codes["busy"]
+        share = refused / (begun + refused) if begun else 1.0
+        text = (
+            f"{begun} sessions began (at least {least} must), {refused} times a newcomer was"
+            f" refused: {share:.0%} (at most {refused_share_max:.0%})."
+        )
+        passed = begun >= least and share <= refused_share_max
+        return Verdict("Are newcomers served elsewhere?", passed, text)
+
+    return judge
+
+
 def told_of_loss() -> Callable[[Outcome], Verdict]:
     """Clients heard that data was lost: `rolled-back` or `unknown-session`."""
 

@@ -70,10 +70,10 @@ class Held:
 def limit() -> tuple[int, str]:
     """How many connections this machine can open to one address, and what limits them."""
     # Imported here: they bring gevent, which no other command needs.
+    from echod.capacity import RESERVED_FILES  # noqa: PLC0415
     from echod.daemon import OTHER_FILES  # noqa: PLC0415
-    from echod.port import SPARE_SOCKETS  # noqa: PLC0415
 
-    kept = OTHER_FILES + SPARE_SOCKETS  # of the daemon's files, those that are no client's
+    kept = OTHER_FILES + RESERVED_FILES  # of the daemon's files, those that are no client's
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     files = CONNECTIONS_MAX + kept if hard == resource.RLIM_INFINITY else hard
     first, last = map(int, PORT_RANGE.read_text().split())

@@ -8,6 +8,7 @@ monkey.patch_all()
 import logging
 import sys
 
+from echod import logs
 from echod.config import ConfigError, parse
 from echod.daemon import Daemon
 
@@ -15,6 +16,7 @@ from echod.daemon import Daemon
 def main() -> int:
     """Run one daemon; returns its exit status: 0, or 1 if it could not start."""
     config = parse(sys.argv[1:])
+    logs.install()
     logging.basicConfig(
         stream=sys.stderr,
         level=config.log_level.upper(),

@@ -222,7 +222,7 @@ class Connection:
         if not self._paused or self.gone or self.ending or self._owes_enough():
             return
         if self._port.committer.full():
-            self._port.committer.call_when_not_full(self._resume)
+            self._port.committer.hold_back(self._resume, self.unavailable)
             return
         self._paused = False
         self._heard_s = self._port.clock.now_s
@@ -358,6 +358,8 @@ class Connection:
         self.closed = self.gone = True
         self._reader.close()
         self._close_writer()
+        if self._paused:
+            self._port.committer.let_go(self._resume)
         self._outbox = None
         self.gathering = None  # it holds this connection, and replies that nobody will get
         self._port.left(self, reason)

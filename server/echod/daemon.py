@@ -20,12 +20,14 @@ import gevent
 from gevent.event import Event
 
 from echod.admin import Admin
+from echod.capacity import RESERVED_FILES, Capacity
 from echod.clock import Clock
 from echod.config import ConfigError
 from echod.exposition import Registry
+from echod.guard import guarded
 from echod.listener import Listener
 from echod.metrics import Metrics
-from echod.port import SPARE_SOCKETS, Capacity, Parts, PlainPort, SessionPort
+from echod.port import Parts, PlainPort, SessionPort
 from echod.protocol.errors import Code
 from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.hub import Hub
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Files that are not clients' sockets: libraries, listeners, the store, scrapers.
+# Files that are nobody's at the clients' ports: libraries, listeners, the store, scrapers.
 OTHER_FILES = 128
 # Of the session port's idle time: a session that has no line yet is kept so long, 90 s.
 UNUSED_IDLE_TIMES = 1.5
@@ -82,14 +84,20 @@ class Daemon:
         inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
         self._hub = Hub(config, self._clock, self._committer, self._metrics, inbox)
         self._subscription = _subscription(config, store, self._hub)
-        self._capacity = Capacity(config.connections_max)
+        self._capacity = Capacity(config.connections_max, self._clock, self._metrics)
         parts = Parts(config, self._clock, self._committer, self._metrics, self._capacity)
         self._sessions = SessionPort(parts, self._hub)
         self._committer.on_rollback = self._roll_back
         self._ports = (PlainPort(parts), self._sessions)
         self._listeners = tuple(Listener(port, config) for port in self._ports)
         self._registry = Registry(config, self._metrics, self._ports, self._hub)
-        self._admin = Admin(config, self._registry, lambda: (self._draining, self._degraded()))
+        self._admin = Admin(
+            config,
+            self._registry,
+            self._capacity,
+            self._clock,
+            lambda: (self._draining, self._degraded()),
+        )
         self._sweeper: gevent.Greenlet[..., None] | None = None
 
     def run(self) -> int:
@@ -128,8 +136,8 @@ class Daemon:
         self._hub.roll_back()
 
     def _degraded(self) -> bool:
-        """Whether lines or messages are not served as they should be (DESIGN D11)."""
-        return self._committer.degraded() or self._hub.deaf
+        """Whether newcomers are served better elsewhere (docs/adr/0004)."""
+        return self._committer.degraded() or self._hub.deaf or self._capacity.files.short
 
     def _listen(self) -> None:
         for listener in self._listeners:
@@ -154,8 +162,14 @@ class Daemon:
             sweep_forever,
             self._clock,
             self._metrics.loop_lag_seconds,
-            (self._committer.tick, self._hub.tick, *(each.tick for each in self._listeners)),
-            tuple(port.sweep for port in self._ports),
+            (
+                self._capacity.files.tick,
+                self._committer.tick,
+                self._hub.tick,
+                *(each.tick for each in self._listeners),
+                self._admin.tick,
+            ),
+            (*(port.sweep for port in self._ports), self._capacity.sweep),
         )
 
     def _settle_collector(self) -> None:
@@ -208,15 +222,15 @@ class Daemon:
         for connection in self._connections():
             # Not the health checks, which hear an echo to the end.
             if connection.metrics is self._metrics:
-                connection.fail(Code.DRAINING, "this daemon is leaving; reconnect")
+                guarded(connection.fail, Code.DRAINING, "this daemon is leaving; reconnect")
         patience_s = self._config.commit_s_max + self._config.linger_s_max
         until_s = monotonic() + patience_s
         while monotonic() < until_s and any(
-            port.connections or port.lingering for port in self._ports
+            (*self._connections(), *self._capacity.departing, *self._capacity.refused)
         ):
             gevent.sleep(POLL_S)
         for connection in self._connections():
-            connection.close(Code.DRAINING.value)
+            guarded(connection.close, Code.DRAINING.value)
 
     def _connections(self) -> list[Connection]:
         return [connection for port in self._ports for connection in port.connections]
@@ -279,7 +293,7 @@ def _fit_to_files(config: Config) -> Config:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     files = hard if hard != resource.RLIM_INFINITY else sys.maxsize
-    room = files - SPARE_SOCKETS - OTHER_FILES
+    room = files - RESERVED_FILES - OTHER_FILES
     if room < 1:
         raise ConfigError(f"{files} open files are allowed: too few for any client")
     if room >= config.connections_max:

@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from echod import __version__
+from echod import __version__, logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,6 +42,7 @@ class _Collector(Collector):
         self._hub = hub
         self._committer = hub.committer
         self.draining = False
+        self._settled = (_limits(config), _build(config))
 
     def describe(self) -> Iterator[Metric]:
         """Nothing before the daemon runs; the names are unique by construction."""
@@ -53,29 +54,13 @@ class _Collector(Collector):
         yield from self._labelled()
         yield from self._gauges()
         yield from self._histograms()
-        limits = GaugeMetricFamily(
-            "echod_limit", "A limit in force, by its setting's name.", labels=["name"]
-        )
-        for name, value in self._config.limits().items():
-            limits.add_metric([name], value)
-        yield limits
-        libraries = {name: version(name) for name in ("gevent", "greenlet", "hiredis", "redis")}
-        yield InfoMetricFamily(
-            "echod_build",
-            "What is running.",
-            value={
-                "version": __version__,
-                "python": platform.python_version(),
-                "durability": self._config.durability,
-                "reader": self._config.reader,
-                **libraries,
-            },
-        )
+        yield from self._settled
 
     def _counters(self) -> Iterator[Metric]:
         metrics = self._metrics
         for name, text, value in (
-            ("accept_errors", "Accepts that failed for want of files.", metrics.accept_errors),
+            ("accept_errors", "Accepts that met no file.", metrics.accept_errors),
+            ("log_dropped", "Log lines that nobody took in time.", logs.dropped()),
             ("health_checks", "Connections of the balancer itself.", metrics.health_checks),
             ("lines_received", "Whole lines read.", metrics.lines_received),
             ("lines_answered", "Lines whose reply was handed on.", metrics.lines_answered),
@@ -121,6 +106,14 @@ class _Collector(Collector):
         )
         for reason, count in metrics.handshakes_failed.items():
             family.add_metric([reason], count)
+        yield family
+        family = CounterMetricFamily(
+            "echod_sockets_cut_short",
+            "Sockets closed early, for want of a place or time.",
+            labels=["kind"],
+        )
+        for kind, count in metrics.sockets_cut_short.items():
+            family.add_metric([kind], count)
         yield family
         rooms = metrics.rooms
         family = CounterMetricFamily(
@@ -178,10 +171,36 @@ class _Collector(Collector):
             )
 
 
+def _limits(config: Config) -> Metric:
+    family = GaugeMetricFamily(
+        "echod_limit", "A limit in force, by its setting's name.", labels=["name"]
+    )
+    for name, value in config.limits().items():
+        family.add_metric([name], value)
+    return family
+
+
+def _build(config: Config) -> Metric:
+    """Versions are read from the packages' files: once, not with every scrape."""
+    libraries = {name: version(name) for name in ("gevent", "greenlet", "hiredis", "redis")}
+    return InfoMetricFamily(
+        "echod_build",
+        "What is running.",
+        value={
+            "version": __version__,
+            "python": platform.python_version(),
+            "durability": config.durability,
+            "reader": config.reader,
+            **libraries,
+        },
+    )
+
+
 class Registry:
     """What `/metrics` shows: the daemon's samples and the process's."""
 
     def __init__(self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub) -> None:
+        self.metrics = metrics
         self.prometheus = CollectorRegistry()
         self._collector = _Collector(config, metrics, ports, hub)
         self.prometheus.register(self._collector)

@@ -4,16 +4,21 @@ Closing a socket that holds unread bytes makes the kernel send a reset, which ca
 overtake the ERR in the client's receive queue (RFC 1122, 4.2.2.13). So the server shuts
 its sending side, reads on and throws away, and closes when the client does, or after
 `linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`.
+
+Who was served lingers in the place that it had. Who was refused lingers as long as few do:
+a flood of them is closed at once, and costs no more than it must.
 """
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import _socket
 
+    from echod.capacity import Crowd
     from echod.port import Port
 
 # Thrown away at most so much a turn …
@@ -25,29 +30,50 @@ DISCARD_BYTES_MAX = 1 << 20
 
 def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
     """Send `farewell`, close the sending side, and keep `sock` until the client has read it."""
+    capacity = port.capacity
+    if capacity.clients + len(capacity.departing) >= capacity.connections_max:
+        turn_away(port, sock, farewell)  # a check's: it had no client's place
+    elif _said(port, sock, farewell):
+        Lingering(port, sock, capacity.departing)
+
+
+def turn_away(port: Port, sock: _socket.socket, farewell: bytes) -> None:
+    """The same for who had no place, and may have to go at once."""
+    capacity = port.capacity
+    if capacity.refused.full or capacity.files.short:
+        port.metrics.cut_short("refused")
+        with contextlib.suppress(OSError):
+            port.metrics.sent_bytes += sock.send(farewell)
+        sock.close()
+    elif _said(port, sock, farewell):
+        Lingering(port, sock, capacity.refused)
+
+
+def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
+    """Whether the client is there to hear it; if not, the socket is closed."""
     try:
         port.metrics.sent_bytes += sock.send(farewell)
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
         sock.close()
-        return
-    Lingering(port, sock)
+        return False
+    return True
 
 
 class Lingering:
-    """A socket that is only read any more; one of the port's `lingering`."""
+    """A socket that is only read any more; one of a `crowd`."""
 
-    __slots__ = ("_left", "_port", "_reader", "_socket", "_until_s")
+    __slots__ = ("_crowd", "_left", "_reader", "_socket", "_until_s")
 
-    def __init__(self, port: Port, sock: _socket.socket) -> None:
-        self._port = port
+    def __init__(self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering]) -> None:
+        self._crowd = crowd
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
         self._until_s = port.clock.now_s + port.linger_s_max
         self._reader = port.reader(sock.fileno(), self._discard)
         self._reader.start()
-        port.lingering.add(self)
+        crowd.add(self)
 
     def _discard(self) -> None:
         try:
@@ -68,7 +94,6 @@ class Lingering:
 
     def close(self) -> None:
         """Close for good."""
-        if self in self._port.lingering:
-            self._port.lingering.discard(self)
-            self._reader.close()
-            self._socket.close()
+        self._crowd.discard(self)
+        self._reader.close()
+        self._socket.close()

@@ -76,6 +76,7 @@ class Metrics:
         self.accepted_by_port: dict[str, int] = {}
         self.closed_by_reason: dict[tuple[str, str], int] = {}
         self.handshakes_failed: dict[str, int] = {}
+        self.sockets_cut_short: dict[str, int] = {}
         self.store_errors: dict[str, int] = {}
 
     def accepted(self, port: str) -> None:
@@ -97,6 +98,10 @@ class Metrics:
     def handshake_failed(self, reason: str) -> None:
         """A peer was no balancer, or did not say for whom it came."""
         self.handshakes_failed[reason] = self.handshakes_failed.get(reason, 0) + 1
+
+    def cut_short(self, kind: str) -> None:
+        """A socket that is no served client's was closed early, for want of a place."""
+        self.sockets_cut_short[kind] = self.sockets_cut_short.get(kind, 0) + 1
 
     def store_error(self, kind: str) -> None:
         """The store did not do what it was asked; see `StoreError.kind`."""

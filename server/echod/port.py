@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from echod.lingering import Lingering, linger
+from echod.guard import guarded
+from echod.lingering import turn_away
 from echod.metrics import Metrics
 from echod.plain_connection import PlainConnection
 from echod.protocol.errors import STORE_FULL, Code, error_line
@@ -19,40 +20,19 @@ from echod.session_connection import SessionConnection
 if TYPE_CHECKING:
     import _socket
 
+    from echod.capacity import Capacity
     from echod.clock import Clock
     from echod.config import Config
     from echod.connection import Connection
-    from echod.listener import Handshake
     from echod.rooms.hub import Hub
     from echod.session import Session
     from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
 
-# Sockets beside the clients: PROXY headers that are still read, health checks, and
-# connections that linger. Beyond them a socket is closed without a word.
-SPARE_SOCKETS: Final = 256
 # Of the time that a leaving daemon has left, how much its clients are given to go: the
 # rest is for those that begin late.
 RECONNECT_SHARE: Final = 0.6
-
-
-class Capacity:
-    """How many clients the daemon takes, all ports together (`connections_max`)."""
-
-    def __init__(self, connections_max: int) -> None:
-        self.connections_max = connections_max
-        self.ports: list[Port] = []
-
-    @property
-    def clients(self) -> int:
-        """Clients that are served."""
-        return sum(port.clients for port in self.ports)
-
-    def crowded(self) -> bool:
-        """Whether even the spare sockets are taken."""
-        sockets = sum(port.sockets for port in self.ports)
-        return sockets >= self.connections_max + SPARE_SOCKETS
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +76,8 @@ class Port:
         self.connections: set[Connection] = set()
         self.clients = 0
         self.leaving = False  # nobody new is served; health checks are
-        self.handshakes: set[Handshake] = set()
-        self.lingering: set[Lingering] = set()
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
-        self._capacity = parts.capacity
-        self._capacity.ports.append(self)
-
-    @property
-    def sockets(self) -> int:
-        """All of them, whoever they are for."""
-        return len(self.connections) + len(self.handshakes) + len(self.lingering)
-
-    def crowded(self) -> bool:
-        """Whether the daemon has no socket to spare, even for a word of refusal."""
-        return self._capacity.crowded()
+        self.capacity = parts.capacity
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
@@ -117,9 +85,10 @@ class Port:
         if self.leaving:
             self._refuse(sock, Code.DRAINING, "this daemon is leaving; reconnect")
             return
-        if self._capacity.clients >= self._capacity.connections_max:
-            text = f"{self._capacity.connections_max} connections are open here"
-            self._refuse(sock, Code.BUSY, text)
+        if not self.capacity.admits():
+            short = self.capacity.files.short
+            text = f"{self.capacity.connections_max} connections are open here"
+            self._refuse(sock, Code.BUSY, "no file is left here" if short else text)
             return
         if not self._has_place():
             self._refuse(sock, Code.BUSY, STORE_FULL)
@@ -128,6 +97,7 @@ class Port:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
         self.clients += 1
+        self.capacity.clients += 1
         self.connections.add(connection)
         connection.start(received)
 
@@ -142,23 +112,27 @@ class Port:
     def check(self, sock: _socket.socket, received: bytes) -> None:
         """The balancer tests whether this daemon echoes: a plain echo, on every port.
 
-        It is answered without the store, whose faults are the agent's to tell (DESIGN
-        D11), and above the cap too: a full daemon is not a dead one.
+        It is answered without the store, whose faults are the agent's to tell, and above the
+        cap too: a full daemon is not a dead one (docs/adr/0004).
         """
         self.metrics.health_checks += 1
         connection = PlainConnection(self, sock, "", None, self._checks)
         self.connections.add(connection)
+        self.capacity.checks.add(connection)
         connection.start(received)
 
     def _refuse(self, sock: _socket.socket, code: Code, text: str) -> None:
         self.metrics.closed(self.name, code.value)
-        linger(self, sock, error_line(code, text))
+        turn_away(self, sock, error_line(code, text))
 
     def left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
-        if connection.metrics is not self._checks:
+        if connection.metrics is self._checks:
+            self.capacity.checks.discard(connection)
+        else:
             self.clients -= 1
+            self.capacity.clients -= 1
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
@@ -171,11 +145,10 @@ class Port:
     def sweep(self, now_s: float) -> None:
         """Let every connection look at its deadlines."""
         for connection in tuple(self.connections):
-            connection.sweep(now_s)
-        for handshake in tuple(self.handshakes):
-            handshake.sweep(now_s)
-        for lingering in tuple(self.lingering):
-            lingering.sweep(now_s)
+            try:
+                connection.sweep(now_s)
+            except Exception:  # noqa: BLE001 — `broken` logs it; it ends one connection
+                guarded(connection.broken)
 
     def unsent_bytes(self) -> int:
         """What waits in all outboxes."""
@@ -253,7 +226,7 @@ class SessionPort(Port):
         """The store has lost data: every session's client must decide (PROTOCOL §5)."""
         for connection in tuple(self.connections):
             if isinstance(connection, SessionConnection):
-                connection.roll_back()
+                guarded(connection.roll_back)
 
     def leave(self, within_s: float) -> None:
         """See `Port`; every client is told `DRAIN` (PROTOCOL §2.4)."""
@@ -261,7 +234,7 @@ class SessionPort(Port):
         self._leave_until_s = self.clock.now_s + within_s * RECONNECT_SHARE
         for connection in tuple(self.connections):
             if isinstance(connection, SessionConnection):
-                connection.ask_to_leave()
+                guarded(connection.ask_to_leave)
 
     def reconnect_s(self) -> float:
         """Within which a client shall have reconnected elsewhere; see `leave`."""

@@ -188,7 +188,10 @@ class SessionConnection(Connection):
     def push(self, data: bytes) -> None:
         """Whole lines, unasked."""
         if not self.gone and not self._farewell:
-            self._send(data)
+            try:
+                self._send(data)
+            except Exception:  # noqa: BLE001 — `broken` logs it; other members get theirs
+                self.broken()
 
     # Opening.
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from echod.port import SPARE_SOCKETS
 from lab.wait import until
 from tests.daemon import raw
 
@@ -255,16 +254,6 @@ def test_idle_time_begins_with_the_reply(
         begin = time.monotonic()
         assert raw.read_all(sock).startswith(b"ERR idle-timeout ")
         assert time.monotonic() - begin > 1.3
-
-
-def test_headers_that_never_end_take_few_files(echod: Callable[..., Echod]) -> None:
-    """Peers that are slow with their PROXY header have the spare sockets, and no more."""
-    daemon = echod(proxy_protocol=True, connections_max=10, proxy_s_max=60)
-    socks = [raw.connect(daemon.port) for _ in range(300)]
-    until(lambda: daemon.closed("busy") == 300 - 10 - SPARE_SOCKETS, 5, "those beyond to be closed")
-    assert psutil.Process(daemon.process.pid).num_fds() < 10 + SPARE_SOCKETS + 30
-    for sock in socks:
-        sock.close()
 
 
 def test_an_endless_line_is_cut(echod: Callable[..., Echod]) -> None:

@@ -102,7 +102,7 @@ def test_a_session_left_unread_is_kept(
         nonlocal lives_ms
         before_ms, lives_ms = lives_ms, keys.pttl(record)
         assert lives_ms > 0
-        return lives_ms > before_ms
+        return bool(lives_ms > before_ms)
 
     for _ in range(2):
         until(renewed, 15, "its record to be renewed")

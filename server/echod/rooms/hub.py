@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 
 from echod.clock import TICK_S
+from echod.guard import guarded
 from echod.protocol.rooms import message
 from echod.rooms.room import Heard, Page, Position
 from echod.session import NO_SESSION
@@ -429,7 +430,7 @@ class Hub:
     def _admit(self, here: RoomHere) -> None:
         entering, here.entering = here.entering, []
         for _, then in entering:
-            then(here)
+            guarded(then, here)
 
     def _turn_away(self, here: RoomHere, now_s: float) -> None:
         """Those for whom it takes too long."""
@@ -437,7 +438,7 @@ class Hub:
         here.entering = here.entering[len(overdue) :]
         for then in overdue:
             here.coming -= 1
-            then(None)
+            guarded(then, None)
         self.announce(here)
 
     # What the subscription says.
@@ -496,12 +497,12 @@ class Hub:
     def tick(self) -> None:
         """Deadlines, retries, the audit, rooms that nobody is in any more."""
         if self.heartbeat is not None:
-            self.heartbeat.tick()
+            guarded(self.heartbeat.tick)
         now_s = self.clock.now_s
         for number, (until_s, then) in tuple(self._tells.items()):
             if now_s >= until_s:
                 del self._tells[number]
-                then(False)  # noqa: FBT003 — not delivered
+                guarded(then, False)  # noqa: FBT003 — not delivered
         if now_s - self._audit_s >= self._audits_s and not self._audits:
             self._audit_s = now_s
             self._audit_number += 1
@@ -509,13 +510,13 @@ class Hub:
             # All of them within the time to the next audit, however many they are.
             self._audits_per_tick = math.ceil(len(self._audits) * TICK_S / self._audits_s)
         for _ in range(min(self._audits_per_tick, len(self._audits))):
-            self._audit(self._audits.popleft())
+            guarded(self._audit, self._audits.popleft())
         watched, self._watched = self._watched, {}
         for here in watched:
-            self._look(here, now_s)
+            guarded(self._look, here, now_s)
         waiting, self._waiting = self._waiting, {}
         for recovery in waiting:
-            recovery.step()
+            guarded(recovery.step)
 
     def later(self, recovery: Recovery) -> None:
         """The store is away, or this room behind: `recovery` tries again with the next tick."""

@@ -14,11 +14,13 @@ from __future__ import annotations
 import logging
 import random
 import sys
+from collections import OrderedDict
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import gevent
 
+from echod.guard import guarded
 from echod.parking import Parking
 from echod.session import NO_SESSION
 from echod.store.base import StoreError
@@ -90,7 +92,11 @@ class Committer:
         # When the batch on its way left, on the daemon's clock and on the machine's.
         self._asked_s: float | None = None
         self._sent_s = 0.0
-        self._held_back: list[Callable[[], None]] = []
+        # Clients that are not read while it is full, longest waiting first: how each is read
+        # on, since when it waits, and how it is told that it waited too long.
+        self._held_back: OrderedDict[Callable[[], None], tuple[float, Callable[[], None]]] = (
+            OrderedDict()
+        )
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
     # What connections ask.
@@ -169,9 +175,17 @@ class Committer:
         """Whether so many bytes of replies wait that nobody should be read."""
         return self.batcher.held_bytes >= self._config.pending_bytes_max
 
-    def call_when_not_full(self, resume: Callable[[], None]) -> None:
-        """Call `resume` once, when `full` has ended."""
-        self._held_back.append(resume)
+    def hold_back(self, resume: Callable[[], None], unavailable: Callable[[], None]) -> None:
+        """Call `resume` once, when `full` has ended and whoever came before has been resumed.
+
+        Or `unavailable`, after the time in which a line is to be acknowledged: what the client
+        has sent has waited so long. Who is held back already keeps its place.
+        """
+        self._held_back.setdefault(resume, (self._clock.now_s, unavailable))
+
+    def let_go(self, resume: Callable[[], None]) -> None:
+        """Its client has gone."""
+        self._held_back.pop(resume, None)
 
     # What the agent, the metrics and the sweeper ask.
 
@@ -191,12 +205,14 @@ class Committer:
         """The heartbeat; and tell the clients whose lines have waited past the commit deadline."""
         if self._clock.now_s >= self._measure_s:
             self._measure()
-        if self.batcher.lines_waiting or self.degraded():
-            for write in self.batcher.overdue(self._clock.now_s - self._config.commit_s_max):
-                write.client.unavailable()
+        if self.batcher.lines_waiting or self._held_back or self.degraded():
+            before_s = self._clock.now_s - self._config.commit_s_max
+            for write in self.batcher.overdue(before_s):
+                guarded(write.client.unavailable)
             # While nothing leaves, what gone clients left behind is let go of here.
             self.batcher.prune()
             self._release()
+            self._give_up_on_held(before_s)
 
     def _measure(self) -> None:
         """Ask how full the store is, unless it has still to answer that."""
@@ -324,4 +340,14 @@ class Committer:
 
     def _release(self) -> None:
         while self._held_back and not self.full():
-            self._held_back.pop()()
+            resume, _ = self._held_back.popitem(last=False)
+            guarded(resume)
+
+    def _give_up_on_held(self, before_s: float) -> None:
+        """Tell those who have been held back since `before_s` or longer."""
+        while self._held_back:
+            since_s, unavailable = next(iter(self._held_back.values()))
+            if since_s > before_s:
+                return
+            self._held_back.popitem(last=False)
+            guarded(unavailable)

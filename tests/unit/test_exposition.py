@@ -1,0 +1,46 @@
+"""What a scrape costs: what does not change is read at the start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import generate_latest
+
+from echod import exposition
+from echod.capacity import Capacity
+from echod.clock import Clock
+from echod.config import Config
+from echod.exposition import Registry
+from echod.metrics import Metrics
+from echod.port import Parts, PlainPort
+from echod.rooms.hub import Hub
+from echod.store.base import Lives
+from echod.store.committer import Committer
+from echod.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    import pytest
+
+
+LIVES = Lives(60, 30)
+
+
+def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are in files; a scrape shows them, and reads none, nor asks the settings for limits."""
+    config, clock, metrics = Config(), Clock(0.0), Metrics()
+    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    capacity = Capacity(10, clock, metrics)
+    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity)),)
+    registry = Registry(config, metrics, ports, Hub(config, clock, committer, metrics, b"here"))
+
+    def fail(*_: object) -> None:
+        raise AssertionError("read again")
+
+    monkeypatch.setattr(exposition, "version", fail)
+    monkeypatch.setattr("platform.python_version", fail)
+    monkeypatch.setattr(Config, "limits", fail)
+    for _ in range(2):
+        page = generate_latest(registry.prometheus).decode()
+        assert 'echod_limit{name="connections_max"} 10000.0' in page
+        assert 'gevent="' in page
+    capacity.files.close()

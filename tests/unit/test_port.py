@@ -1,0 +1,86 @@
+"""What a port does with all its connections, it does with each for itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from echod.capacity import Capacity
+from echod.clock import Clock
+from echod.config import Config
+from echod.metrics import Metrics
+from echod.port import Parts, PlainPort, SessionPort
+from echod.rooms.hub import Hub
+from echod.session_connection import SessionConnection
+from echod.store.base import Lives
+from echod.store.committer import Committer
+from echod.store.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from echod.connection import Connection
+
+
+LIVES = Lives(60, 30)
+
+
+@pytest.fixture
+def parts() -> Iterator[Parts]:
+    """What a daemon has one of."""
+    config, clock, metrics = Config(), Clock(0.0), Metrics()
+    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    capacity = Capacity(10, clock, metrics)
+    yield Parts(config, clock, committer, metrics, capacity)
+    capacity.files.close()
+
+
+class Fragile:
+    """A connection in whose every part there is a bug."""
+
+    def __init__(self, seen: list[object], *, broken: bool) -> None:
+        self._seen = seen
+        self._broken = broken
+
+    def sweep(self, now_s: float) -> None:
+        """See `Connection`."""
+        self._seen.append(now_s)
+        raise ValueError("a bug in a sweep")
+
+    def broken(self) -> None:
+        """See `Connection`; even this may have one."""
+        self._seen.append("broken")
+        if self._broken:
+            raise ValueError("a bug in ending")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_sweep_reaches_everyone(parts: Parts, *, broken: bool) -> None:
+    """A connection that raises is ended, and those behind it are looked at all the same."""
+    port, seen = PlainPort(parts), list[object]()
+    port.connections |= {cast("Connection", Fragile(seen, broken=broken)) for _ in range(5)}
+    port.sweep(7.0)
+    assert seen == [7.0, "broken"] * 5
+
+
+@pytest.mark.parametrize(
+    "act", [lambda port: port.roll_back(), lambda port: port.leave(1.0)], ids=["lost", "leave"]
+)
+def test_what_is_told_to_all_reaches_everyone(
+    parts: Parts, act: Callable[[SessionPort], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That data was lost, that the daemon leaves: one client with a bug keeps it from no other."""
+    seen: list[object] = []
+
+    def fail(connection: SessionConnection) -> None:
+        seen.append(connection)
+        raise ValueError("a bug of this connection")
+
+    for method in ("roll_back", "ask_to_leave"):
+        monkeypatch.setattr(SessionConnection, method, fail)
+    hub = Hub(parts.config, parts.clock, parts.committer, parts.metrics, b"here")
+    port: Any = SessionPort(parts, hub)
+    port.connections |= {object.__new__(SessionConnection) for _ in range(5)}
+    act(port)
+    assert len(seen) == 5
