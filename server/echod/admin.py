@@ -20,6 +20,7 @@ from gevent.pywsgi import WSGIServer
 from gevent.server import StreamServer
 from prometheus_client import make_wsgi_app
 
+from echod import addresses
 from echod.config import cannot_listen
 
 if TYPE_CHECKING:
@@ -62,8 +63,8 @@ class Admin:
                 server.init_socket()
             except OSError as error:
                 raise cannot_listen(name, config, error) from error
-        self.address = f"{config.host}:{self._http.socket.getsockname()[1]}"
-        self.agent_address = f"{config.host}:{self._agent.socket.getsockname()[1]}"
+        self.address = addresses.show(*self._http.socket.getsockname()[:2])
+        self.agent_address = addresses.show(*self._agent.socket.getsockname()[:2])
 
     def start(self) -> None:
         """Begin to answer."""

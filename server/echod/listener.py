@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import _socket
 import errno
-import ipaddress
 import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from echod import addresses
 from echod.config import cannot_listen
 from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
@@ -39,11 +39,6 @@ PAUSE_TICKS = 2
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def _text(address: Any) -> str:  # noqa: ANN401 — what accept returns depends on the family
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class Listener:
     """One listening socket."""
 
@@ -57,17 +52,17 @@ class Listener:
         self._networks = config.networks() if config.proxy_protocol else None
         self._config = config
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        # Python's own class under `socket.socket`: no wrapper for each client, as with gevent's.
-        self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
         self._family = family
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Python's own class under `socket.socket`: no wrapper for each client, as with gevent's.
+            self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._socket.bind((config.host, getattr(config, port.setting)))
             self._socket.listen(BACKLOG)
         except OSError as error:
             raise cannot_listen(port.setting, config, error) from error
         self._socket.settimeout(0)
-        self.address = _text(self._socket.getsockname())
+        self.address = addresses.show(*self._socket.getsockname()[:2])
         self._watcher: Any = gevent.get_hub().loop.io(self._socket.fileno(), READ)
         self._paused_ticks = 0
 
@@ -114,19 +109,25 @@ class Listener:
                 log.exception("admit failed")
                 sock.close()
 
-    def _admit(self, sock: _socket.socket, address: Any) -> None:  # noqa: ANN401 — as `_text`
+    def _admit(self, sock: _socket.socket, address: Any) -> None:  # noqa: ANN401 — what accept returns depends on the family
         if self._port.crowded():
             self._port.metrics.accepted(self._port.name)
             self._port.metrics.closed(self._port.name, Code.BUSY.value)
             sock.close()
         elif self._networks is None:
-            self._port.join(sock, _text(address), "", b"")
-        elif any(ipaddress.ip_address(address[0]) in network for network in self._networks):
-            handshake = Handshake(self, self._port, sock, self._config)
+            self._port.join(sock, addresses.show(*address[:2]), "", b"")
+        elif self._balances(peer := addresses.parse(address[0])):
+            handshake = Handshake(
+                self, self._port, sock, addresses.show(*address[:2]), self._config
+            )
             self._port.handshakes.add(handshake)
             handshake.start()
         else:
-            self.refuse(sock, "refused", f"{address[0]} is no balancer of ours")
+            self.refuse(sock, "refused", f"{peer} is no balancer of ours")
+
+    def _balances(self, peer: addresses.Address) -> bool:
+        """Whether this peer's PROXY headers are believed."""
+        return any(peer in network for network in self._networks or ())
 
     def refuse(self, sock: _socket.socket, reason: str, text: str) -> None:
         """Answer a peer that is no balancer, or speaks no PROXY protocol."""
@@ -138,12 +139,22 @@ class Listener:
 class Handshake:
     """A balancer's connection, up to the end of its PROXY v2 header."""
 
-    __slots__ = ("_listener", "_max", "_port", "_reader", "_received", "_socket", "_until_s")
+    __slots__ = (
+        "_listener",
+        "_max",
+        "_peer",
+        "_port",
+        "_reader",
+        "_received",
+        "_socket",
+        "_until_s",
+    )
 
     def __init__(
-        self, listener: Listener, port: Port, sock: _socket.socket, config: Config
+        self, listener: Listener, port: Port, sock: _socket.socket, peer: str, config: Config
     ) -> None:
         self._listener = listener
+        self._peer = peer
         self._port = port
         self._socket = sock
         self._max = config.proxy_header_bytes_max
@@ -178,7 +189,9 @@ class Handshake:
         if header.local:
             self._port.check(sock, received)
         else:
-            self._port.join(sock, header.source, header.unique_id, received)
+            # Where the header does not say, the connection's own end counts (specification, 2.2).
+            source = header.source or self._peer
+            self._port.join(sock, source, header.unique_id, received)
 
     def _end(self) -> _socket.socket:
         self._reader.close()

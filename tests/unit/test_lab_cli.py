@@ -61,7 +61,7 @@ def test_bad_flags(argv: list[str], complaint: str, capsys: pytest.CaptureFixtur
     [
         ("ECHO_PORT=echo", "argument --port: 'echo': must be"),
         ("ECHOD_REPLICAS=1000", "argument --daemons: '1000': must be"),
-        ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be above 0"),
+        ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be 0.01 to "),
     ],
 )
 def test_bad_variables(
