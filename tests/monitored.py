@@ -6,13 +6,13 @@ import contextlib
 import json
 import math
 import re
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
 
+from lab import web
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def families(text: str) -> set[str]:
 def ask(prometheus: str, expr: str) -> list[dict[str, Any]]:
     """The result vector of a query, now; `prometheus` is host:port."""
     url = f"http://{prometheus}/api/v1/query?query={quote(expr)}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with web.page(url, timeout=10) as answer:
         result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return result
 

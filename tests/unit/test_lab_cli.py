@@ -80,6 +80,15 @@ def test_bad_variables(
     assert complaint in capsys.readouterr().err
 
 
+def test_secrets_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt folder is no new one, without the TLS that was asked for."""
+    folder = tmp_path / "none"
+
+    assert main(["up", *FREE, "--secrets", str(folder)]) == 1
+    assert f"fleet: --secrets {folder}: no such folder" in capsys.readouterr().err
+    assert not folder.exists()
+
+
 def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:
     """A port in use is named with its flag and variable before anything is started."""
     with socket.create_server((HOST, 0)) as taken:
