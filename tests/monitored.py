@@ -36,7 +36,7 @@ ELSEWHERE = frozenset(
         *("redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes"),
         *("redis_memory_used_rss_bytes", "redis_commands_processed_total"),
         *("redis_cpu_user_seconds_total", "redis_cpu_sys_seconds_total"),
-        *("redis_aof_last_write_status", "redis_aof_current_size_bytes"),
+        "redis_aof_current_size_bytes",
         *("redis_latency_spike_last",),
         *("locust_users", "locust_workers", "locust_workers_expected"),
         *("locust_request_seconds_bucket", "locust_failures_total"),
