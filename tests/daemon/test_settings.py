@@ -137,14 +137,16 @@ def test_a_name_goes_everywhere(echod: Callable[..., Echod], redis: RedisServer)
 
 def test_a_unix_socket(echod: Callable[..., Echod], tmp_path: Path) -> None:
     """With a password, and a database that is not the first."""
-    path = tmp_path / "redis socket"
+    path, word = tmp_path / "redis socket", "p@ss"
     with redis_server.start(tmp_path / "redis", more={"unixsocket": str(path)}) as server:
         url = f"unix://default:p%40ss@{str(path).replace(' ', '%20')}?db=3"
         with redis_py.Redis.from_url(server.url) as client:
-            client.config_set("requirepass", "p@ss")
+            client.config_set("requirepass", word)
         daemon = echod(store=url)
         assert session(daemon.session_port) == ANSWERS
         assert not any(name.startswith("echod_store_errors") for name in daemon.metrics())
+        with redis_py.Redis.from_url(server.url, password=word) as client:
+            assert set(client.info("keyspace")) == {"db3"}
 
 
 def started(*flags: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ PURE = [*sorted(ROOT.glob("protocol/*.py")), ROOT / "session.py", ROOT / "store/
         ROOT / "store/url.py"]  # fmt: skip
 ALLOWED = {
     "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "hashlib", "os", "re",
-    "collections", "math", "urllib",
+    "collections", "urllib",
 }  # fmt: skip
 
 
