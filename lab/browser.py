@@ -76,6 +76,7 @@ class Browser:
                 *(sys.executable, "-c", AS_FILES_3_AND_4, str(theirs_in), str(theirs_out), program),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
                 *("--disable-background-networking", "--no-first-run"),
+                "--no-proxy-server",
                 *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"),
             ],
             pass_fds=(theirs_in, theirs_out),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ RENEW_DAYS = 30
 
 # Clocks differ: a certificate is good a while before it was made.
 SLACK = dt.timedelta(hours=1)
+
+# RFC 1123, 2.1; `*` stands for any one.
+HOST_LABEL = re.compile(r"\*|[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +146,8 @@ def _alternative(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
+        if not all(HOST_LABEL.fullmatch(label) for label in name.split(".")):
+            raise ValueError(f"{name!r}: must be a host name or an address") from None
         return x509.DNSName(name)
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from echod import config as echod_config
 from lab import haproxy_server, ports, prometheus_server, redis_server, secret_files
 from lab.control import Control
-from lab.local import Fleet, Plan
+from lab.local import DirectoryError, Fleet, Plan
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -131,6 +131,9 @@ def run(args: Namespace) -> int:
 def _check(args: Namespace) -> None:
     """Find what would fail later before anything is started."""
     echod_config.parse([])  # exits, naming an ECHOD_ variable that no daemon could start with
+    if args.secrets and not args.secrets.is_dir():
+        # Made anew it would have no certificate: TLS that was asked for would be missing.
+        raise DirectoryError(f"--secrets {args.secrets}: no such folder; `fleet secrets` makes one")
     redis_server.find()
     haproxy_server.BINARY.find()
     without_tls = not args.secrets or not secret_files.has_certificate(args.secrets)

@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import tempfile
-import urllib.request
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -21,6 +20,8 @@ from lab.browser import Browser
 from lab.errors import LabError
 from lab.local import ROOT, Fleet, Plan
 from lab.wait import until
+from lab.web import page as ask
+from lab.web import read
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1100, 620
@@ -39,7 +40,7 @@ class NoPrometheusError(LabError):
 
 def prometheus(web: str, name: str) -> str:
     """Where Prometheus has a page: versions, and Debian's build, differ in what is before it."""
-    with urllib.request.urlopen(f"http://{web}/", timeout=10) as first:
+    with ask(f"http://{web}/", timeout=10) as first:
         url: str = first.url
     return urljoin(url, name)
 
@@ -109,9 +110,7 @@ def _alerts(web: str) -> set[str]:
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 — the fleet's own pages
-        body: bytes = answer.read()
-        return body
+    return read(url)
 
 
 if __name__ == "__main__":

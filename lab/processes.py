@@ -8,7 +8,7 @@ Promises:
                (PDEATHSIG, Linux only): start children from the main thread;
   no Ctrl-C    a child has its own process group, so that the terminal's Ctrl-C
                reaches the lab alone, which ends its children in order;
-  descriptors  the soft limit of open files is raised to the hard one.
+  descriptors  the soft limit of open files is raised as far as it goes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import contextlib
 import ctypes
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -26,12 +25,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
+from echod.files import raise_limit
 from lab.errors import LabError
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+# Where the system says that there is no limit, and yet has one: what the containers get.
+FILES_WANTED = 20_000
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -234,15 +237,13 @@ def _prepare(cpu: int | None) -> Callable[[], None]:
     """What the child does between fork and exec; all that it needs is made before the fork."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
     parent = os.getpid()
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
     def prepare() -> None:
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
-        with contextlib.suppress(OSError, ValueError):  # macOS: "unlimited", but no more than 10240
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        raise_limit(FILES_WANTED)
         if cpu is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {cpu})
 

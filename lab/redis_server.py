@@ -19,7 +19,7 @@ from lab.binaries import Binary
 from lab.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Appendfsync = Literal["no-aof", "no", "everysec", "always"]
 
@@ -87,13 +87,14 @@ def find() -> Path:
     return BINARY.find()
 
 
-def start(
+def start(  # noqa: PLR0913 — each is one independent choice of the caller
     directory: Path,
     *,
     appendfsync: Appendfsync = "always",
     port: int = 0,
     cpu: int | None = None,
     secrets: Path | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> RedisServer:
     """Start a server whose data and log (`redis.log`) are in `directory`; it answers then.
 
@@ -103,6 +104,7 @@ def start(
         port: 0 for any free one (Redis itself takes 0 as none: see `lab.ports`).
         cpu: The only CPU it may use.
         secrets: The folder of its users' passwords (`secret_files`); None for no users.
+        more: Redis's own settings by name, beside those here or in their place.
 
     Raises:
         lab.processes.StartError: It did not start; the text has its last words.
@@ -119,7 +121,7 @@ def start(
     def attempt(numbers: Sequence[int]) -> RedisServer:
         (number,) = numbers
         process = processes.start(
-            [*program, *_settings(directory, appendfsync, number)],
+            [*program, *_settings(directory, appendfsync, number, more or {})],
             log=directory / "redis.log",
             expect_ready=False,
             cpu=cpu,
@@ -133,7 +135,9 @@ def start(
     return ports.start_on([port], attempt)
 
 
-def _settings(directory: Path, appendfsync: Appendfsync, port: int) -> list[str]:
+def _settings(
+    directory: Path, appendfsync: Appendfsync, port: int, more: Mapping[str, str]
+) -> list[str]:
     settings = {
         "bind": HOST,
         "port": str(port),
@@ -143,6 +147,7 @@ def _settings(directory: Path, appendfsync: Appendfsync, port: int) -> list[str]
         "appendfsync": "no" if appendfsync == "no-aof" else appendfsync,
         "maxmemory": MAXMEMORY,
         "maxmemory-policy": "noeviction",
+        **more,
     }
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 

@@ -149,6 +149,7 @@ def target(url: str) -> tuple[str, int]:
         port = parts.port
     except ValueError:
         port = None
-    if parts.scheme != "tcp" or not parts.hostname or not port or parts.path.strip("/"):
+    beside = parts.username or parts.password or parts.query or parts.fragment
+    if parts.scheme != "tcp" or not parts.hostname or not port or parts.path.strip("/") or beside:
         raise ValueError(f"--host={url}: must be tcp://HOST:PORT, as in {DEFAULT_TARGET}")
     return parts.hostname, port

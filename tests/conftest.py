@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import urllib.request
+import urllib.error
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import processes, redis_server
+from lab import processes, redis_server, web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class Echod:
         """Status and body of a page on the admin port."""
         url = f"http://{self.process.ready['admin']}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with web.page(url, timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

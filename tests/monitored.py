@@ -6,13 +6,13 @@ import contextlib
 import json
 import math
 import re
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import yaml
 
+from lab import web
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ELSEWHERE = frozenset(
         *("redis_up", "redis_memory_used_bytes", "redis_memory_max_bytes"),
         *("redis_memory_used_rss_bytes", "redis_commands_processed_total"),
         *("redis_cpu_user_seconds_total", "redis_cpu_sys_seconds_total"),
-        *("redis_aof_last_write_status", "redis_aof_current_size_bytes"),
+        "redis_aof_current_size_bytes",
         *("redis_latency_spike_last",),
         *("locust_users", "locust_workers", "locust_workers_expected"),
         *("locust_request_seconds_bucket", "locust_failures_total"),
@@ -113,7 +113,7 @@ def families(text: str) -> set[str]:
 def ask(prometheus: str, expr: str) -> list[dict[str, Any]]:
     """The result vector of a query, now; `prometheus` is host:port."""
     url = f"http://{prometheus}/api/v1/query?query={quote(expr)}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with web.page(url, timeout=10) as answer:
         result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
         return result
 

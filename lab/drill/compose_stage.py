@@ -16,10 +16,10 @@ import json
 import os
 import subprocess
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from lab import web
 from lab.drill.errors import DrillError
 from lab.drill.network import Link, Network
 from lab.drill.scenario import CannotError
@@ -263,8 +263,10 @@ class ComposeStage:
     def _in_metrics(self, name: str) -> int:
         page = self._inside(
             name,
+            # Docker's client hands its proxies to containers, too.
             "import urllib.request as r;"
-            f"print(r.urlopen('http://127.0.0.1:{ADMIN_PORT}/metrics', timeout=2).read().decode())",
+            "o = r.build_opener(r.ProxyHandler({}));"
+            f"print(o.open('http://127.0.0.1:{ADMIN_PORT}/metrics', timeout=2).read().decode())",
         )
         return sum(
             int(float(line.rpartition(" ")[2]))
@@ -288,8 +290,8 @@ class ComposeStage:
         """Daemons that HAProxy's checks have found well, on the port that has fewer."""
         url = f"http://{self._published(STATS_PORT)}/;csv"
         with contextlib.suppress(OSError):
-            with urllib.request.urlopen(url, timeout=PAGE_S_MAX) as answer:
-                rows = [line.split(",") for line in answer.read().decode().splitlines()]
+            page = web.read(url, PAGE_S_MAX).decode()
+            rows = [line.split(",") for line in page.splitlines()]
             at = rows[0].index("status")
             up = [row[0] for row in rows[1:] if len(row) > at and row[at] == "UP"
                   and row[1] != "BACKEND"]  # fmt: skip

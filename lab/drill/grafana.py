@@ -10,6 +10,8 @@ import urllib.request
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from lab import web
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,8 +58,7 @@ def _post(url: str, annotation: dict[str, Any]) -> None:
         headers=headers,
         method="POST",
     )
-    with urllib.request.urlopen(request, timeout=ANSWER_S_MAX):  # noqa: S310 — as above
-        pass
+    web.page(request, timeout=ANSWER_S_MAX).close()
 
 
 def _bare(url: str) -> str:

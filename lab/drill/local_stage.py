@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import urllib.request
 from typing import TYPE_CHECKING, Final, Self
 
 import psutil
 
+from lab import web
 from lab.drill import faults
 from lab.drill.errors import DrillError
 from lab.drill.local_fleet import DrillFleet
@@ -255,9 +255,7 @@ class LocalStage:
 
 
 def _page(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=PAGE_S_MAX) as answer:  # noqa: S310 — http
-        body: bytes = answer.read()
-    return body.decode()
+    return web.read(url, PAGE_S_MAX).decode()
 
 
 def _in_kernel(daemon: Process) -> int:

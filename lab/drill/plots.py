@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from lab.drill.figures import BIN_S
@@ -29,11 +28,11 @@ def timeline(outcome: Outcome) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     times, width_s, counts = _bins(outcome)
     above.step(
-        times, counts["answered"] / width_s, where="post", color=plots.BLUE,
+        times, [count / width_s for count in counts["answered"]], where="post", color=plots.BLUE,
         linewidth=1.4, label="sessions",
     )  # fmt: skip
     above.step(
-        times, counts["plain"] / width_s, where="post", color=plots.GREEN,
+        times, [count / width_s for count in counts["plain"]], where="post", color=plots.GREEN,
         linewidth=1.2, linestyle="--", label="plain port",
     )  # fmt: skip
     above.set_ylabel("lines answered a second")
@@ -55,29 +54,30 @@ def timeline(outcome: Outcome) -> Figure:
     return figure
 
 
-def _bins(outcome: Outcome) -> tuple[np.ndarray, float, dict[str, np.ndarray]]:
+def _bins(outcome: Outcome) -> tuple[list[float], float, dict[str, list[float]]]:
     """Beginnings of the columns, their width in seconds, and what is counted in each."""
     made = outcome.figures.timeline
     if made is None:
-        nothing = np.zeros(1)
+        nothing = [0.0]
         return nothing, BIN_S, dict.fromkeys(("answered", "plain", "faults", "without"), nothing)
     first, last = made.bin(outcome.began), made.bin(outcome.figures.end)
     each = max(1, -(-(last - first + 1) // COLUMNS_MAX))
     columns = -(-(last - first + 1) // each)
     counts = {}
     for name in ("answered", "plain", "faults"):
-        column = np.zeros(columns)
+        column = [0.0] * columns
         for at, count in getattr(made, name).items():
             if first <= at <= last:
                 column[(at - first) // each] += count
         counts[name] = column
     width_s = each * BIN_S
-    times = np.arange(columns) * width_s
-    without = np.zeros(columns)
+    times = [column * width_s for column in range(columns)]
+    counts["without"] = [0.0] * columns
     for one in outcome.figures.breaks:
-        end = one.answered if one.over else outcome.figures.end
-        without += (times < end - outcome.began) & (times + width_s > one.begin - outcome.began)
-    counts["without"] = without
+        end_s = (one.answered if one.over else outcome.figures.end) - outcome.began
+        begin_s = one.begin - outcome.began
+        for at, time_s in enumerate(times):
+            counts["without"][at] += time_s < end_s and time_s + width_s > begin_s
     return times, width_s, counts
 
 

@@ -7,12 +7,11 @@ file (lab/peers/servers.py). Clients go to the servers directly: no HAProxy. Cal
 from __future__ import annotations
 
 import sys
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import processes, redis_server
+from lab import processes, redis_server, web
 from lab.experiment.errors import ExperimentError
 from lab.peers import install, servers
 from lab.peers.install import PeerError
@@ -69,10 +68,8 @@ class Front:
         total = dict.fromkeys(COUNTERS, 0.0) if self.admins else {}
         for admin in self.admins:
             try:
-                with urllib.request.urlopen(
-                    f"http://{admin}/metrics", timeout=SCRAPE_S_MAX
-                ) as page:
-                    samples = parse_counters(page.read().decode())
+                page = web.read(f"http://{admin}/metrics", SCRAPE_S_MAX)
+                samples = parse_counters(page.decode())
             except OSError as error:
                 raise ExperimentError(f"the daemon at {admin}: {error}") from None
             for name in total:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from lab import web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,9 +50,7 @@ def page(url: str, wait_s: float = ANSWER_S_MAX) -> str:
     Raises:
         OSError: There was no answer, or none of status 200.
     """
-    with urllib.request.urlopen(url, timeout=wait_s) as answer:  # noqa: S310 — http, made here
-        body: bytes = answer.read(PAGE_BYTES_MAX)
-    return body.decode()
+    return web.read(url, wait_s, PAGE_BYTES_MAX).decode()
 
 
 def page_json(url: str, wait_s: float = ANSWER_S_MAX) -> Any:  # noqa: ANN401 — as json.loads

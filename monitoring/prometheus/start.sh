@@ -10,6 +10,13 @@
 # started again for it: neither daemons nor HAProxy, whose clients would be cut.
 set -eu
 : "${ECHOD_REPLICAS:?how many daemons are expected}"
+# It becomes a part of an expression.
+case $ECHOD_REPLICAS in
+  *[!0-9]*)
+    echo "start.sh: ECHOD_REPLICAS=$ECHOD_REPLICAS: must be a whole number" >&2
+    exit 2
+    ;;
+esac
 rules="${TMPDIR:-/tmp}/expected"
 mkdir -p "$rules"
 cat >"$rules/daemons.yml" <<RULES

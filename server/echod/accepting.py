@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from echod import addresses
 from echod.config import cannot_listen
 from echod.reader import READ
 
@@ -32,12 +33,6 @@ PAUSE_TICKS = 2
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
-def address_text(address: Any) -> str:  # noqa: ANN401 — what accept returns depends on the family
-    """Host and port, as a URL has them."""
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 class Acceptor:
     """One listening socket; `take` gets what is accepted: a non-blocking socket, its address."""
 
@@ -58,20 +53,20 @@ class Acceptor:
         self._capacity = capacity
         self._metrics = metrics
         family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
-        # Python's own class under `socket.socket`: no wrapper for each client, as with gevent's.
-        self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
         self._family = family
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Replies are small and often many to a round trip: Nagle would hold them back. What
-        # is accepted inherits it, which saves a system call for each.
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
+            # Python's own class under `socket.socket`: no wrapper for each client, as with gevent's.
+            self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Replies are small and often many to a round trip: Nagle would hold them back. What
+            # is accepted inherits it, which saves a system call for each.
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket.bind((config.host, getattr(config, setting)))
             self._socket.listen(BACKLOG)
         except OSError as error:
             raise cannot_listen(setting, config, error) from error
         self._socket.settimeout(0)
-        self.address = address_text(self._socket.getsockname())
+        self.address = addresses.show(*self._socket.getsockname()[:2])
         self._watcher: Any = gevent.get_hub().loop.io(self._socket.fileno(), READ)
         self._paused_ticks = 0
 

@@ -129,7 +129,6 @@ class Admin:
         self._name = config.name
         self._metrics = make_wsgi_app(registry.prometheus)
         counts = registry.metrics
-        counts = registry.metrics
         self._door = Acceptor("admin_port", self._ask, config, capacity, counts)
         self._agent = Acceptor("agent_port", self._tell, config, capacity, counts)
         self.address, self.agent_address = self._door.address, self._agent.address

@@ -2,30 +2,38 @@
 
 One frozen dataclass is the single source: the flags, the environment variables
 (`ECHOD_` and the name in upper case), `--help` and the `echod_limit` metric are all
-made from it. The defaults of the wire's limits are PROTOCOL's table.
+made from it. The defaults of the wire's limits are PROTOCOL's table. What each may be is
+`checks.py`'s, what `_setting` says beside it, and `Config._fit_together`.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import ipaddress
+import errno
 import os
+import re
 import secrets
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+
+from echod import addresses, checks
+from echod.store import url as store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+    from collections.abc import Callable, Mapping, Sequence
 
 DURABILITIES = ("commit", "async", "none")
 ROUTES = ("broadcast", "room", "directed")
 READERS = ("callback", "greenlet")
 LOG_LEVELS = ("debug", "info", "warning", "error")
+
+# One receive of a client's bytes: large enough for a pipeliner, small enough to be taken from
+# malloc's heap.
+RECEIVE_BYTES = 16_384
+# Behind `--host` or `--…-port` there is no such address here.
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 
 # A session outlives its connection's silence, and the client's way back after it (PROTOCOL's
 # table).
@@ -47,15 +55,28 @@ class Config:
     """What one daemon is told; sizes in bytes, times in seconds, as the names say."""
 
     # Where it listens.
-    host: str = _setting("127.0.0.1", "address all ports listen on; 0.0.0.0 in a container")
-    echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free one", port=True)
-    session_port: int = _setting(1235, "session port, PROTOCOL §2", port=True)
-    admin_port: int = _setting(8080, "HTTP: /metrics, /livez, /readyz", port=True)
-    agent_port: int = _setting(8081, "HAProxy's agent-check asks here", port=True)
-    name: str = _setting("", "this daemon's name in logs and store; empty: host and random part")
+    host: str = _setting(
+        "127.0.0.1",
+        "address all ports listen on; 0.0.0.0 in a container",
+        must=checks.listening_address,
+    )
+    echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free one")
+    session_port: int = _setting(1235, "session port, PROTOCOL §2")
+    admin_port: int = _setting(8080, "HTTP: /metrics, /livez, /readyz")
+    agent_port: int = _setting(8081, "HAProxy's agent-check asks here")
+    name: str = _setting(
+        "",
+        "this daemon's name in logs and store; empty: host and random part",
+        must=checks.daemon_name,
+    )
 
     # What an answer means.
-    store: str = _setting("memory://", "memory:// or redis[s]://[user[:password]@]host:port/db")
+    store: str = _setting(
+        "memory://",
+        "memory://, redis[s]://[user[:password]@]host:port/db or unix:///path (store/url.py)",
+        must=store_url.parse,
+        secret=True,
+    )
     store_password_file: str = _setting(
         "", "the password's file, read at every connect: keeps it out of the URL"
     )
@@ -71,10 +92,15 @@ class Config:
     # Who may speak first.
     proxy_protocol: bool = _setting(False, "require a PROXY v2 header from every peer")  # noqa: FBT003
     proxy_networks: str = _setting(
-        PRIVATE_NETWORKS, "peers a PROXY header is taken from; others are refused"
+        PRIVATE_NETWORKS,
+        "peers a PROXY header is taken from; others are refused",
+        must=checks.network_list,
     )
     proxy_header_bytes_max: int = _setting(
-        1024, "the header, its TLVs included; HAProxy's with a unique id has under 200"
+        1024,
+        "the header, its TLVs included; HAProxy's with a unique id has under 200",
+        least=232,  # the longest addresses, two of UNIX sockets
+        most=65_551,  # a length of 16 bits and what stands before it
     )
     proxy_s_max: float = _setting(5.0, "from accept to the end of that header")
 
@@ -82,7 +108,13 @@ class Config:
     connections_max: int = _setting(
         10_000, "clients at once; one more is answered busy", limit=True
     )
-    line_bytes_max: int = _setting(8_192, "a line with its LF", limit=True)
+    line_bytes_max: int = _setting(
+        8_192,
+        "a line with its LF",
+        limit=True,
+        least=128,  # the longest request without text, a JOIN: 64 of a room, an epoch, an offset
+        most=1 << 24,  # a state of two lines is a thirtieth of what Redis takes as one value
+    )
     line_s_max: float = _setting(60.0, "from a line's first byte to its LF", limit=True)
     echo_idle_s_max: float = _setting(5.0, "plain port: nothing received", limit=True)
     session_idle_s_max: float = _setting(60.0, "session port: nothing received", limit=True)
@@ -111,17 +143,23 @@ class Config:
         "share of the store's memory above which newcomers are answered busy, and half-way from"
         " it to full no post is taken: who is served stays served",
         limit=True,
+        least=0.01,
+        most=0.99,
     )
 
-    # How long the store keeps what the daemons themselves renew.
+    # How long the store keeps what the daemons themselves renew: with their ticks of 0.1 s.
     announcement_s: float = _setting(
-        90.0, "how many members a daemon has in a room; said anew three times as often"
+        90.0,
+        "how many members a daemon has in a room; said anew three times as often",
+        least=0.9,  # a room is audited nine times in it
     )
     lease_s: float = _setting(
-        4.0, "a daemon after its last heartbeat, of which there are eight to a lease"
+        4.0, "a daemon after its last heartbeat, of which there are eight to a lease", least=0.8
     )
     marker_s: float = _setting(
-        86_400.0, "by which a daemon that was cut off sees whether the store remembers"
+        86_400.0,
+        "by which a daemon that was cut off sees whether the store remembers",
+        least=0.4,  # an idle daemon renews it four times
     )
 
     # Rooms, PROTOCOL §3.
@@ -160,34 +198,56 @@ class Config:
             ConfigError: naming the setting, its value and what it must be.
         """
         for spec in dataclasses.fields(self):
-            _check(spec, getattr(self, spec.name))
-        scheme = urlsplit(self.store).scheme
-        if scheme not in ("memory", "redis", "rediss", "unix"):
-            raise ConfigError(f"--store={self.store}: must begin memory://, redis:// or rediss://")
-        if self.session_ttl_s < TTL_IDLE_TIMES * self.session_idle_s_max:
-            raise ConfigError(
-                f"--session-ttl-s={self.session_ttl_s}: must be at least {TTL_IDLE_TIMES} times"
-                f" --session-idle-s-max={self.session_idle_s_max:g}"
-            )
-        self.networks()
+            value = getattr(self, spec.name)
+            try:
+                checks.check(spec.name, value, spec.metadata)
+            except ValueError as error:
+                shown = "" if spec.metadata.get("secret") else f"={value}"
+                raise ConfigError(f"{flag_of(spec.name)}{shown}: {error}") from None
+        self._fit_together()
         if not self.name:
-            name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+            name = checks.name_of_host(socket.gethostname(), secrets.token_hex(3))
             object.__setattr__(self, "name", name)
 
-    def networks(self) -> tuple[Network, ...]:
-        """`proxy_networks`, parsed.
+    def _fit_together(self) -> None:
+        """Refuse what is well alone, and can't be served beside another setting.
 
         Raises:
-            ConfigError: for one that is not a network.
+            ConfigError: naming both.
         """
-        try:
-            return tuple(
-                ipaddress.ip_network(text.strip())
-                for text in self.proxy_networks.split(",")
-                if text.strip()
+        self._at_least("session_ttl_s", TTL_IDLE_TIMES, "session_idle_s_max")
+        # The balancer has to hear of a drain before it is over.
+        self._at_least("drain_s", 2, "agent_interval_s")
+        # One line's reply on the plain port is the line before it and itself.
+        self._at_least("pending_bytes_max", 2, "line_bytes_max")
+        # Reading stops at half of an outbox: what one more receive can add must still fit.
+        least = 4 * (RECEIVE_BYTES + self.line_bytes_max)
+        if self.outbox_bytes_max < least:
+            raise ConfigError(
+                f"--outbox-bytes-max={self.outbox_bytes_max}: must be at least {least} with"
+                f" --line-bytes-max={self.line_bytes_max}"
             )
-        except ValueError as error:
-            raise ConfigError(f"--proxy-networks: {error}") from None
+        if self.proxy_protocol and not self.networks():
+            raise ConfigError("--proxy-networks: must name one with --proxy-protocol")
+        store = store_url.parse(self.store)
+        if self.store_password_file and (store.scheme == "memory" or store.password):
+            raise ConfigError("--store-password-file: must be with a --store that has no password")
+        if store.username and not store.password and not self.store_password_file:
+            raise ConfigError(
+                "--store: must have a password for its user, or a --store-password-file"
+            )
+
+    def _at_least(self, name: str, times: int, other: str) -> None:
+        value, least = getattr(self, name), getattr(self, other)
+        if value < times * least:
+            raise ConfigError(
+                f"{flag_of(name)}={value:g}: must be at least {times} times"
+                f" {flag_of(other)}={least:g}"
+            )
+
+    def networks(self) -> tuple[addresses.Network, ...]:
+        """`proxy_networks`, parsed."""
+        return addresses.networks(self.proxy_networks)
 
     def limits(self) -> dict[str, float]:
         """The settings that are limits, by name: what `echod_limit` shows."""
@@ -198,23 +258,10 @@ class Config:
         }
 
 
-def _check(spec: dataclasses.Field[Any], value: Any) -> None:  # noqa: ANN401 — a setting's
-    """Refuse a value that its setting can't have."""
-    flag = flag_of(spec.name)
-    choices = spec.metadata.get("choices")
-    if spec.metadata.get("port"):
-        if not 0 <= value <= 65_535:  # noqa: PLR2004 — a port has 16 bits
-            raise ConfigError(f"{flag}={value}: a port is 0 to 65535")
-    elif isinstance(value, (int, float)) and not isinstance(value, bool):
-        if value < 0 or (value == 0 and not spec.metadata.get("zero")):
-            least = "0 or above" if spec.metadata.get("zero") else "above 0"
-            raise ConfigError(f"{flag}={value}: must be {least}")
-    elif choices and value not in choices:
-        raise ConfigError(f"{flag}={value}: must be one of {', '.join(choices)}")
-
-
 def cannot_listen(port: str, config: Config, error: OSError) -> ConfigError:
     """The error for a port that can't be had: it names the setting to change."""
+    if error.errno in NOT_OURS:
+        return ConfigError(f"--host={config.host}: {error.strerror or error}")
     flag, number = flag_of(port), getattr(config, port)
     return ConfigError(f"{flag}={number} on {config.host}: {error.strerror or error}")
 
@@ -232,31 +279,54 @@ def variable_of(name: str) -> str:
 def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Config:
     """Build a `Config`: a flag beats its environment variable, which beats the default.
 
-    Exits with status 2 and a message, as argparse does, for what can't be parsed.
+    Exits with status 2 and a message, as argparse does, for what can't be served.
     """
     parser = argparse.ArgumentParser(
         prog="echod",
-        description="One echo daemon. Each flag is also an environment variable: --name, ECHOD_NAME.",
+        description="One echo daemon. Each flag is also an environment variable, --name and"
+        " ECHOD_NAME; one that is empty counts as not set.",
     )
     for spec in dataclasses.fields(Config):
         kind = type(spec.default)
-        help_text = f"{spec.metadata['reason']} [{variable_of(spec.name)}, default %(default)s]"
+        # Not %(default)s, which would show what the environment has: a password, with --store.
+        default = str(spec.default).replace("%", "%%")
+        help_text = f"{spec.metadata['reason']} [{variable_of(spec.name)}, default {default}]"
         text = environ.get(variable_of(spec.name), "")
         if kind is bool:
-            on = text.lower() in ("1", "true", "yes", "on")
+            try:
+                on = checks.truth(text) if text else spec.default
+            except ValueError as error:
+                parser.error(f"{variable_of(spec.name)}={text}: {error}")
             parser.add_argument(
                 flag_of(spec.name),
                 action=argparse.BooleanOptionalAction,
-                default=on if text else spec.default,
+                default=on,
                 help=help_text,
             )
         else:
             # argparse converts a default that is text, so both sources share one check.
             parser.add_argument(
-                flag_of(spec.name), type=kind, default=text or spec.default, help=help_text,
+                flag_of(spec.name), type=READ_AS[kind], default=text or spec.default, help=help_text,
                 metavar=kind.__name__.upper(),
             )  # fmt: skip
     try:
         return Config(**vars(parser.parse_args(argv)))
     except ConfigError as error:
         parser.error(str(error))
+
+
+def _whole(text: str) -> int:
+    # More digits than any limit has are no number that one means.
+    if re.fullmatch("[+-]?[0-9]{1,20}", text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r}: must be a whole number")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: must be a number") from None
+
+
+READ_AS: Mapping[type, Callable[[str], Any]] = {int: _whole, float: _number, str: str}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from echod.config import RECEIVE_BYTES
 from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
 from echod.protocol.wire import LF, split_lines
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from echod.store.batch import Write
 
 log = logging.getLogger(__name__)
-
-# One receive: large enough for a pipeliner, small enough to be taken from malloc's heap.
-RECEIVE_BYTES = 16_384
 
 # Why a connection ended, beside the codes of PROTOCOL §4.
 CLIENT, RESET, LINE_TIMEOUT = "client", "reset", "line-timeout"

@@ -7,12 +7,10 @@ import gc
 import json
 import logging
 import os
-import resource
 import secrets
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +22,7 @@ from echod.capacity import RESERVED_FILES, Capacity
 from echod.clock import Clock
 from echod.config import ConfigError
 from echod.exposition import Registry
+from echod.files import raise_limit
 from echod.guard import guarded
 from echod.listener import Listener
 from echod.metrics import Metrics
@@ -32,9 +31,10 @@ from echod.protocol.errors import Code
 from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
-from echod.store.base import Lives
+from echod.store import url as store_url
+from echod.store.base import Lives, StoreError
 from echod.store.committer import Committer
-from echod.store.link import Link
+from echod.store.link import Link, read_password, tls_context
 from echod.store.memory import MemoryStore
 from echod.store.redis import RedisStore
 from echod.sweeper import sweep_forever
@@ -257,15 +257,20 @@ def lives_of(config: Config) -> Lives:
 
 
 def _store(config: Config, lives: Lives) -> Store:
-    if config.store.startswith("memory:"):
+    place = store_url.parse(config.store)
+    if place.scheme == "memory":
         return MemoryStore(lives)
-    if config.store_password_file:
-        try:
-            # The store reads it when it connects; a wrong path is found before anyone is served.
-            Path(config.store_password_file).read_bytes()
-        except OSError as error:
-            path = config.store_password_file
-            raise ConfigError(f"--store-password-file={path}: {error.strerror}") from error
+    # Files are read at every connect; a wrong one is found before anyone is served.
+    try:
+        if config.store_password_file:
+            read_password(config.store_password_file)
+    except StoreError as error:
+        raise ConfigError(f"--store-password-file: {error}") from error
+    try:
+        if place.tls:
+            tls_context(place.tls)
+    except OSError as error:
+        raise ConfigError(f"--store: its certificates can't be used: {error}") from error
     timeout_s, password_file = config.commit_s_max, config.store_password_file
     return RedisStore(config.store, config.name, lives, timeout_s, password_file)
 
@@ -290,9 +295,7 @@ def _fit_to_files(config: Config) -> Config:
     Raises:
         ConfigError: there are not files enough for any client.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    files = hard if hard != resource.RLIM_INFINITY else sys.maxsize
+    files = raise_limit(config.connections_max + RESERVED_FILES + OTHER_FILES)
     room = files - RESERVED_FILES - OTHER_FILES
     if room < 1:
         raise ConfigError(f"{files} open files are allowed: too few for any client")

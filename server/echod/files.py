@@ -1,6 +1,6 @@
-"""Files that are kept for the moment in which no other is left.
+"""How many files this process may have open, and those kept for when no other is left.
 
-A check, the balancer's agent and a scrape need a file each, for a moment. Without one a
+Each client is a file. A check, the balancer's agent and a scrape need a file each, for a moment. Without one a
 daemon that serves its clients well looks dead, and its clients are taken from it
 (haproxy.cfg, `on-marked-down`). So a few files are open on nothing, and given up one by
 one when the kernel has no other. From then on, and for `SHORT_S` after the last time, the
@@ -10,8 +10,11 @@ it gave as soon as it can.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import resource
+import sys
 from typing import TYPE_CHECKING, Final
 
 from gevent.monkey import get_original
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What macOS takes where it says "unlimited" (OPEN_MAX of its sys/syslimits.h).
+OPEN_MAX = 10_240
 # A check on either port and two agents' questions from each of two HAProxies, a scrape, a
 # healthcheck, and clients that are being refused meanwhile.
 SPARE_FILES: Final = 16
@@ -67,3 +72,21 @@ class Files:
         """Give all up."""
         while self._spare:
             _close(self._spare.pop())
+
+
+def raise_limit(wanted: int) -> int:
+    """Raise the limit as far as it goes; returns how many files there may be.
+
+    The hard limit is tried first. A system may say that there is none and yet refuse it (macOS):
+    then as many as are `wanted`, then as many as it is known to take.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    for files in (hard, wanted, OPEN_MAX):
+        if soft == unlimited or (files != unlimited and files <= soft):
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+            soft = files
+            break
+    return sys.maxsize if soft == unlimited else soft

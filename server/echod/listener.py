@@ -10,12 +10,12 @@ from a client.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from echod.accepting import Acceptor, address_text
+from echod import addresses
+from echod.accepting import Acceptor
 from echod.lingering import turn_away
 from echod.protocol.errors import Code, error_line
 from echod.protocol.proxy import ProxyHeaderError, parse
@@ -53,15 +53,19 @@ class Listener:
         self.tick = self._acceptor.tick
 
     def _in_networks(self, host: str) -> bool:
-        return any(ipaddress.ip_address(host) in network for network in self._networks or ())
+        """Whether this peer's PROXY headers are believed."""
+        peer = addresses.parse(host)
+        return any(peer in network for network in self._networks or ())
 
     def _admit(self, sock: _socket.socket, address: Any) -> None:  # noqa: ANN401 — as accept's
+        peer = addresses.show(*address[:2])
         if self._networks is None:
-            self._port.join(sock, address_text(address), "", b"")
+            self._port.join(sock, peer, "", b"")
         elif self._is_balancer(address[0]):
-            Handshake(self, self._port, sock, self._config).begin()
+            Handshake(self, self._port, sock, peer, self._config).begin()
         else:
-            self.refuse(sock, "refused", f"{address[0]} is no balancer of ours")
+            host = addresses.parse(address[0])
+            self.refuse(sock, "refused", f"{host} is no balancer of ours")
 
     def refuse(self, sock: _socket.socket, reason: str, text: str) -> None:
         """Answer a peer that is no balancer, or speaks no PROXY protocol."""
@@ -73,12 +77,22 @@ class Listener:
 class Handshake:
     """A balancer's connection, up to the end of its PROXY v2 header."""
 
-    __slots__ = ("_listener", "_max", "_port", "_reader", "_received", "_socket", "_until_s")
+    __slots__ = (
+        "_listener",
+        "_max",
+        "_peer",
+        "_port",
+        "_reader",
+        "_received",
+        "_socket",
+        "_until_s",
+    )
 
     def __init__(
-        self, listener: Listener, port: Port, sock: _socket.socket, config: Config
+        self, listener: Listener, port: Port, sock: _socket.socket, peer: str, config: Config
     ) -> None:
         self._listener = listener
+        self._peer = peer
         self._port = port
         self._socket = sock
         self._max = config.proxy_header_bytes_max
@@ -120,7 +134,9 @@ class Handshake:
         if header.local:
             self._port.check(sock, received)
         else:
-            self._port.join(sock, header.source, header.unique_id, received)
+            # Where the header does not say, the connection's own end counts (specification, 2.2).
+            source = header.source or self._peer
+            self._port.join(sock, source, header.unique_id, received)
         return True
 
     def _end(self) -> _socket.socket:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import signal
 import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import haproxy_server
+from lab import haproxy_server, web
 from lab.haproxy_server import Daemon
 from lab.wait import until
 from loadtest.client import ConnectFailed, EarlyClose, PlainClient
@@ -41,7 +40,7 @@ class Balance:
     def has_daemon(self) -> bool:
         """What HAProxy's /readyz says: a daemon that passes its checks and wants clients."""
         try:
-            urllib.request.urlopen(f"http://{self._ready['stats']}/readyz", timeout=5).close()
+            web.page(f"http://{self._ready['stats']}/readyz", timeout=5).close()
         except urllib.error.HTTPError as error:
             error.close()
             return False

@@ -7,13 +7,12 @@ with the lists of `tests/monitored.py`.
 from __future__ import annotations
 
 import re
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
-from lab import haproxy_server
+from lab import haproxy_server, web
 from lab.haproxy_server import Daemon
 from tests.config.checks import ROOT, check
 from tests.monitored import (
@@ -79,7 +78,7 @@ def served(tmp_path: Path, echod: Callable[..., Any]) -> set[str]:
     place = Daemon.of(daemon.process.ready)
     with haproxy_server.start(tmp_path, ROOT / "haproxy" / "haproxy.cfg", [place]) as haproxy:
         url = f"http://{haproxy.ready['stats']}/metrics"
-        with urllib.request.urlopen(url, timeout=10) as answer:
+        with web.page(url, timeout=10) as answer:
             balance = answer.read().decode()
     return families(daemon.get("/metrics")[1]) | families(balance) | ELSEWHERE | PROMETHEUS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -13,7 +14,7 @@ from echod.session import decode_state
 from echod.store.base import Lives, StoreError
 from echod.store.redis import RedisStore
 from echod.store.redis_operations import GENERATION_KEY
-from lab import ports, secret_files
+from lab import ports, redis_server, secret_files
 from lab.ports import HOST
 from lab.processes import StartError
 from tests.contract.test_store import commit, session, write
@@ -27,6 +28,23 @@ if TYPE_CHECKING:
 
 
 LIVES = Lives(state_s=60, unused_s=30)
+
+
+@dataclass(frozen=True)
+class TlsRedis:
+    """A server, where it speaks TLS, and the certificates."""
+
+    server: RedisServer
+    port: int
+    folder: Path
+
+    def url(self, host: str, options: str = "") -> str:
+        """For a store: the authority is trusted, unless `options` say another, or "" for none."""
+        trusted = f"&ssl_ca_certs={self.folder / secret_files.AUTHORITY_CERTIFICATE}"
+        if "&ssl_ca_certs=" in options:
+            trusted, options = "", options.replace("&ssl_ca_certs=", "")
+        asked = (trusted + options).format(client=self.folder / secret_files.CLIENT)
+        return f"rediss://{host}:{self.port}/0?{asked[1:]}".removesuffix("?")
 
 
 @pytest.fixture
@@ -140,38 +158,84 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
     assert caught.value.kind == "refused"
 
 
-def test_with_tls(own_redis: RedisServer, client: redis_py.Redis, tmp_path: Path) -> None:
-    """No record is waited for that has come already; a frozen Redis is given up."""
-    secret_files.make_certificates(tmp_path, [HOST])
-    pair = str(tmp_path / secret_files.CERTIFICATE)
-    files = {"tls-cert-file": pair, "tls-key-file": pair, "tls-auth-clients": "no"}
+@pytest.fixture
+def tls_redis(tmp_path: Path) -> Iterator[TlsRedis]:
+    """A Redis with TLS from its start, which asks its clients for certificates."""
+    folder = tmp_path / "certificates"
+    secret_files.make_certificates(folder, ["localhost"])
+    pair = str(folder / secret_files.CERTIFICATE)
+    settings = {
+        "tls-cert-file": pair,
+        "tls-key-file": pair,
+        "tls-ca-cert-file": str(folder / secret_files.AUTHORITY_CERTIFICATE),
+        "tls-auth-clients": "optional",
+    }
 
-    def listen(numbers: Sequence[int]) -> int:
+    def listen(numbers: Sequence[int]) -> TlsRedis:
         (number,) = numbers
-        words = [word for item in files.items() for word in item]
-        try:
-            client.execute_command("CONFIG", "SET", *words, "tls-port", number)  # type: ignore[no-untyped-call] # redis-py leaves it so
-        except redis_py.ResponseError as error:
-            if "Unknown option" in str(error):
-                pytest.skip(f"this Redis has no TLS: {error}")
-            raise StartError(str(error)) from error
-        return number
+        more = {**settings, "tls-port": str(number)}
+        return TlsRedis(redis_server.start(tmp_path / "redis", more=more), number, folder)
 
-    trusted = tmp_path / secret_files.AUTHORITY_CERTIFICATE
-    url = f"rediss://{HOST}:{ports.start_on([0], listen)}/0?ssl_ca_certs={trusted}"
-    store = RedisStore(url, "d1", LIVES, timeout_s=1.0)
+    try:
+        made = ports.start_on([0], listen)
+    except StartError as error:
+        # The wheel's Valkey is built without, and Redis may be.
+        if any(word in str(error) for word in ("Failed finding TLS support", "Bad directive")):
+            pytest.skip(f"{redis_server.find()} has no TLS")
+        raise
+    with made.server:
+        yield made
+
+
+def test_with_tls(tls_redis: TlsRedis) -> None:
+    """No record is waited for that has come already; a frozen Redis is given up."""
+    store = RedisStore(tls_redis.url("localhost"), "d1", LIVES, timeout_s=1.0)
     store.connect()
     line = b"x" * 8000
     assert not commit(store, [write(session(), 1, line, line) for _ in range(200)])
     link = cast("Link", store._link)  # noqa: SLF001
     assert link.ask(*[("ECHO", line)] * 200) == [line] * 200
-    own_redis.process.signal(signal.SIGSTOP)
+    tls_redis.server.process.signal(signal.SIGSTOP)
     try:
         with pytest.raises(StoreError) as caught:
             commit(store, [write(session(), 1)])
     finally:
-        own_redis.process.signal(signal.SIGCONT)
+        tls_redis.server.process.signal(signal.SIGCONT)
     assert caught.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(
+    "host,options,kind",
+    [
+        ("localhost", "", ""),
+        ("localhost", "&ssl_certfile={client}", ""),
+        (HOST, "", "refused"),  # the certificate is of another name …
+        (HOST, "&ssl_check_hostname=no", ""),  # … and that may be asked for
+        ("localhost", "&ssl_ca_certs=", "refused"),  # an authority that nobody here knows …
+        ("localhost", "&ssl_ca_certs=&ssl_cert_reqs=none", ""),  # … and that too
+    ],
+)
+def test_what_tls_looks_at(host: str, options: str, kind: str, tls_redis: TlsRedis) -> None:
+    """Each option of the URL does what it says."""
+    store = RedisStore(tls_redis.url(host, options), "d1", LIVES, timeout_s=2.0)
+    if kind:
+        with pytest.raises(StoreError, match="certificate verify failed") as caught:
+            store.connect()
+        assert caught.value.kind == kind
+    else:
+        assert store.connect() is False
+        store.close()
+
+
+def test_who_shows_no_certificate(tls_redis: TlsRedis) -> None:
+    """A Redis that demands one takes who has one, and nobody else."""
+    with redis_py.Redis.from_url(tls_redis.server.url) as client:
+        client.config_set("tls-auth-clients", "yes")
+    RedisStore(
+        tls_redis.url("localhost", "&ssl_certfile={client}"), "d1", LIVES, timeout_s=2.0
+    ).connect()
+    with pytest.raises(StoreError):
+        RedisStore(tls_redis.url("localhost"), "d1", LIVES, timeout_s=2.0).connect()
 
 
 def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import ports, processes
+from lab import ports, processes, web
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def test_a_daemon_dies_under_room_users(
     with ports.start_on([0], start) as locust:
 
         def sample(name: str) -> float:
-            with urllib.request.urlopen(locust.ready["url"], timeout=RUN_S_MAX) as page:  # noqa: S310 — our own URL
+            with web.page(locust.ready["url"], timeout=RUN_S_MAX) as page:
                 text = page.read().decode()
             found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
             return float(found[1]) if found else 0.0

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import time
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from lab import web
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class FleetUp:
 
 def get(address: str, path: str) -> str:
     """The body of a page that must answer 200."""
-    with urllib.request.urlopen(f"http://{address}{path}", timeout=10) as answer:
+    with web.page(f"http://{address}{path}", timeout=10) as answer:
         body: bytes = answer.read()
         return body.decode()
 

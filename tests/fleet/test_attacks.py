@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -22,7 +21,7 @@ import psutil
 import pytest
 import redis as redis_py
 
-from lab import haproxy_server
+from lab import haproxy_server, web
 from lab.local import Fleet, Plan
 from lab.wait import until
 from tests.fleet.honest import CLIENTS, fare
@@ -84,7 +83,7 @@ def connections(fleet: Fleet) -> int:
 
 def denied(fleet: Fleet) -> int:
     """Connections that HAProxy has turned away."""
-    with urllib.request.urlopen(f"http://{fleet.ready['haproxy']['stats']}/metrics") as page:
+    with web.page(f"http://{fleet.ready['haproxy']['stats']}/metrics") as page:
         lines = page.read().decode().splitlines()
     name = 'haproxy_frontend_denied_connections_total{proxy="clients"}'
     return int(float(next(line.split()[-1] for line in lines if line.startswith(name))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import web
 from lab.chat.screen import Chat
 from lab.cli import main
 from lab.local import Fleet, Plan
@@ -67,7 +67,7 @@ class Plain:
 def members(fleet: Fleet, name: str) -> int:
     """Memberships at a daemon."""
     url = f"http://{fleet.parts[name].ready['admin']}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as page:
+    with web.page(url, timeout=10) as page:
         lines = page.read().decode().splitlines()
     return int(
         next(float(one.split()[1]) for one in lines if one.startswith("echod_room_members "))

@@ -6,11 +6,11 @@ import csv
 import signal
 import threading
 import time
-import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import web
 from lab.local import Fleet, Plan
 from lab.wait import until
 from tests.daemon import raw
@@ -36,7 +36,7 @@ def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
 def servers(fleet: Fleet) -> list[dict[str, str]]:
     """HAProxy's rows for the daemons of the checked backend."""
     url = f"http://{fleet.ready['haproxy']['stats']}/;csv"
-    with urllib.request.urlopen(url, timeout=10) as page:
+    with web.page(url, timeout=10) as page:
         rows = csv.DictReader(page.read().decode().lstrip("# ").splitlines())
         return [
             row

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import urllib.parse
-import urllib.request
 from typing import TYPE_CHECKING
 
+from lab import web
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ SEEN_S_MAX = 30.0
 def get(url: str, **form: object) -> str:
     """A page, or the answer to a form."""
     body = urllib.parse.urlencode(form).encode() if form else None
-    with urllib.request.urlopen(url, body, SEEN_S_MAX) as answer:  # noqa: S310 — our own URL
+    with web.page(url, body, SEEN_S_MAX) as answer:
         return str(answer.read().decode())
 
 

@@ -12,11 +12,10 @@ import json
 import os
 import re
 import subprocess
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from lab import secret_files
+from lab import secret_files, web
 from lab.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +138,7 @@ class Fleet:
     def page(self, service: str, port: int, path: str, post: bytes | None = None) -> str:
         """A page of a service, through its published port; with `post` it is a POST."""
         url = f"http://127.0.0.1:{self.port(service, port)}{path}"
-        with urllib.request.urlopen(url, post, timeout=10) as answer:
+        with web.page(url, post, timeout=10) as answer:
             text: str = answer.read().decode()
             return text
 

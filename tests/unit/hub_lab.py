@@ -124,7 +124,11 @@ class Connection:
 class Lab:
     """See the module; it is the hub's committer, subscription and clock."""
 
-    def __init__(self, route: str = "room", messages_max: int = 1000, **settings: Any) -> None:  # noqa: ANN401
+    def __init__(
+        self, route: str = "room", messages_max: int = 1000, page_bytes_max: int = 0,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:  # fmt: skip
+        """With `page_bytes_max` pages are smaller than any outbox allows."""
         self.now_s = 100.0
         self.lives = Lives(60, 60, room_messages_max=messages_max, route=route)
         self.store = MemoryStore(self.lives, clock=lambda: self.now_s)
@@ -140,6 +144,7 @@ class Lab:
         config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
         me = cast("Any", self)
         self.hub = Hub(config, me, me, self.metrics, b"d:1")
+        self.hub.page_bytes_max = page_bytes_max or self.hub.page_bytes_max
         self.hub.subscription = me
         self.posted = 0
         self.poster = Connection(self, b"poster2222")

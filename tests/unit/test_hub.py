@@ -327,7 +327,7 @@ def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
 ) -> None:
     """Whatever comes when: each member's stream is whole, and nothing was lost without a trace."""
     dice = random.Random(seed)
-    lab = Lab(route, room_tick_s=tick_s, outbox_bytes_max=dice.choice([400, 1 << 20]))
+    lab = Lab(route, room_tick_s=tick_s, page_bytes_max=dice.choice([100, 0]))
     clients = [lab.client(number) for number in range(4)]
     seen: dict[Connection, tuple[bytes, int] | None] = dict.fromkeys(clients)
     for _ in range(dice.choice([50, 400])):

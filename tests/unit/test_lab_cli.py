@@ -61,7 +61,7 @@ def test_bad_flags(argv: list[str], complaint: str, capsys: pytest.CaptureFixtur
     [
         ("ECHO_PORT=echo", "argument --port: 'echo': must be"),
         ("ECHOD_REPLICAS=1000", "argument --daemons: '1000': must be"),
-        ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be above 0"),
+        ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be 0.01 to "),
     ],
 )
 def test_bad_variables(
@@ -78,6 +78,15 @@ def test_bad_variables(
 
     assert caught.value.code == 2
     assert complaint in capsys.readouterr().err
+
+
+def test_secrets_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt folder is no new one, without the TLS that was asked for."""
+    folder = tmp_path / "none"
+
+    assert main(["up", *FREE, "--secrets", str(folder)]) == 1
+    assert f"fleet: --secrets {folder}: no such folder" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 def test_a_taken_port(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.local import ROOT
 from lab.prometheus_server import config
 
@@ -57,6 +59,20 @@ def test_the_expected_number_is_a_rule(tmp_path: Path) -> None:
     made = (tmp_path / "expected" / "daemons.yml").read_text()
     assert "record: fleet:daemons:expected" in made
     assert "expr: vector(7)" in made
+
+
+@pytest.mark.parametrize("text", ["four", "4 ", "-1", "4)+vector(1", "1.5"])
+def test_what_is_no_number(text: str, tmp_path: Path) -> None:
+    """It would be an expression that Prometheus does not read, or another than was meant."""
+    script = ROOT / "monitoring" / "prometheus" / "start.sh"
+    done = subprocess.run(
+        ["sh", str(script)],
+        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "ECHOD_REPLICAS": text},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 2
+    assert done.stderr == f"start.sh: ECHOD_REPLICAS={text}: must be a whole number\n"
 
 
 def test_nobody_said_how_many() -> None:

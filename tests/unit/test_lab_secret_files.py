@@ -8,6 +8,8 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab import secret_files
 from lab.certificates import LEAF_DAYS, Pair
 from lab.cli import main
@@ -16,7 +18,6 @@ from lab.secret_files import make_certificates, make_passwords
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pytest
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
@@ -83,6 +84,13 @@ def test_the_command_says_how_they_are_used(
         "authority.pem", "client.pem",
     }  # fmt: skip
     assert secret_files.has_certificate(tmp_path / "own")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a_b", "a..b", "-a", "é", "1.2.3.4/8", "a:1"])
+def test_a_name_that_is_none(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A certificate of it would fit no client's address."""
+    assert main(["secrets", "--dir", str(tmp_path), f"--name={name}"]) == 1
+    assert f"{name!r}: must be a host name or an address" in capsys.readouterr().err
 
 
 def test_a_folder_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,14 +12,13 @@ import socket
 import sys
 import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import ports, processes
+from lab import ports, processes, web
 from lab.wait import until
 from tests.unit import loadtest_servers as servers
 from tests.unit.loadtest_servers import Server
@@ -216,7 +215,7 @@ def ask_page(url: str, **form: object) -> tuple[int, str]:
     """Get a page, or send it a form; the answer's status and text."""
     body = urllib.parse.urlencode(form).encode() if form else None
     try:
-        with urllib.request.urlopen(url, body, RUN_S_MAX) as answer:  # noqa: S310 — our own URL
+        with web.page(url, body, RUN_S_MAX) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

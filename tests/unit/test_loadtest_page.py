@@ -6,14 +6,13 @@ import json
 import sys
 import time
 import urllib.parse
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab import ports, processes
+from lab import ports, processes, web
 from lab.wait import until
 from tests.unit import loadtest_servers as servers
 from tests.unit.loadtest_servers import Server, replies_to
@@ -55,7 +54,7 @@ def page(directory: Path, server: Server, *arguments: str) -> Iterator[tuple[str
 def get(url: str, **form: object) -> str:
     """A page, or the answer to a form."""
     body = urllib.parse.urlencode(form, doseq=True).encode() if form else None
-    with urllib.request.urlopen(url, body, RUN_S_MAX) as answer:  # noqa: S310 — our own URL
+    with web.page(url, body, RUN_S_MAX) as answer:
         return str(answer.read().decode())
 
 

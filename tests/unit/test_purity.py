@@ -12,10 +12,11 @@ import echod
 ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), ROOT / "session.py", ROOT / "store/batch.py",
         ROOT / "store/operations.py", ROOT / "rooms/room.py",
-        ROOT / "clock.py"]  # fmt: skip
+        ROOT / "clock.py", ROOT / "addresses.py", ROOT / "checks.py",
+        ROOT / "store/url.py"]  # fmt: skip
 ALLOWED = {
     "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "hashlib", "os", "re",
-    "collections",
+    "collections", "urllib",
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def imports(path: Path) -> set[str]:
             # `from echod.protocol import rooms` imports a module of the package.
             found |= (
                 {f"{module}.{alias.name}" for alias in node.names}
-                if module == "echod.protocol"
+                if module in ("echod", "echod.protocol")
                 else {module}
             )
     return found

@@ -7,14 +7,16 @@ Source: HAProxy's `doc/proxy-protocol.txt`, section 2.2. The header is binary:
      1        address family and transport
      2        length of what follows: addresses, then TLVs (type, 2 bytes length, value)
 
-Only what is used is read: the source address, and HAProxy's unique id (TLV 0x05).
+Only what is used is read: the source address, and HAProxy's unique id (TLV 0x05). Of a LOCAL
+header nothing is: the specification has its block discarded, whatever it holds.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import struct
 from dataclasses import dataclass
+
+from echod import addresses
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 FIXED_BYTES = 16
@@ -23,9 +25,12 @@ UNIQUE_ID = 0x05
 UNIQUE_ID_BYTES_MAX = 128
 
 _LOCAL, _PROXY = 0x20, 0x21
-# family and transport → bytes of the address block, where the source port stands, struct of host
-_ADDRESSES = {0x11: (12, 8, slice(0, 4)), 0x21: (36, 32, slice(0, 16))}
-_UNIX = {0x31: 216, 0x32: 216}
+# The halves of the byte that names them; any other value is refused.
+_UNSPECIFIED, _INET, _INET6, _UNIX = range(4)
+_TRANSPORTS = range(3)  # unspecified, stream, datagram
+# family → bytes of the address block, where the source port stands, bytes of the host before
+_ADDRESSES = {_INET: (12, 8, 4), _INET6: (36, 32, 16)}
+_UNIX_BYTES = 216
 
 
 class ProxyHeaderError(ValueError):
@@ -39,8 +44,9 @@ class ProxyHeader:
     Attributes:
         length: bytes of the header; the client's own begin there.
         local: the balancer speaks for itself (a health check).
-        source: the client, `address:port`, or "" where the header does not say.
-        unique_id: the balancer's name for the connection, or "".
+        source: the client, `address:port`, or "" where the header does not say: then the
+            peer itself counts.
+        unique_id: the balancer's name for the connection, one word that can be shown, or "".
     """
 
     length: int
@@ -67,22 +73,39 @@ def parse(data: bytes, header_bytes_max: int) -> ProxyHeader | None:
         raise ProxyHeaderError(f"a header of {length} bytes, over {header_bytes_max}")
     if len(data) < length:
         return None
-    block = data[FIXED_BYTES:length]
-    source, tlvs = _source(family, block)
-    return ProxyHeader(length, command == _LOCAL, source, _unique_id(tlvs))
+    if command == _LOCAL:
+        return ProxyHeader(length, local=True, source="", unique_id="")
+    source, tlvs = _source(family, data[FIXED_BYTES:length])
+    return ProxyHeader(length, local=False, source=source, unique_id=_unique_id(tlvs))
 
 
-def _source(family: int, block: bytes) -> tuple[str, bytes]:
+def _source(both: int, block: bytes) -> tuple[str, bytes]:
     """The client's address and the TLVs behind the addresses."""
-    size, port_at, host = _ADDRESSES.get(family, (_UNIX.get(family, 0), 0, slice(0, 0)))
+    family, transport = divmod(both, 16)
+    if family > _UNIX or transport not in _TRANSPORTS:
+        raise ProxyHeaderError(f"address family and transport 0x{both:02x}")
+    if _UNSPECIFIED in (family, transport):
+        return "", _tlvs_or_nothing(block)
+    size, port_at, host_bytes = _ADDRESSES.get(family, (_UNIX_BYTES, 0, 0))
     if len(block) < size:
-        raise ProxyHeaderError(f"addresses of {len(block)} bytes for family 0x{family:02x}")
-    if family not in _ADDRESSES:
+        raise ProxyHeaderError(f"addresses of {len(block)} bytes for family 0x{both:02x}")
+    if family == _UNIX:
         return "", block[size:]
-    address = ipaddress.ip_address(block[host])
     (port,) = struct.unpack_from("!H", block, port_at)
-    text = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"  # noqa: PLR2004 — IPv6
-    return text, block[size:]
+    return addresses.show(block[:host_bytes], port), block[size:]
+
+
+def _tlvs_or_nothing(block: bytes) -> bytes:
+    """Behind an unspecified address, of which nothing says how long it is.
+
+    HAProxy has none there, and its TLVs at once (a client of a UNIX socket): they are read
+    if they are whole. Anything else is skipped.
+    """
+    try:
+        _unique_id(block)
+    except ProxyHeaderError:
+        return b""
+    return block
 
 
 def _unique_id(tlvs: bytes) -> str:
@@ -96,5 +119,15 @@ def _unique_id(tlvs: bytes) -> str:
         if kind == UNIQUE_ID:
             if size > UNIQUE_ID_BYTES_MAX:
                 raise ProxyHeaderError(f"a unique id of {size} bytes, over {UNIQUE_ID_BYTES_MAX}")
-            return value.decode("ascii", "backslashreplace")
+            return _word(value)
     return ""
+
+
+def _word(value: bytes) -> str:
+    """Opaque bytes as one word of a log line or a record: what can't be shown is escaped."""
+    text = value.decode("ascii", "backslashreplace")
+    if text.isprintable() and " " not in text:
+        return text
+    return "".join(
+        char if char.isprintable() and char != " " else f"\\x{ord(char):02x}" for char in text
+    )

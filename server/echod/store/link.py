@@ -2,33 +2,40 @@
 
 redis-py's client retries, pools and reconnects by itself, and a retry hidden in a client
 can run a write twice, or let an old connection speak after a new one (DESIGN D2). So the
-committer has this: bytes out, replies in, an exception at the first doubt. redis-py
-still reads the URL, hiredis packs and parses.
+committer has this: bytes out, replies in, an exception at the first doubt. url.py
+reads the URL, hiredis packs and parses.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import ssl
+import stat
 import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hiredis
-from redis.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 
 from echod.parking import Parking
+from echod.store import url as store_url
 from echod.store.base import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from echod.store.url import StoreUrl, Tls
 
 # More than a record of TLS (16 KiB): of one that is not taken whole, the rest would wait where
 # no file shows it. OpenSSL reads no further ahead than that.
 RECEIVE_BYTES = 65_536
 # SO_LINGER on with 0 seconds: closing resets, and nothing is delivered late.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+# Longer is no password: Redis's users have 64 hexadecimal digits here.
+PASSWORD_BYTES_MAX = 4096
 
 # What a socket says that takes nothing just now, with TLS or without.
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -61,14 +68,13 @@ class Link:
             StoreError: with the kind `password` (it can't be read), `refused`, `timeout`,
                 `closed` or Redis's own word.
         """
-        options: dict[str, Any] = parse_url(url)  # type: ignore[no-untyped-call]  # redis-py
-        if password_file:
-            options["password"] = _password(password_file)
+        place = store_url.parse(url)
+        password = read_password(password_file) if password_file else place.password
         self._reader = hiredis.Reader()
         self._timeout_s = timeout_s
         self._unsent = b""
         try:
-            self._socket = _connect(options, timeout_s)
+            self._socket = _connect(place, timeout_s)
         except TimeoutError as error:
             raise StoreError("timeout", f"connecting: {error}") from error
         except OSError as error:
@@ -77,18 +83,18 @@ class Link:
         self._socket.settimeout(0)
         self._parking = Parking(self._socket.fileno(), timeout_s)
         try:
-            self._introduce(options)
+            self._introduce(place, password)
         except StoreError:
             self.reset()
             raise
 
-    def _introduce(self, options: dict[str, Any]) -> None:
-        first = []
-        if options.get("password"):
-            names = (options["username"],) if options.get("username") else ()
-            first.append(("AUTH", *names, options["password"]))
-        if options.get("db"):
-            first.append(("SELECT", str(options["db"])))
+    def _introduce(self, place: StoreUrl, password: bytes) -> None:
+        first: list[tuple[str | bytes, ...]] = []
+        if password:
+            names = (place.username,) if place.username else ()
+            first.append(("AUTH", *names, password))
+        if place.db:
+            first.append(("SELECT", str(place.db)))
         *_, self.id, info = self.ask(*first, ("CLIENT", "ID"), ("INFO", "server"))
         fields = dict(line.partition(b":")[::2] for line in info.splitlines())
         self.run_id: bytes = fields.get(b"run_id", b"")
@@ -204,11 +210,23 @@ class Link:
         self._socket.close()
 
 
-def _password(path: str) -> str:
+def read_password(path: str) -> bytes:
+    """What a password file holds, without space around it.
+
+    Raises:
+        StoreError: of kind `password`: it is no file, can't be read, or holds none.
+    """
     try:
-        return Path(path).read_text().strip()
+        # What is no file may never end, or be another thing at the next connect.
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 — Path's hides a NUL's ValueError
+            raise StoreError("password", f"{path}: must be a file")
+        with Path(path).open("rb") as file:
+            password = file.read(PASSWORD_BYTES_MAX + 1).strip()
     except (OSError, ValueError) as error:
         raise StoreError("password", f"{path}: {error}") from error
+    if not 0 < len(password) <= PASSWORD_BYTES_MAX:
+        raise StoreError("password", f"{path}: must hold 1 to {PASSWORD_BYTES_MAX} bytes")
+    return password
 
 
 def _refusal(reply: Exception) -> StoreError:
@@ -217,17 +235,35 @@ def _refusal(reply: Exception) -> StoreError:
     return StoreError(word.lower() if word.isalpha() else "error", str(reply))
 
 
-def _connect(options: dict[str, Any], timeout_s: float) -> socket.socket:
-    kind = options.get("connection_class")
-    if kind is UnixDomainSocketConnection:
+def _connect(place: StoreUrl, timeout_s: float) -> socket.socket:
+    if place.scheme == "unix":
         unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        unix.settimeout(timeout_s)
-        unix.connect(options["path"])
+        try:
+            unix.settimeout(timeout_s)
+            unix.connect(place.path)
+        except BaseException:
+            unix.close()
+            raise
         return unix
-    host = options.get("host", "localhost")
-    plain = socket.create_connection((host, options.get("port", 6379)), timeout_s)
+    plain = socket.create_connection((place.host, place.port), timeout_s)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if kind is not SSLConnection:
+    if place.tls is None:
         return plain
-    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
-    return context.wrap_socket(plain, server_hostname=host)
+    # Closes `plain` where it fails.
+    return tls_context(place.tls).wrap_socket(plain, server_hostname=place.host)
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """What of the store's certificate is looked at, read anew for each connection.
+
+    Raises:
+        OSError: a file is not there, or not what it must be (`ssl.SSLError` is one too).
+    """
+    context = ssl.create_default_context(cafile=tls.ca_certs or None)
+    context.check_hostname = tls.check_hostname
+    if not tls.verified:
+        context.verify_mode = ssl.CERT_NONE
+    if tls.certfile:
+        # A key with a passphrase would be asked for at a terminal: a daemon has none.
+        context.load_cert_chain(tls.certfile, tls.keyfile or None, password=lambda: b"")
+    return context
