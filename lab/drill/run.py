@@ -20,8 +20,10 @@ from lab import processes
 from lab.drill.checker import Checker
 from lab.drill.errors import DrillError
 from lab.drill.figures import Figures
+from lab.drill.lives import shorten
 from lab.drill.room_figures import RoomFigures
 from lab.drill.scenario import Mark, Outcome, Stage
+from lab.drill.soak_figures import SoakFigures
 from lab.wait import until
 from loadtest import history
 
@@ -61,7 +63,7 @@ class Peopled(Stage, Protocol):
 
     @property
     def addresses(self) -> dict[str, str]:
-        """`session` and `plain`, host:port."""
+        """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
 
     @property
     def direct(self) -> list[str]:
@@ -174,11 +176,16 @@ def play(  # noqa: PLR0913 — each is one choice of the caller
         if any(most):
             load.next_stage()
         load.await_end()
+        afterwards = drill.afterwards(stage)
     finally:
         load.kill()
     say("reading the history")
     facts = {"connections": counted, "tracebacks": _tracebacks(stage), "load_lines": quiet["lines"]}
-    return judge(load.history, marks, counted, began=load.began, ended=ended, facts=facts)
+    facts |= afterwards
+    return judge(
+        load.history, marks, counted,
+        began=load.began, ended=ended, facts=facts, factor=drill.load.factor,
+    )  # fmt: skip
 
 
 def judge(  # noqa: PLR0913 — all that is known of a drill
@@ -189,19 +196,23 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     began: float,
     ended: float,
     facts: dict[str, Any],
+    factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    checker = Checker([mark.t for mark in marks if mark.loses])
+    soak = SoakFigures(shorten(factor or 1.0))
+    checker = Checker([mark.t for mark in marks if mark.loses], soak.excuses)
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     rooms = RoomFigures()
     for event in history.read(path):
+        soak.feed(event)  # before the checker, which asks it
         checker.feed(event)
         figures.feed(event)
         rooms.feed(event)
     checker.quiet(counted)
     figures.finish()
     rooms.finish()
-    facts = {**facts, "rooms": rooms}
+    soak.finish()
+    facts = {**facts, "rooms": rooms, "soak": soak}
     return Outcome(began, ended, marks, figures, checker.violations, dict(checker.counts), facts)
 
 
