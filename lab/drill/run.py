@@ -220,12 +220,12 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
 
 
 def troubled(marks: Sequence[Mark]) -> list[tuple[float, float]]:
-    """From when to when a fault was there, or what it has left: each ends with the next healing."""
-    healed = [mark.done + AFTERMATH_S for mark in marks if mark.heals]
+    """From when to when a fault was there, or what it has left: until the next healing."""
+    healed = [mark.done for mark in marks if mark.heals]
     return [
-        (mark.t, next((until_s for until_s in healed if until_s > mark.t), math.inf))
+        (mark.t, AFTERMATH_S + next((done for done in healed if done >= mark.t), math.inf))
         for mark in marks
-        if not mark.heals
+        if mark.lasts and not mark.heals
     ]
 
 
@@ -253,7 +253,8 @@ def _act(drill: Drill, stage: Stage, load: LoadProcess, say: Callable[[str], Non
             step.act(stage)
         except (OSError, TimeoutError) as error:
             raise DrillError(f"{step.text}: {error}") from error
-        marks.append(Mark(began, time.monotonic(), step.text, step.heals, step.loses))
+        done = time.monotonic()
+        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts))
     return marks
 
 

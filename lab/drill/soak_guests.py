@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 VERBS = ("echo", "ping", "say", "who", "tell", "joinpart")
 ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
+# Rooms with one member: enough for each daemon to be the only one that keeps some.
+LONERS = 8
 PAUSERS, COMERS, WAITERS, QUITTERS, EXPIRERS = 5, 2, 3, 3, 3
 # Of a life, how long one waits who comes back in time: the rest is for a busy machine.
 NEARLY = 0.8
@@ -203,6 +205,7 @@ def _steady(ground: Ground) -> Iterator[Sitter]:
         yield Keeper(ground, f"keep{n}", (), "keep")
     for n in range(COMERS):
         yield Comer(ground, f"come{n}", ("ping",))
-    yield Sitter(ground, "alone0", ("ping",), "alone")
+    for n in range(LONERS):
+        yield Sitter(ground, f"alone{n}", ("ping", "who")[: 1 + n % 2], f"alone{n}")
     yield Filler(ground, "fill0", ("ping",), "long")
     yield Slow(ground, "slow0", ("ping",))

@@ -10,7 +10,7 @@ other, so that a verb whose sign is not noticed costs a session. `load.py` runs 
     echo-ping …       two of them, by chance: all pairs
     mixed             all, by chance
     listen            in a room where others talk, PING alone
-    quiet, alone      two in a room, one in a room, where nobody ever says anything
+    quiet, alone      two in a room; one in each of some; nobody ever says anything there
     keep              said something once, and says it again in a room that is quiet since
     fill, slow        a long history, and who reads it so slowly that nothing is read of him
     call              the roll call: at the end it TELLs everybody who should be there
@@ -306,13 +306,14 @@ class Slow(Sitter):
             self.ping()
         if self.crowd.finishing:
             self._finish()
-            return
-        if now_s >= self._piece_s:
-            self._piece_s = now_s + SLOW_LIVES * ground.short.lives.state_s / SLOW_PIECES
-            if ground.filled.is_set():
+        elif not (self.client.connected and ground.filled.is_set()):
+            self.listen(LOOK_S)
+        else:
+            if now_s >= self._piece_s:
+                self._piece_s = now_s + SLOW_LIVES * ground.short.lives.state_s / SLOW_PIECES
                 self._read_again()
-            self.listen(0)
-        ground.pause(LOOK_S)
+                self.listen(0)
+            ground.pause(LOOK_S)
 
     def _finish(self) -> None:
         room = self.member.rooms.get(self.ground.room("long"))

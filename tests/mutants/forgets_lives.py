@@ -1,6 +1,11 @@
-"""Forgets to renew a life: which, the variable `FORGETS` says. `fleet drill soak` finds each."""
+"""Forgets to renew, or to end, a life: which, the variable `FORGETS` says.
 
-# ruff: noqa: E402 — gevent patches first; a bug is put where the code is
+`fleet drill soak` finds each (docs/drills.md has by what). One by hand, in the soak's own time
+or shorter: python -m tests.fleet.soak_runner NAME [SECONDS]
+"""
+
+# ruff: noqa: E402, SLF001 — gevent patches first; a bug is put where the code is
+# mypy: disable-error-code="assignment, method-assign, attr-defined, misc"
 from __future__ import annotations
 
 from gevent import monkey
@@ -9,11 +14,12 @@ monkey.patch_all()
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from echod.__main__ import main
 from echod.connection import Connection
-from echod.rooms import hub, member
+from echod.rooms import member
+from echod.rooms.hub import Hub
 from echod.session_connection import SessionConnection
 from echod.store import committer, operations, redis_operations
 from echod.store.base import Lives
@@ -23,117 +29,65 @@ from echod.store.redis import RedisStore
 from tests.mutants.scripts import change
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from echod.rooms.hub import RoomHere
+    from echod.store.batch import Client, Write
+    from echod.store.operations import Operation, Session
+
+LIVE_ON = "redis.call('PEXPIRE', KEYS[1], ARGV[1])"
+IS_THERE = "redis.call('EXISTS', KEYS[1])"
 
 
 def submit() -> None:
-    """Only replacing a state is a sign of life: as it was."""
-    committer.gives_life = lambda _: False  # type: ignore[attr-defined]
+    """Only the replacement of a state is a sign of life: issue 10's own."""
+    committer.gives_life = lambda _: False
 
 
 def opened() -> None:
-    """Only operations are."""
-    renew, opens = Committer._renew, Committer.open
+    """Lines and PINGs are none, only what else is asked."""
+    renew, open_ = Committer._renew, Committer.open
 
-    def open_(self: Committer, *args: Any) -> Any:
-        Committer._renew = lambda *_: None  # type: ignore[method-assign]
+    def opens(
+        self: Committer, client: Client, session: Session, operation: Operation | None = None
+    ) -> Write:
+        Committer._renew = lambda *_: None
         try:
-            return opens(self, *args)
+            return open_(self, client, session, operation)
         finally:
-            Committer._renew = renew  # type: ignore[method-assign]
+            Committer._renew = renew
 
-    Committer.open = open_  # type: ignore[method-assign]
+    Committer.open = opens
 
 
 def ids() -> None:
     """The record alone is renewed."""
-    member.Member._keep_ids = lambda *_: None  # type: ignore[method-assign]
+    member.Member._keep_ids = lambda *_: None
 
 
 def rejoined() -> None:
-    """Who comes back to a room: his ids there are nobody's business."""
-    member.Renew = lambda key: operations.Renew(key + b"x")  # type: ignore
-
-
-def ready() -> None:
-    """A room that is not ready is not announced."""
-    audit = hub.Hub._audit
-
-    def only_ready(self: Any, here: Any) -> None:
-        if here.ready:
-            audit(self, here)
-
-    hub.Hub._audit = only_ready  # type: ignore[method-assign]
-
-
-def announced() -> None:
-    """Nobody says again who is here."""
-    hub.ANNOUNCE_AUDITS = 1 << 60
-    hub.Hub._audit = lambda *_: None  # type: ignore
-
-
-def beat() -> None:
-    """A heartbeat slower than the lease."""
-    Lives.beat_s = property(lambda self: 1.5 * self.lease_s)  # type: ignore
-
-
-def measure() -> None:
-    """An idle daemon has nothing to say to its store."""
-    Committer._measure = lambda _: None  # type: ignore[method-assign]
-
-
-def marker() -> None:
-    """The marker keeps the life that it had first."""
-    pack = RedisStore._pack
-    packed = b"SET"
-
-    def pack_(self: RedisStore, writes: Any) -> Any:
-        parts, counts, total = pack(self, writes)
-        tail = b"$2\r\nPX\r\n$%d\r\n%b\r\n$3\r\nGET\r\n" % (len(self._marker_ms), self._marker_ms)
-        if self._batch > 1:
-            assert parts.endswith(tail)
-            parts = parts.removesuffix(tail) + b"$7\r\nKEEPTTL\r\n$3\r\nGET\r\n"
-            head, mark, rest = parts.rpartition(b"*6\r\n$3\r\nSET\r\n")
-            parts = head + b"*5\r\n$3\r\nSET\r\n" + rest
-        return parts, counts, total
-
-    del packed
-    RedisStore._pack = pack_  # type: ignore[method-assign]
+    """Who comes back to a room has the ids of his posts renewed no more."""
+    member.Renew = lambda key: operations.Renew(key + b"x")
 
 
 def unread() -> None:
-    """Who is left unread is forgotten."""
-    SessionConnection.sweep = Connection.sweep  # type: ignore
+    """A client that is not read now gives no sign of life, and nobody does in its place."""
+    SessionConnection.sweep = Connection.sweep
 
 
 def who() -> None:
     """WHO does not let the asker's state live on."""
-    change(redis_operations.WHO, "redis.call('PEXPIRE', KEYS[1], ARGV[1])", "redis.call('EXISTS', KEYS[1])")
+    change(redis_operations.WHO, LIVE_ON, IS_THERE)
 
 
 def tell() -> None:
     """TELL does not."""
-    change(redis_operations.FIND, "redis.call('PEXPIRE', KEYS[1], ARGV[1])", "redis.call('EXISTS', KEYS[1])")
+    change(redis_operations.FIND, LIVE_ON, IS_THERE)
 
 
 def say() -> None:
     """SAY does not."""
-    change(redis_operations.POST, "redis.call('PEXPIRE', KEYS[1], ARGV[1])", "redis.call('EXISTS', KEYS[1])")
-
-
-def room() -> None:
-    """A room lives no longer for its members."""
-    change(redis_operations.ANNOUNCE, "redis.call('PEXPIRE', KEYS[2], said and ARGV[4] or ARGV[3])", "")
-
-
-def stream() -> None:
-    """Its stream does not."""
-    change(redis_operations.ANNOUNCE, "redis.call('PEXPIRE', KEYS[3], ARGV[4]) == 1", "redis.call('EXISTS', KEYS[3]) == 1")
-
-
-def tombstone() -> None:
-    """What is left of an ended session stays."""
-    change(redis_operations.END_SESSION, "redis.call('PEXPIRE', KEYS[1], ARGV[2])", "")
+    change(redis_operations.POST, LIVE_ON, IS_THERE)
 
 
 def resumed() -> None:
@@ -141,20 +95,79 @@ def resumed() -> None:
     change(redis_operations.RESUME, "redis.call('PEXPIRE', KEYS[1], ARGV[5])", "")
 
 
-def dead() -> None:
-    """Daemons that were killed stay in the rooms that they were in."""
-    change(redis_operations.ANNOUNCE, "redis.call('HDEL', KEYS[1], daemon)", "")
+def announced() -> None:
+    """Nobody says again who is in a room."""
+    Hub._audit = lambda *_: None
+
+
+def ready() -> None:
+    """Nobody does while the room is not ready."""
+    audit = Hub._audit
+
+    def only_ready(self: Hub, here: RoomHere) -> None:
+        if here.ready:
+            audit(self, here)
+
+    Hub._audit = only_ready
+
+
+def room() -> None:
+    """A room lives no longer for its members."""
+    lives = "redis.call('PEXPIRE', KEYS[2], said and ARGV[4] or ARGV[3])"
+    change(redis_operations.ANNOUNCE, lives, "")
+
+
+def stream() -> None:
+    """Its messages don't."""
+    lives = "redis.call('PEXPIRE', KEYS[3], ARGV[4]) == 1"
+    change(redis_operations.ANNOUNCE, lives, "redis.call('EXISTS', KEYS[3]) == 1")
+
+
+def beat() -> None:
+    """A heartbeat is slower than the lease."""
+    Lives.beat_s = property(lambda self: 1.5 * self.lease_s)
+
+
+def measure() -> None:
+    """An idle daemon has no question for its store."""
+    Committer._measure = lambda _: None
+
+
+def marker() -> None:
+    """The marker keeps the life that it had at first."""
+    pack = RedisStore._pack
+    begin = b"*6\r\n$3\r\nSET\r\n"
+
+    def packs(self: RedisStore, writes: Sequence[Write]) -> tuple[bytes, list[int] | None, int]:
+        packed, counts, total = pack(self, writes)
+        life = b"$2\r\nPX\r\n$%d\r\n%b\r\n$3\r\nGET\r\n" % (len(self._marker_ms), self._marker_ms)
+        if self._batch > 1:
+            batch, _, last = packed.rpartition(begin)
+            last = last.removesuffix(life) + b"$7\r\nKEEPTTL\r\n$3\r\nGET\r\n"
+            packed = batch + begin.replace(b"6", b"5") + last
+        return packed, counts, total
+
+    RedisStore._pack = packs
+
+
+def tombstone() -> None:
+    """What is left of an ended session stays."""
+    change(redis_operations.END_SESSION, "redis.call('PEXPIRE', KEYS[1], ARGV[2])", "")
 
 
 def sweep() -> None:
     """A store in memory keeps its rooms."""
-    MemoryRooms.sweep = lambda *_: None  # type: ignore
+    MemoryRooms.sweep = lambda *_: None
 
 
 FORGETS: dict[str, Callable[[], None]] = {
-    f.__name__: f for f in (submit, opened, ids, rejoined, ready, announced, beat, measure, marker,
-    unread, who, tell, say, room, stream, tombstone, resumed, dead, sweep)
-}
+    one.__name__: one
+    for one in (
+        submit, opened, ids, rejoined, unread, who, tell, say, resumed, announced, ready, room,
+        stream, beat, measure, marker, tombstone, sweep,
+    )
+}  # fmt: skip
 
-FORGETS[os.environ["FORGETS"]]()
-sys.exit(main())
+if __name__ == "__main__":
+    FORGETS[os.environ["FORGETS"]]()
+    sys.exit(main())
