@@ -35,6 +35,8 @@ TICKS_S = 0.2
 TOLD_S = 0.9
 # What a client notices later than its daemon did: the end of a connection.
 NOTICE_S = 1.0
+# After it nobody can be delivered anything: the daemon has long noticed, too.
+LEFT_S = 5.0
 # Wrong is what is told in words; all are counted.
 WRONG_MAX = 20
 # Unread by its daemon, this one gives signs that are not answered for long.
@@ -43,7 +45,7 @@ SLOW = "slow"
 EXPIRES: Final = frozenset({"expire"})
 # Who is not there all the time; all others have to answer the roll call, which this one makes.
 CALL = "call"
-COMING: Final = EXPIRES | {"pause", "wait", "quit", "idle", CALL}
+COMING: Final = EXPIRES | {"hello", "pause", "wait", "quit", "idle", CALL}
 
 QUESTION_OF = {
     "answered": "sent", "pong": "ping", "said": "say", "members": "who", "told": "tell",
@@ -214,11 +216,10 @@ class SoakFigures:
         elif code == "unknown-session":
             self._lost(client, link, event)
         elif code == "idle-timeout":
-            gap_s = t - link.sent_s
-            if link.kind == SLOW:  # which reads this long after it was said
-                gap_s = max(gap_s, link.gap_s)
+            # What it sent last may have crossed this, and a slow reader reads it long after.
+            gap_s = max(t - link.sent_s, link.gap_s)
             if gap_s < self._idle_s - TICKS_S:
-                text = f"`idle-timeout`, and it had sent something {gap_s:.2f} s before"
+                text = f"`idle-timeout`, and it was never silent for more than {gap_s:.2f} s"
                 self._break("idle though in time", client, text)
             else:
                 self.excused[link.kind, code] += 1
@@ -304,7 +305,7 @@ class SoakFigures:
             self.told[link.store] += 1
             if link.kind == CALL:
                 self.present.setdefault(link.store, set()).add(base(other.client))
-            if other.closed_s < asked["t"] - 2 * NOTICE_S and other.since_s == math.inf:
+            if other.closed_s < asked["t"] - LEFT_S and other.since_s == math.inf:
                 text = f"TELL {other.client} says `delivered`, which is not connected"
                 self._break("delivered to nobody", client, text)
         elif any(since_s <= t and asked["t"] <= until_s for since_s, until_s in self._troubled):

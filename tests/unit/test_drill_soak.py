@@ -192,8 +192,8 @@ def test_a_slow_reader_finds_the_end_late() -> None:
 @pytest.mark.parametrize("late", [True, False])
 def test_idle(*, late: bool) -> None:
     """Whoever has sent something in time is not idle."""
-    story = Story().open().sign(0.5)
-    story.tell("error", IDLE_S + (0.1 if late else -0.5), code="idle-timeout", text="")
+    story = Story().open().sign(0.5).sign(IDLE_S + 0.1 if late else IDLE_S / 2)
+    story.tell("error", 0.1, code="idle-timeout", text="")
 
     assert story.wrong == ([] if late else ["idle though in time"])
 
@@ -254,7 +254,7 @@ def test_delivered() -> None:
     """To who is there; who has been away for long can't have got it."""
     story = told(Story().open(), "delivered")
     assert (story.wrong, story.figures.told["r"]) == ([], 1)
-    assert told(Story().open().close().tell("connected", 1), "delivered").wrong == [
+    assert told(Story().open().close().tell("connected", 5), "delivered").wrong == [
         "delivered to nobody"
     ]
 
@@ -294,17 +294,18 @@ def test_a_room_that_begins_anew_unasked() -> None:
 
 
 @pytest.mark.parametrize(
-    "missed, away_s, wrong",
-    [(3, 1.0, True), (3, LIVES.room_s + 1, False), (0, LIVES.room_s + 1, True)],
+    "missed, later_s, wrong",
+    [(3, None, True), (3, 1.0, True), (3, LIVES.room_s + 1, False), (0, None, True)],
 )
-def test_what_a_member_missed(missed: int, away_s: float, *, wrong: bool) -> None:
-    """It has to be there, unless it is older than messages are kept."""
+def test_what_a_member_missed(missed: int, later_s: float | None, *, wrong: bool) -> None:
+    """It has to be there, unless a later post has trimmed it, however long it was away."""
     other = "Lr-listen1.1"
     story = Story().open(other).join(c=other).open().join()
     story.tell("part", 0, room="r-home").tell("parted", 0, room="r-home")
-    for offset in range(1, missed + 1):
-        story.tell("msg", 0.01, other, room="r-home", offset=offset, sender="x", text="x")
-    story.join(after_s=away_s, how="lost", offset=0)
+    posts = [(offset, 0.01) for offset in range(1, missed + 1)]
+    for offset, after_s in [*posts, *([(missed + 1, later_s)] if later_s else [])]:
+        story.tell("msg", after_s, other, room="r-home", offset=offset, sender="x", text="x")
+    story.join(after_s=3 * LIVES.room_s, how="lost", offset=0)
 
     assert story.wrong == (["what it missed was lost"] if wrong else [])
 
