@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -60,6 +60,8 @@ class Plan:
     appendfsync: Appendfsync = "always"
     daemon_program: Sequence[str] = ("-m", "echod")
     """What Python runs as a daemon: the drills' tests have some with a bug."""
+    daemon_settings: Mapping[str, float] = field(default_factory=dict)
+    """Others than echod's own, by their names."""
     load: bool = False
     """Whether Locust sends the article's clients through it."""
     prometheus: bool = False
@@ -222,6 +224,8 @@ class Fleet:
             flags += [f"--{port}-port", number]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
+        for setting, value in self.plan.daemon_settings.items():
+            flags += [echod_config.flag_of(setting), str(value)]
         return processes.start(
             [sys.executable, *self.plan.daemon_program, "--name", name, *flags],
             log=self.plan.directory / f"{name}.log",

@@ -61,16 +61,23 @@ class Checker:
     Args:
         losses: When Redis's data was lost or rolled back, on the history's clock: only then
             may a client hear `rolled-back` or `unknown-session`.
+        excuses: Whether a session may be lost all the same: its client was silent for longer
+            than it lives.
 
     Attributes:
         violations: What was found, at most `KEPT_MAX` of each rule.
         counts: How often each rule was broken, all of them.
     """
 
-    def __init__(self, losses: Sequence[float] = ()) -> None:
+    def __init__(
+        self,
+        losses: Sequence[float] = (),
+        excuses: Callable[[Event], bool] = lambda _: False,
+    ) -> None:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
         self._losses = losses
+        self._excuses = excuses
         self._sessions: dict[str, Session] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
         self._handlers: dict[str, Callable[[Connection, Event], None]] = {
@@ -352,7 +359,7 @@ class Checker:
     def _lost(self, session: Session, event: Event) -> None:
         """A client hears that its session, or a part of it, is gone."""
         code = event["code"]
-        excused = any(loss < event["t"] for loss in self._losses)
+        excused = any(loss < event["t"] for loss in self._losses) or self._excuses(event)
         if code == "unknown-session":
             excused = excused or session.quit is not None or session.ended is not None
             session.ended = session.ended or event

@@ -135,11 +135,19 @@ def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[
         with ComposeStage(ROOT, drill.links) as stage:
             yield stage
         return
+    from lab.drill.lives import shorten  # noqa: PLC0415
     from lab.drill.local_stage import LocalStage  # noqa: PLC0415
+    from lab.drill.soak_stage import SoakStage  # noqa: PLC0415
 
+    factor = drill.load.factor
     with tempfile.TemporaryDirectory(prefix="echofleet-drill-") as temporary:
         try:
-            with LocalStage(Path(temporary), drill.links) as stage:
+            local = Path(temporary)
+            with (
+                SoakStage(local, drill.links, shorten(factor))
+                if factor
+                else LocalStage(local, drill.links)
+            ) as stage:
                 yield stage
         finally:
             logs = directory / "logs"

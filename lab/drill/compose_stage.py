@@ -177,6 +177,10 @@ class ComposeStage:
         """Not here."""
         raise CannotError(f"{link}: containers have no link whose connections can be told apart")
 
+    def keys(self) -> dict[str, int]:
+        """Not here."""
+        raise CannotError("Redis is reached by daemons alone")
+
     def metric(self, name: str, sample: str) -> float:
         """Not here."""
         raise CannotError(f"{name}: {sample} is asked for only in drills that cut links")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill import mixture, network_drills, room_drills, store_drills
+from lab.drill import mixture, network_drills, room_drills, soak_drill, store_drills
 from lab.drill.expectations import bites, goes_on, heard, newcomers, served_again, spares
 from lab.drill.scenario import Drill, Load, Step
 
@@ -182,5 +182,6 @@ ALL = (
     *network_drills.ALL,
     *room_drills.ALL,
     mixture.drill(seed=1, seconds=24),
+    *soak_drill.ALL,
 )
 """In the order in which `fleet drill all` plays them."""

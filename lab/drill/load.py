@@ -7,6 +7,7 @@
     claimants  x…   two hold one token, and take the session from each other
     ghosts     g…   `ghosts.py`
     plain      p…   the plain port's
+    soak       L…   `soak_load.py`, if lives are shortened
 
 It prints a ready line when all are served. SIGTERM, or `--lines`, ends the lines; when every
 line's fate is known it prints `{"event": "quiet", …}` and keeps its connections; a second
@@ -33,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event
 
-from lab.drill import room_load, witness
+from lab.drill import lives, room_load, soak_guests, soak_load, witness
 from lab.drill.ghosts import Ghost
 from lab.drill.scenario import Load
 from lab.drill.texts import Texts
@@ -218,9 +219,10 @@ class Claimant(Steady):
 class Plain:
     """A client of the plain port: the article's, without its pauses."""
 
-    def __init__(self, crowd: Crowd, name: str) -> None:
+    def __init__(self, crowd: Crowd, name: str, address: tuple[str, int] | None = None) -> None:
         self.crowd = crowd
         self.name = name
+        self.address = address or crowd.plain
         self._chance = random.Random(f"{crowd.chance.random()} {name}")
         self._texts = Texts(self._chance, crowd.load.text_bytes)
         self._connection = 0
@@ -238,7 +240,7 @@ class Plain:
             self.crowd.leaving.wait(self._chance.uniform(0.05, 0.3))
 
     def _converse(self) -> None:
-        host, port = self.crowd.plain
+        host, port = self.address
         with PlainClient(
             host, port, connect_s_max=CONNECT_S_MAX, reply_s_max=PLAIN_REPLY_S_MAX
         ) as client:
@@ -254,10 +256,13 @@ class Plain:
         self.crowd.history.record(kind, c=self.name, k=self._connection, **fields)
 
 
-def everyone(crowd: Crowd) -> list[Steady | Plain | Ghost | room_load.Member]:
+Anyone = Steady | Plain | Ghost | room_load.Member | soak_load.Sitter
+
+
+def everyone(crowd: Crowd) -> list[Anyone]:
     """All clients that `load` asks for."""
     load = crowd.load
-    all_of_them: list[Steady | Plain | Ghost | room_load.Member] = []
+    all_of_them: list[Anyone] = []
     all_of_them += [Steady(crowd, f"s{number}") for number in range(load.clients)]
     all_of_them += [Steady(crowd, f"q{number}", quits=True) for number in range(load.quitters)]
     for number in range(load.claimants):
@@ -274,6 +279,17 @@ def everyone(crowd: Crowd) -> list[Steady | Plain | Ghost | room_load.Member]:
     return all_of_them
 
 
+def _soak(
+    crowd: Crowd, memory: tuple[str, int], plain: tuple[str, int], idle: tuple[str, int]
+) -> list[Anyone]:
+    """Those whose lives are shortened, on both stores."""
+    short = lives.shorten(crowd.load.factor)
+    return [
+        *soak_guests.everyone(crowd, short, memory, idle),
+        *(Plain(crowd, f"pm{number}", plain) for number in range(crowd.load.plain)),
+    ]
+
+
 def main() -> int:
     """See the module."""
     args = _arguments()
@@ -287,9 +303,13 @@ def main() -> int:
         )  # fmt: skip
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
         clients = everyone(crowd)
+        if crowd.load.factor:
+            clients += _soak(crowd, *map(_address, (args.memory, args.memory_plain, args.idle)))
         greenlets = [gevent.spawn(client.run) for client in clients]
         wanted = {
-            c.name for c in clients if isinstance(c, Plain | room_load.Member) or type(c) is Steady
+            c.name
+            for c in clients
+            if isinstance(c, Plain | room_load.Member | soak_load.Sitter) or type(c) is Steady
         }
         while not wanted <= crowd.served and not crowd.finishing:
             gevent.sleep(0.02)
@@ -316,6 +336,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--session", required=True, metavar="HOST:PORT")
     parser.add_argument("--plain", required=True, metavar="HOST:PORT")
     parser.add_argument("--direct", nargs="*", default=[], metavar="HOST:PORT", help="daemons")
+    parser.add_argument("--memory", metavar="HOST:PORT", help="a daemon with a store of its own")
+    parser.add_argument("--memory-plain", metavar="HOST:PORT", help="its plain port")
+    parser.add_argument("--idle", metavar="HOST:PORT", help="a daemon on Redis, alone")
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
     parser.add_argument("--lines", type=int, default=0, help="then it ends them by itself")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Self
 
 import psutil
+import redis
 
 from lab import web
 from lab.drill import faults
@@ -22,7 +24,7 @@ from lab.local import Plan
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lab.processes import Process
@@ -43,6 +45,7 @@ class LocalStage:
         links: Which links the drill cuts.
         daemons: How many.
         program: What Python runs as a daemon.
+        settings: Of the daemons, others than echod's own.
     """
 
     def __init__(
@@ -52,10 +55,13 @@ class LocalStage:
         *,
         daemons: int = 4,
         program: Sequence[str] = ("-m", "echod"),
+        settings: Mapping[str, float] = {},
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._network = Network(directory) if links else None
-        plan = Plan(directory / "fleet", daemons=daemons, daemon_program=program)
+        plan = Plan(
+            directory / "fleet", daemons=daemons, daemon_program=program, daemon_settings=settings
+        )
         self.fleet = DrillFleet(plan, self._network, links)
         self._data = faults.RedisData(plan.directory / "redis")
         self._former: list[Process] = []
@@ -199,8 +205,19 @@ class LocalStage:
 
     def metric(self, name: str, sample: str) -> float:
         """As the daemon's page has it now."""
-        lines = _page(f"http://{self.fleet.parts[name].ready['admin']}/metrics").splitlines()
+        lines = page_of(f"http://{self.fleet.parts[name].ready['admin']}/metrics").splitlines()
         return next(float(line[len(sample) :]) for line in lines if line.startswith(sample + " "))
+
+    def keys(self) -> dict[str, int]:
+        """Redis's alone: no other store is here.
+
+        Raises:
+            DrillError: There is no Redis.
+        """
+        if self.fleet.redis is None:
+            raise DrillError("no Redis runs")
+        with redis.Redis.from_url(self.fleet.redis.admin_url) as client:
+            return Counter(key.partition(b":")[0].decode() for key in client.scan_iter(count=1000))
 
     def connections(self) -> list[tuple[str, int, int]]:
         """(daemon, clients in its metrics, clients in the kernel), of those that run."""
@@ -234,7 +251,7 @@ class LocalStage:
         self.close()
 
     def _in_metrics(self, daemon: Process) -> int:
-        page = _page(f"http://{daemon.ready['admin']}/metrics")
+        page = page_of(f"http://{daemon.ready['admin']}/metrics")
         return sum(
             int(float(line.rpartition(" ")[2]))
             for line in page.splitlines()
@@ -246,7 +263,7 @@ class LocalStage:
 
     def _is_up(self, name: str) -> bool:
         with contextlib.suppress(OSError):
-            page = _page(f"http://{self.fleet.parts['haproxy'].ready['stats']}/;csv")
+            page = page_of(f"http://{self.fleet.parts['haproxy'].ready['stats']}/;csv")
             rows = [row.split(",") for row in page.splitlines()]
             at = rows[0].index("status")
             states = {row[0]: row[at] for row in rows[1:] if len(row) > at and row[1] == name}
@@ -254,7 +271,8 @@ class LocalStage:
         return False
 
 
-def _page(url: str) -> str:
+def page_of(url: str) -> str:
+    """What is there, over HTTP."""
     return web.read(url, PAGE_S_MAX).decode()
 
 

@@ -44,6 +44,10 @@ class RoomFigures:
             self._names[client] = event["name"]
         elif kind == "closed":
             self._closed.setdefault(client, event["t"])
+        elif (kind == "bye" or event.get("code") == "unknown-session") and client in self._names:
+            for room, members in self.inside.items():
+                if client in members:
+                    self._parted(client, room)
         elif "room" in event and client in self._names:
             self._of_room(self._names[client], event)
 
@@ -66,8 +70,15 @@ class RoomFigures:
                 ledger.gap(member, room, event["first"], event["last"])
             case "joined":
                 self._joined(member, event)
+            case "parted":
+                self._parted(event["c"], room)
             case "members":
                 self.counts.append(Count(event["t"], room, event["members"], event["daemons"]))
+
+    def _parted(self, client: str, room: str) -> None:
+        """Nothing more is owed to it."""
+        self.ledger.parted(self._names[client], room)
+        self.inside[room].discard(client)
 
     def _joined(self, member: str, event: Event) -> None:
         room = event["room"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import re
 import shutil
 import sys
@@ -20,8 +21,10 @@ from lab import processes
 from lab.drill.checker import Checker
 from lab.drill.errors import DrillError
 from lab.drill.figures import Figures
+from lab.drill.lives import shorten
 from lab.drill.room_figures import RoomFigures
 from lab.drill.scenario import Mark, Outcome, Stage
+from lab.drill.soak_figures import SoakFigures
 from lab.wait import until
 from loadtest import history
 
@@ -41,6 +44,8 @@ READY_S_MAX = 30.0
 QUIET_S_MAX = 60.0
 # What the daemons still have to close: a ghost's connections, the kernel's lingering.
 SETTLED_S_MAX = 8.0
+# What a fault leaves when it is healed: a deaf daemon hears again in 5 s.
+AFTERMATH_S = 6.0
 LEAVE_S_MAX = 15.0
 # A million lines at the least rate anybody would wait for.
 LINES_S_MAX = 3_600.0
@@ -61,7 +66,7 @@ class Peopled(Stage, Protocol):
 
     @property
     def addresses(self) -> dict[str, str]:
-        """`session` and `plain`, host:port."""
+        """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
 
     @property
     def direct(self) -> list[str]:
@@ -174,11 +179,16 @@ def play(  # noqa: PLR0913 — each is one choice of the caller
         if any(most):
             load.next_stage()
         load.await_end()
+        afterwards = drill.afterwards(stage)
     finally:
         load.kill()
     say("reading the history")
     facts = {"connections": counted, "tracebacks": _tracebacks(stage), "load_lines": quiet["lines"]}
-    return judge(load.history, marks, counted, began=load.began, ended=ended, facts=facts)
+    facts |= afterwards
+    return judge(
+        load.history, marks, counted,
+        began=load.began, ended=ended, facts=facts, factor=drill.load.factor,
+    )  # fmt: skip
 
 
 def judge(  # noqa: PLR0913 — all that is known of a drill
@@ -189,20 +199,34 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     began: float,
     ended: float,
     facts: dict[str, Any],
+    factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    checker = Checker([mark.t for mark in marks if mark.loses])
+    soak = SoakFigures(shorten(factor or 1.0), troubled(marks))
+    checker = Checker([mark.t for mark in marks if mark.loses], soak.excuses)
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     rooms = RoomFigures()
     for event in history.read(path):
+        soak.feed(event)  # before the checker, which asks it
         checker.feed(event)
         figures.feed(event)
         rooms.feed(event)
     checker.quiet(counted)
     figures.finish()
     rooms.finish()
-    facts = {**facts, "rooms": rooms}
+    soak.finish()
+    facts = {**facts, "rooms": rooms, "soak": soak}
     return Outcome(began, ended, marks, figures, checker.violations, dict(checker.counts), facts)
+
+
+def troubled(marks: Sequence[Mark]) -> list[tuple[float, float]]:
+    """From when to when a fault was there, or what it has left: until the next healing."""
+    healed = [mark.done for mark in marks if mark.heals]
+    return [
+        (mark.t, AFTERMATH_S + next((done for done in healed if done >= mark.t), math.inf))
+        for mark in marks
+        if mark.lasts and not mark.heals
+    ]
 
 
 def compress(path: Path) -> Path:
@@ -229,7 +253,8 @@ def _act(drill: Drill, stage: Stage, load: LoadProcess, say: Callable[[str], Non
             step.act(stage)
         except (OSError, TimeoutError) as error:
             raise DrillError(f"{step.text}: {error}") from error
-        marks.append(Mark(began, time.monotonic(), step.text, step.heals, step.loses))
+        done = time.monotonic()
+        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts))
     return marks
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lab.drill.errors import DrillError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lab.drill.figures import Break, Figures
     from lab.drill.violations import Violation
@@ -97,6 +97,9 @@ class Stage(Protocol):
     def metric(self, name: str, sample: str) -> float:
         """A sample of a daemon's /metrics, by its name and labels."""
 
+    def keys(self) -> Mapping[str, int]:
+        """What the stores keep: keys of Redis by their prefix, `memory:…` by its kinds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -144,17 +147,21 @@ class Load:
     """Posts a second of each member, over its rooms."""
     pause_s: float = 0.0
     """So long one member stops reading, from two seconds on; 0: none."""
+    factor: float = 0.0
+    """The daemons' lives are shortened by it (`lives.py`), and those of `soak_load.py` are there;
+    0: neither."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step that was done: begun at `t`, and there at `done`."""
+    """A step that was done: begun at `t`, and there at `done`; as the step, for the rest."""
 
     t: float
     done: float
     text: str
     heals: bool
     loses: bool
+    lasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +207,7 @@ class Drill:
         seconds: How long clients send, from the moment at which all are served.
         expects: Beside `ALWAYS`.
         links: Which links are there to be cut: `redis`, `daemon`, `clients`.
+        afterwards: What is looked at when all clients have left; into `Outcome.facts`.
         only_local: Why it can't be made on containers; empty if it can.
     """
 
@@ -210,4 +218,5 @@ class Drill:
     expects: Sequence[Callable[[Outcome], Verdict]] = ()
     links: frozenset[str] = frozenset()
     load: Load = field(default_factory=Load)
+    afterwards: Callable[[Stage], dict[str, Any]] = lambda _: {}
     only_local: str = ""

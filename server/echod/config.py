@@ -39,6 +39,11 @@ NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL)
 # table).
 TTL_IDLE_TIMES = 3
 
+# What a daemon renews several times in a life, and its clock has ticks of 0.1 s.
+RENEWED_S_MIN = 1.0
+# A marker that expires while a batch is on its way looks like a loss of data.
+MARKER_COMMITS = 3
+
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 
 
@@ -151,15 +156,17 @@ class Config:
     announcement_s: float = _setting(
         90.0,
         "how many members a daemon has in a room; said anew three times as often",
-        least=0.9,  # a room is audited nine times in it
+        least=RENEWED_S_MIN,
     )
     lease_s: float = _setting(
-        4.0, "a daemon after its last heartbeat, of which there are eight to a lease", least=0.8
+        4.0,
+        "a daemon after its last heartbeat, of which there are eight to a lease",
+        least=RENEWED_S_MIN,
     )
     marker_s: float = _setting(
         86_400.0,
         "by which a daemon that was cut off sees whether the store remembers",
-        least=0.4,  # an idle daemon renews it four times
+        least=RENEWED_S_MIN,
     )
 
     # Rooms, PROTOCOL §3.
@@ -216,6 +223,11 @@ class Config:
             ConfigError: naming both.
         """
         self._at_least("session_ttl_s", TTL_IDLE_TIMES, "session_idle_s_max")
+        # Lives that are over before what renews them comes (docs/adr/0014).
+        self._at_least("room_s_max", 1, "announcement_s")
+        self._at_least("marker_s", MARKER_COMMITS, "commit_s_max")
+        # A room that is listened to without members must still be there for who comes back.
+        self._at_least("announcement_s", 2, "room_linger_s")
         # The balancer has to hear of a drain before it is over.
         self._at_least("drain_s", 2, "agent_interval_s")
         # One line's reply on the plain port is the line before it and itself.

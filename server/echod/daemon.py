@@ -48,10 +48,6 @@ log = logging.getLogger(__name__)
 
 # Files that are nobody's at the clients' ports: libraries, listeners, the store, scrapers.
 OTHER_FILES = 128
-# Of the session port's idle time: a session that has no line yet is kept so long, 90 s.
-UNUSED_IDLE_TIMES = 1.5
-# Of the commit deadline: after it nobody waits for a session's end any more.
-TOMBSTONE_COMMITS = 5
 # Of the name that this run has beside its daemon's: nobody mistakes it for the one before.
 RUN_BYTES = 4
 # How often a drain looks whether it is done.
@@ -78,7 +74,7 @@ class Daemon:
         self._hurry = False
         self._metrics = Metrics()
         self._clock = Clock(monotonic())
-        lives = lives_of(config)
+        lives = Lives.of(config)
         store = _store(config, lives)
         self._committer = Committer(store, config, lives, self._clock, self._metrics)
         inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
@@ -239,21 +235,6 @@ class Daemon:
         until_s = monotonic() + self._config.commit_s_max
         while not self._committer.settled() and monotonic() < until_s:
             gevent.sleep(POLL_S)
-
-
-def lives_of(config: Config) -> Lives:
-    """How long the store keeps what, as the settings say."""
-    return Lives(
-        state_s=config.session_ttl_s,
-        unused_s=UNUSED_IDLE_TIMES * config.session_idle_s_max,
-        tombstone_s=TOMBSTONE_COMMITS * config.commit_s_max,
-        room_s=config.room_s_max,
-        room_messages_max=config.room_messages_max,
-        announcement_s=config.announcement_s,
-        lease_s=config.lease_s,
-        marker_s=config.marker_s,
-        route=config.room_route,
-    )
 
 
 def _store(config: Config, lives: Lives) -> Store:

@@ -157,6 +157,10 @@ class _Collector(Collector):
         for port in self._ports:
             family.add_metric([port.name], port.clients)
         yield family
+        family = GaugeMetricFamily("echod_memory_keys", "What memory:// keeps.", labels=["kind"])
+        for kind, count in committer.store.kept().items():
+            family.add_metric([kind], count)
+        yield family
 
     def _histograms(self) -> Iterator[Metric]:
         metrics = self._metrics

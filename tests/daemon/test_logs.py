@@ -9,10 +9,10 @@ import re
 import signal
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab import web
 from lab.wait import until
 from tests.daemon import raw
 
@@ -47,10 +47,8 @@ def test_stderr_is_a_pipe_that_nobody_reads() -> None:
         port = int(ready["echo"].rsplit(":", 1)[1])
 
         def dropped() -> int:
-            with urllib.request.urlopen(f"http://{ready['admin']}/metrics", timeout=10) as page:
-                found = re.search(
-                    r"^echod_log_dropped_total (\S+)$", page.read().decode(), re.MULTILINE
-                )
+            page = web.read(f"http://{ready['admin']}/metrics", 10).decode()
+            found = re.search(r"^echod_log_dropped_total (\S+)$", page, re.MULTILINE)
             assert found is not None
             return int(float(found[1]))
 

@@ -11,7 +11,7 @@ import pytest
 import redis as redis_py
 
 from echod.config import Config
-from echod.daemon import lives_of
+from echod.store.base import Lives
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_rooms import Person
@@ -95,7 +95,7 @@ PASSERS = 8
 PASSAGE = b"HELLO\nECHO 1 x\nJOIN lobby\nSAY lobby 1 hello\nQUIT\n"
 # … beside these, who stay.
 STEADY = 100
-TOMBSTONE_S = lives_of(Config()).tombstone_s
+TOMBSTONE_S = Lives.of(Config()).tombstone_s
 # For how long: two lives of a tombstone. The ten minutes of docs/limits.md are
 # ECHOFLEET_TURNOVER_S=600.
 TURNOVER_S = float(os.environ.get("ECHOFLEET_TURNOVER_S", 2 * TOMBSTONE_S))

@@ -12,12 +12,12 @@ import json
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab import web
 from lab.drill.report import verdicts
 from lab.local import Fleet, Plan
 from lab.wait import until
@@ -56,8 +56,7 @@ def busy(fleet: Fleet) -> int:
     """How often the daemons have said so."""
     count = 0
     for daemon in fleet.daemons:
-        with urllib.request.urlopen(f"http://{daemon.ready['admin']}/metrics") as page:
-            lines = page.read().decode().splitlines()
+        lines = web.read(f"http://{daemon.ready['admin']}/metrics", 10).decode().splitlines()
         count += sum(int(float(line.split()[-1])) for line in lines if 'reason="busy"' in line)
     return count
 

@@ -55,9 +55,9 @@ def seconds(*beside: str, zero: bool = False) -> Rows:
     return Rows(served, (*refused, "0", "-0.0"), beside)
 
 
-def life(least: str, less: str) -> Rows:
+def life(*beside: str) -> Rows:
     """Of a time that the ticks of a daemon must be able to renew."""
-    return Rows((least, "10", str(YEAR_S)), (*NO_NUMBERS, "0", less, str(YEAR_S + 1)))
+    return Rows(("1", "10", str(YEAR_S)), (*NO_NUMBERS, "0", "0.99", str(YEAR_S + 1)), beside)
 
 
 def words(*choices: str) -> Rows:
@@ -178,19 +178,21 @@ TABLE: dict[str, Rows] = {
     "outbox_bytes_max": whole(98_304, 1 << 30),
     "send_s_max": seconds(),
     "linger_s_max": seconds(),
-    "commit_s_max": seconds(),
+    "commit_s_max": seconds(f"--marker-s={YEAR_S}")._replace(
+        served=("0.01", "1e-2", "0.3", str(YEAR_S / 3))
+    ),
     "batch_writes_max": COUNT,
     "pending_bytes_max": whole(16_384, 1 << 30),
     "store_fill_max": Rows(("0.01", "0.5", "0.99"), (*NO_NUMBERS, "0", "1", "80", "80%")),
-    "announcement_s": life("0.9", "0.89"),
-    "lease_s": life("0.8", "0.79"),
-    "marker_s": life("0.4", "0.39"),
+    "announcement_s": life(f"--room-s-max={YEAR_S}", "--room-linger-s=0.5"),
+    "lease_s": life(),
+    "marker_s": life("--commit-s-max=0.3"),
     "room_route": words(*ROUTES),
     "room_tick_s": seconds(zero=True),
     "rooms_joined_max": COUNT,
     "room_messages_max": COUNT,
-    "room_s_max": seconds(),
-    "room_linger_s": seconds(),
+    "room_s_max": seconds()._replace(served=("90", "1e3", str(YEAR_S))),
+    "room_linger_s": seconds()._replace(served=("0.01", "1e-2", "0.3", "45")),
     "drain_s": seconds("--agent-interval-s=0.01")._replace(served=("0.02", "0.3", str(YEAR_S))),
     "agent_interval_s": seconds(f"--drain-s={YEAR_S}")._replace(
         served=("0.01", "0.5", str(YEAR_S / 2))

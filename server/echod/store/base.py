@@ -7,12 +7,20 @@ tests/contract/test_store.py. The committer is the only caller.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from echod.config import Config
     from echod.store.batch import Write
+
+# Of the session port's idle time: a session that has no line yet is kept so long, 90 s.
+UNUSED_IDLE_TIMES = 1.5
+# Of the commit deadline: after it nobody waits for a session's end any more.
+TOMBSTONE_COMMITS = 5
+# A store in this process frees what has expired so often in a session's life: 10 s.
+SWEEPS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +55,21 @@ class Lives:
     marker_s: float = 86_400.0
     route: str = "room"
 
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """As a daemon's settings say."""
+        return cls(
+            state_s=config.session_ttl_s,
+            unused_s=UNUSED_IDLE_TIMES * config.session_idle_s_max,
+            tombstone_s=TOMBSTONE_COMMITS * config.commit_s_max,
+            room_s=config.room_s_max,
+            room_messages_max=config.room_messages_max,
+            announcement_s=config.announcement_s,
+            lease_s=config.lease_s,
+            marker_s=config.marker_s,
+            route=config.room_route,
+        )
+
     @property
     def renewal_s(self) -> float:
         """A session's signs of life renew what stands beside its state so often, at most."""
@@ -80,6 +103,11 @@ class Lives:
     def beat_s(self) -> float:
         """A daemon's heartbeat, which renews its lease: eight to a life."""
         return self.lease_s / 8
+
+    @property
+    def sweep_s(self) -> float:
+        """What has expired is noticed when it is asked for; this frees the rest."""
+        return self.state_s / SWEEPS
 
 
 class StoreError(Exception):
@@ -131,6 +159,9 @@ class Store(Protocol):
             StoreError: the batch was written in whole, in part or not at all; the
                 store must be `reset` before anything else is asked of it.
         """
+
+    def kept(self) -> Mapping[str, int]:
+        """How many keys this process itself keeps, by kind; none where a server does."""
 
     def reset(self) -> None:
         """Drop the connection at once, with what it has not delivered."""

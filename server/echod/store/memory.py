@@ -43,9 +43,6 @@ if TYPE_CHECKING:
 
 Fields = dict[bytes, bytes]
 
-# An expired key is noticed when it is asked for; a sweep so often frees the others.
-SWEEP_S = 10.0
-
 
 class MemoryStore:
     """The keys of `session.py` in two dictionaries, each with its end."""
@@ -81,6 +78,10 @@ class MemoryStore:
         now_s = self._clock()
         if now_s >= self._sweep_s:
             self._sweep(now_s)
+
+    def kept(self) -> dict[str, int]:
+        """See `Store.kept`."""
+        return {"state": len(self.states), "record": len(self.records), **self._rooms.kept()}
 
     def reset(self) -> None:
         """See `Store.reset`."""
@@ -226,7 +227,8 @@ class MemoryStore:
     def _sweep(self, now_s: float) -> None:
         self.states = {key: kept for key, kept in self.states.items() if kept[1] > now_s}
         self.records = {key: kept for key, kept in self.records.items() if kept[1] > now_s}
-        self._sweep_s = now_s + SWEEP_S
+        self._rooms.sweep(now_s)
+        self._sweep_s = now_s + self._lives.sweep_s
 
 
 def _pairs(words: tuple[bytes, ...]) -> Fields:

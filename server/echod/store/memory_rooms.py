@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 # Of one sender in one room (PROTOCOL §3).
 IDS_KEPT = 100
 EPOCH_BYTES = 5
-# What has expired is noticed when it is asked for; a sweep so often frees the rest.
-SWEEP_S = 10.0
 
 
 @dataclass(slots=True)
@@ -51,7 +49,6 @@ class MemoryRooms:
         self._rooms: dict[bytes, _Room] = {}
         self._members: dict[bytes, int] = {}
         self._ids: dict[bytes, _Ids] = {}
-        self._sweep_s = 0.0
 
     def post(self, post: Post) -> tuple[int | Stale | Conflict, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""
@@ -114,8 +111,6 @@ class MemoryRooms:
 
     def _room(self, name: bytes) -> _Room:
         now_s = self._clock()
-        if now_s >= self._sweep_s:
-            self._sweep(now_s)
         room = self._rooms.get(name)
         if room is None or now_s >= room.until_s:
             room = self._rooms[name] = _Room(self._lives.room_messages_max)
@@ -126,8 +121,13 @@ class MemoryRooms:
         """One that nothing was said in yet has a shorter one."""
         return self._lives.room_s if room.offset else self._lives.unused_room_s
 
-    def _sweep(self, now_s: float) -> None:
+    def kept(self) -> dict[str, int]:
+        """See `Store.kept`."""
+        return {
+            "room": len(self._rooms), "ids": len(self._ids), "announcement": len(self._members),
+        }  # fmt: skip
+
+    def sweep(self, now_s: float) -> None:
         """Free rooms that have expired, and ids of senders that have."""
-        self._sweep_s = now_s + SWEEP_S
         self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_s}
         self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_s}

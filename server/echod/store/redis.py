@@ -195,6 +195,10 @@ class RedisStore:
             )
         )
 
+    def kept(self) -> dict[str, int]:
+        """See `Store.kept`."""
+        return {}
+
     def reset(self) -> None:
         """See `Store.reset`."""
         self.connected = False
