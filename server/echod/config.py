@@ -93,6 +93,12 @@ class Config:
         1 << 20, "replies one client has not taken; above it: slow-consumer", limit=True
     )
     send_s_max: float = _setting(10.0, "unsent replies without progress", limit=True)
+    source_bytes_max: int = _setting(
+        4_000_000,
+        "bytes a second of one client address, of IPv6 a /64; above it its connections wait,"
+        " unread (docs/adr/0011)",
+        limit=True,
+    )
     linger_s_max: float = _setting(
         2.0, "reading on after ERR, so that a reset does not overtake it", limit=True
     )
@@ -150,6 +156,12 @@ class Config:
             raise ConfigError(
                 f"--session-ttl-s={self.session_ttl_s}: must be at least {TTL_IDLE_TIMES} times"
                 f" --session-idle-s-max={self.session_idle_s_max:g}"
+            )
+        if self.source_bytes_max < self.line_bytes_max:
+            # Its longest line would take longer than the second that it counts by.
+            raise ConfigError(
+                f"--source-bytes-max={self.source_bytes_max}: must be at least"
+                f" --line-bytes-max={self.line_bytes_max}"
             )
         self.networks()
         if not self.name:

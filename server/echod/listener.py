@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 ACCEPTS_PER_TURN = 64
 # Waiting for accept; the kernel takes the lesser of this and net.core.somaxconn.
 BACKLOG = 4096
+# What the kernel holds of a client that is left unread (sources.py), where it would by itself
+# let it grow to megabytes: two receives, which keep a client busy over any local network. The
+# kernel takes twice as much, for its own words beside the bytes.
+RECEIVE_BUFFER_BYTES = 32_768
 # No file is left: leave the backlog alone for this many ticks of the sweeper.
 PAUSE_TICKS = 2
 OUT_OF_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -61,6 +65,8 @@ class Listener:
         self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
         self._family = family
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Before `listen`: accepted sockets inherit it, and with it the window they announce.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         try:
             self._socket.bind((config.host, getattr(config, port.setting)))
             self._socket.listen(BACKLOG)

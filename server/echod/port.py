@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from echod.listener import Handshake
     from echod.rooms.hub import Hub
     from echod.session import Session
+    from echod.sources import Sources
     from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class Parts:
     committer: Committer
     metrics: Metrics
     capacity: Capacity
+    sources: Sources
 
 
 class Port:
@@ -101,6 +103,7 @@ class Port:
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self._capacity = parts.capacity
         self._capacity.ports.append(self)
+        self._sources = parts.sources
 
     @property
     def sockets(self) -> int:
@@ -124,6 +127,7 @@ class Port:
         connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
+        connection.source = self._sources.join(peer, self.clock.now_s)
         self.clients += 1
         self.connections.add(connection)
         connection.start(received)
@@ -151,10 +155,19 @@ class Port:
         """A connection has ended."""
         self.connections.discard(connection)
         if connection.metrics is not self._checks:
+            self._sources.part(connection.source, connection, self.clock.now_s)
             self.clients -= 1
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
+
+    def may_read(self, connection: Connection) -> bool:
+        """Whether its source may send more, of which nothing was left; if not, it waits for it."""
+        now_s = self.clock.now_s
+        admitted = self._sources.admits(connection.source, now_s)
+        if not admitted:
+            self._sources.wait(connection.source, connection, now_s)
+        return admitted
 
     def leave(self, within_s: float) -> None:
         """Serve nobody new; those who are here may finish within so many seconds."""

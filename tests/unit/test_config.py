@@ -38,6 +38,7 @@ def test_flag_beats_variable_beats_default() -> None:
         {"reader": "thread"},
         {"store": "mysql://x"},
         {"proxy_networks": "10.0.0.0/99"},
+        {"source_bytes_max": 8_191},
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object]) -> None:
