@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab import processes, redis_server, web
+from tests import haproxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +59,17 @@ class Echod:
         """It runs, and has logged no bug."""
         assert self.process.alive
         assert "Traceback" not in self.log()
+
+
+@pytest.fixture(scope="session", params=haproxies.PLACES)
+def haproxy_program(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Each HAProxy that users have."""
+    try:
+        return haproxies.program(request.param, tmp_path_factory.mktemp("haproxy"))
+    except haproxies.NotHereError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -50,6 +50,8 @@ def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
         *("--durability", durability, "--log-level", "warning"),
         # Idle connections are held while their memory is read, longer on a busy machine.
         *("--echo-idle-s-max", "600", "--session-idle-s-max", "600", "--session-ttl-s", "1800"),
+        # All of the load has one address: what a daemon can do, not what an address may.
+        *("--source-bytes-max", "1000000000"),
         *arguments,
     )
 

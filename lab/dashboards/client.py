@@ -206,6 +206,18 @@ def _refused() -> Row:
                 ],
             ),
             graph(
+                "Connections that wait for their address's turn",
+                units.Short,
+                "Left unread, on average, because their address has sent more bytes than it may a"
+                " second (source_bytes_max). It is slowed down, nobody else is.",
+                [
+                    Query(
+                        "sum(rate(echod_source_paused_seconds_total[$__rate_interval]))",
+                        "connections",
+                    )
+                ],
+            ),
+            graph(
                 "Daemons that HAProxy could not reach",
                 units.CountsPerSecond,
                 "Failed connects to a daemon. A retry goes to another one, and the client feels a"
@@ -224,6 +236,7 @@ def _refused() -> Row:
                         "errors",
                     ),
                 ],
+                width=24,
             ),
         ],
     )

@@ -114,6 +114,8 @@ def running(shape: Shape, count: int, appendfsync: Appendfsync, directory: Path)
         ]
         # A client that waits for its turn is not idle on purpose.
         flags += ["--echo-idle-s-max", "600", "--log-level", "warning"]
+        # All of the load has one address: what daemons can do, not what an address may.
+        flags += ["--source-bytes-max", "1000000000"]
         flags += ["--proxy-protocol"] if shape.proxied else []
         daemons = []
         for number in range(1, count + 1):

@@ -130,6 +130,12 @@ class Config:
         1 << 20, "replies one client has not taken; above it: slow-consumer", limit=True
     )
     send_s_max: float = _setting(10.0, "unsent replies without progress", limit=True)
+    source_bytes_max: int = _setting(
+        4_000_000,
+        "bytes a second of one client address, of IPv6 a /64; above it its connections wait,"
+        " unread (docs/adr/0011)",
+        limit=True,
+    )
     linger_s_max: float = _setting(
         2.0, "reading on after ERR, so that a reset does not overtake it", limit=True
     )
@@ -230,6 +236,8 @@ class Config:
         self._at_least("announcement_s", 2, "room_linger_s")
         # The balancer has to hear of a drain before it is over.
         self._at_least("drain_s", 2, "agent_interval_s")
+        # Its longest line would take longer than the second that it counts by.
+        self._at_least("source_bytes_max", 1, "line_bytes_max")
         # One line's reply on the plain port is the line before it and itself.
         self._at_least("pending_bytes_max", 2, "line_bytes_max")
         # Reading stops at half of an outbox: what one more receive can add must still fit.

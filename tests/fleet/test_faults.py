@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import web
+from lab import haproxy_server, web
 from lab.local import Fleet, Plan
 from lab.wait import until
 from tests.daemon import raw
@@ -24,8 +24,11 @@ FREEZE_S = 5.0
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fleet]:
+def fleet(
+    haproxy_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Fleet]:
     """Four daemons behind HAProxy, without a load of its own."""
+    monkeypatch.setenv(haproxy_server.BINARY.variable, str(haproxy_program))
     # The tests' clients all have one address, and come in bursts.
     monkeypatch.setenv("SOURCE_RATE_MAX", "100000")
     with Fleet(Plan(directory=tmp_path)) as made:

@@ -167,8 +167,9 @@ TABLE: dict[str, Rows] = {
     "proxy_s_max": seconds(),
     "connections_max": COUNT,
     "line_bytes_max": whole(
-        128, 1 << 24, "--outbox-bytes-max=100000000", "--pending-bytes-max=100000000"
+        128, 1 << 24, *(f"--{name}-bytes-max=100000000" for name in ("outbox", "pending", "source"))
     ),
+    "source_bytes_max": whole(8_192, 1 << 30),
     "line_s_max": seconds(),
     "echo_idle_s_max": seconds(),
     "session_idle_s_max": Rows(

@@ -14,6 +14,7 @@ from echod.exposition import Registry
 from echod.metrics import Metrics
 from echod.port import Parts, PlainPort
 from echod.rooms.hub import Hub
+from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
@@ -30,8 +31,10 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
     capacity = Capacity(10, clock, metrics)
-    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity)),)
-    registry = Registry(config, metrics, ports, Hub(config, clock, committer, metrics, b"here"))
+    sources = Sources(1_000_000)
+    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources)),)
+    hub = Hub(config, clock, committer, metrics, b"here")
+    registry = Registry(config, metrics, ports, hub, sources)
 
     def fail(*_: object) -> None:
         raise AssertionError("read again")

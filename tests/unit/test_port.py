@@ -13,6 +13,7 @@ from echod.metrics import Metrics
 from echod.port import Parts, PlainPort, SessionPort
 from echod.rooms.hub import Hub
 from echod.session_connection import SessionConnection
+from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
@@ -32,7 +33,7 @@ def parts() -> Iterator[Parts]:
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
     capacity = Capacity(10, clock, metrics)
-    yield Parts(config, clock, committer, metrics, capacity)
+    yield Parts(config, clock, committer, metrics, capacity, Sources(1_000_000))
     capacity.files.close()
 
 
