@@ -41,6 +41,7 @@ class _Collector(Collector):
         self._ports = ports
         self._hub = hub
         self._committer = hub.committer
+        self._unsent = ports[0].unsent  # the daemon's, whichever port is asked
         self.draining = False
 
     def describe(self) -> Iterator[Metric]:
@@ -81,6 +82,7 @@ class _Collector(Collector):
             ("lines_answered", "Lines whose reply was handed on.", metrics.lines_answered),
             ("received_bytes", "Bytes read from clients.", metrics.received_bytes),
             ("sent_bytes", "Bytes the kernel took for clients.", metrics.sent_bytes),
+            ("clients_shed", "Clients closed for the sum of all.", self._unsent.shed_count),
             ("sessions_opened", "Sessions begun.", metrics.sessions_opened),
             ("sessions_resumed", "Sessions taken over.", metrics.sessions_resumed),
             ("sessions_ended", "Sessions ended by QUIT.", metrics.sessions_ended),
@@ -92,6 +94,7 @@ class _Collector(Collector):
                 metrics.rooms.publications_vain,
             ),
             ("room_deliveries", "Messages sent to members.", metrics.rooms.deliveries),
+            ("joins_refused", "JOINs refused for all rooms here.", metrics.rooms.joins_refused),
             ("room_holes", "Publications that came too early.", metrics.rooms.holes),
             ("room_histories_lost", "Rooms that began anew.", metrics.rooms.histories_lost),
             ("leases_lapsed", "Heartbeats that came too late.", metrics.rooms.leases_lapsed),
@@ -144,18 +147,17 @@ class _Collector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         committer, batcher = self._committer, self._committer.batcher
-        unsent_bytes = sum(port.unsent_bytes() for port in self._ports)
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
-            ("outbox_bytes", "Replies that clients have not taken.", unsent_bytes),
+            ("unsent_bytes", "What waits for clients to take or end it.", self._unsent.bytes),
             ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self.draining),
             ("deaf", "1 while publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
-            ("room_members", "Memberships of connections.", self._hub.members),
+            ("room_members", "Memberships of connections.", self._hub.memberships),
             ("store_generation", "Raised when data was lost.", committer.store.generation),
         ):
             yield GaugeMetricFamily(f"echod_{name}", text, value=value)

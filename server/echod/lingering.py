@@ -8,7 +8,9 @@ its sending side, reads on and throws away, and closes when the client does, or 
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +23,29 @@ DISCARD_BYTES = 65_536
 # … and in all: more than was on its way when ERR was sent (the kernels' buffers on both
 # sides of a balancer). Who sends on is not reading, and gets a reset.
 DISCARD_BYTES_MAX = 1 << 20
+# SO_LINGER on with 0 seconds: closing resets, and the kernel keeps nothing.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# Linux's; elsewhere the kernel has its own, longer, patience.
+USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+def reset(sock: _socket.socket) -> None:
+    """Close, and keep nothing of what the client has not taken: it was given its time."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    sock.close()
+
+
+def part(sock: _socket.socket, patience_s: float) -> None:
+    """Close in order; what the client has still to take is kept for so long without progress.
+
+    By itself the kernel keeps its send buffer for minutes, for every client that comes, takes
+    nothing, is closed and comes again.
+    """
+    if USER_TIMEOUT is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(1000 * patience_s))
+    sock.close()
 
 
 def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
@@ -30,7 +55,7 @@ def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
-        sock.close()
+        part(sock, port.send_s_max)
         return
     Lingering(port, sock)
 
@@ -71,4 +96,4 @@ class Lingering:
         if self in self._port.lingering:
             self._port.lingering.discard(self)
             self._reader.close()
-            self._socket.close()
+            part(self._socket, self._port.send_s_max)

@@ -61,6 +61,9 @@ class Listener:
         self._socket: Any = _socket.socket(family, socket.SOCK_STREAM)
         self._family = family
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Before `listen`: what is accepted inherits them, and its window is made for them.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.kernel_send_bytes)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, config.kernel_receive_bytes)
         try:
             self._socket.bind((config.host, getattr(config, port.setting)))
             self._socket.listen(BACKLOG)

@@ -373,8 +373,9 @@ def test_a_page_does_not_run_ahead_of_the_room() -> None:
     lab.post()  # on its way
     one = lab.client(1)
     one.join(lab.room().epoch, 1)
-    lab.execute(len(lab.asked))
-    lab.answer(len(lab.carried))
+    for _ in range(2):  # the first that it missed, and the rest
+        lab.execute(len(lab.asked))
+        lab.answer(len(lab.carried))
     assert judge(one.sent) == (lab.room().epoch, 3)
     lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 4)

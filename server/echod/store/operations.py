@@ -159,4 +159,11 @@ def needs_owner(operation: Operation | None) -> bool:
     return operation is None or operation in _OWNED or isinstance(operation, (Post, Who, Find))
 
 
+def size(operation: Operation) -> int:
+    """Bytes of a client's, as long as a line may be, that it carries."""
+    if isinstance(operation, Post):
+        return len(operation.said)
+    return len(operation.written) if isinstance(operation, Find) else 0
+
+
 Operation = Simple | Open | Resume | Post | Who | Find | Read | Announce | Beat | Publish
