@@ -121,7 +121,7 @@ class Config:
         1_000, "writes of one batch: bounds a round trip, and what is sent again", limit=True
     )
     pending_bytes_max: int = _setting(
-        64 << 20, "what waits for the store, of all clients; above it nobody is read", limit=True
+        32 << 20, "what waits for the store, of all clients; above it nobody is read", limit=True
     )
 
     # Rooms, PROTOCOL §3.

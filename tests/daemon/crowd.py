@@ -2,10 +2,12 @@
 
 A member is deaf once it has joined: it takes nothing any more. When it is cut it comes back at
 once, with its token and its position, as a client without any patience does. Those who read
-check that they get every post in order, and when: latency is from when a post was due.
+check that they get every post in order, and when: latency is from when a post was due. With
+0 posts a second it only stays: the deaf have a process of their own, because what coming back
+costs them is not to be in the readers' figures.
 
 stdout gets the line `joined`, then, when a line has come on stdin and the posts are over, one
-of JSON: `Result`. Its own process, so that what it does is not the test's. Standard library only.
+of JSON: `Result`. Standard library only.
 """
 
 from __future__ import annotations
@@ -138,6 +140,9 @@ class Crowd:
 
     def post(self, per_s: float, seconds: float) -> None:
         """One who is no member of those counted posts at an even pace; then what is on its way."""
+        if not per_s:
+            self._stay(seconds + REST_S)
+            return
         poster = self.open(deaf=False)
         while not poster.joined:
             self.turn(time.monotonic() + 10)
@@ -149,9 +154,7 @@ class Crowd:
             number = len(self.due_s)
             self.due_s.append(due_s)
             poster.sock.sendall(b"SAY lobby %d %d %b\n" % (number + 1, number, text))
-        end_s = time.monotonic() + REST_S
-        while time.monotonic() < end_s:
-            self.turn(end_s)
+        self._stay(REST_S)
         late = sorted(self.late_s)
         self.result.posts = len(self.due_s)
         self.result.missed += sum(
@@ -159,6 +162,11 @@ class Crowd:
         )
         self.result.p50_ms = 1000 * late[len(late) // 2]
         self.result.p99_ms = 1000 * late[len(late) * 99 // 100]
+
+    def _stay(self, seconds: float) -> None:
+        end_s = time.monotonic() + seconds
+        while time.monotonic() < end_s:
+            self.turn(end_s)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import gevent
 
 from echod.protocol.rooms import message
-from echod.rooms.pages import Pages
+from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX, Pages
 from echod.rooms.room import Heard, Page, Position
 from echod.rooms.store_client import StoreClient
 from echod.session import NO_SESSION
@@ -124,7 +124,8 @@ class Hub:
         self.rooms: dict[bytes, RoomHere] = {}
         self.heartbeat: Heartbeat | None = None
         self.subscription: Subscription | None = None
-        self.pages = Pages(committer)
+        self.recoveries = Pages(committer, RECOVERY_PAGES_MAX)
+        self._pages = Pages(committer, ROOM_PAGES_MAX)
         self.page_bytes_max = config.outbox_bytes_max // 16
         """Of what was missed, sent at once: many rooms' fit an outbox beside what is live."""
         self.deliver_to: Callable[[bytes, bytes], bool] = lambda _name, _line: False
@@ -220,6 +221,7 @@ class Hub:
         recovery = here.recovering.pop(member, None)
         if recovery is not None:
             recovery.gone = True
+            self.recoveries.give_up(recovery)
             if not here.recovering:
                 here.tail.clear()
                 self._count_kept(here)
@@ -416,7 +418,10 @@ class Hub:
             else:
                 self._take(here, write.result)
 
-        (self.pages.ask if known else self._ask)(operation, done)
+        if known:
+            self._pages.ask(here, operation, done)
+        else:
+            self._ask(operation, done)
 
     def _take(self, here: RoomHere, page: Page) -> None:
         """A page has come."""

@@ -288,7 +288,7 @@ class Recovery:
             return
         self._reading = True
         operation = Read(self._here.name, self._cursor.offset + 1, self._wanted)
-        self._hub.pages.ask(operation, self._read)
+        self._hub.recoveries.ask(self, operation, self._read)
 
     def _read(self, write: Write | None) -> None:
         self._reading = False

@@ -2,12 +2,12 @@
 
 A page is up to a hundred lines of the longest kind, and who comes back asks for one after the
 other. A thousand who come back together would have a gigabyte read for them in one batch, with
-everybody's lines behind it. First come, first served.
+everybody's lines behind it. First come, first served; a daemon's rooms have a queue of their
+own, so that they don't stand behind those who come back.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from echod.rooms.store_client import StoreClient
@@ -20,22 +20,31 @@ if TYPE_CHECKING:
     from echod.store.committer import Committer
     from echod.store.operations import Read
 
-# Read at once: what they hold up a batch by is some milliseconds (docs/adr/0012).
-PAGES_MAX = 16
+# Read at once for the rooms here: mostly empty pages, of all rooms after a reconnect.
+ROOM_PAGES_MAX = 16
+# And for those who come back: full ones, by which all lines of a batch are held up, some 0.7 ms
+# each (docs/adr/0012).
+RECOVERY_PAGES_MAX = 4
 
 
 class Pages:
-    """See the module. `waiting` is bounded by who asks: one a room, one a member's recovery."""
+    """See the module.
 
-    def __init__(self, committer: Committer) -> None:
-        self.waiting: deque[tuple[Read, Callable[[Write | None], None]]] = deque()
+    Attributes:
+        waiting: who asks, in turn, and for what; one at most of each room, or of each member's
+            recovery, which is taken out when it ends.
+    """
+
+    def __init__(self, committer: Committer, flying_max: int) -> None:
+        self.waiting: dict[object, tuple[Read, Callable[[Write | None], None]]] = {}
         self._committer = committer
         self._flying = 0
+        self._flying_max = flying_max
 
-    def ask(self, read: Read, done: Callable[[Write | None], None]) -> None:
+    def ask(self, who: object, read: Read, done: Callable[[Write | None], None]) -> None:
         """Call `done` with the write that has the page; with None if that takes too long."""
-        if self._flying >= PAGES_MAX:
-            self.waiting.append((read, done))
+        if self._flying >= self._flying_max:
+            self.waiting[who] = (read, done)
             return
         self._flying += 1
 
@@ -44,7 +53,12 @@ class Pages:
             try:
                 done(write)
             finally:
-                if self.waiting and self._flying < PAGES_MAX:
-                    self.ask(*self.waiting.popleft())
+                if self.waiting and self._flying < self._flying_max:
+                    who = next(iter(self.waiting))
+                    self.ask(who, *self.waiting.pop(who))
 
         self._committer.submit(StoreClient(came), NO_SESSION, read)
+
+    def give_up(self, who: object) -> None:
+        """It does not want it any more."""
+        self.waiting.pop(who, None)
