@@ -1,7 +1,6 @@
 """A room of many of whom most never read, and come back when they are cut: who reads feels little.
 
-The short play is for every run. The whole one, on a machine that does nothing
-else:
+The short play is for every run. The whole one, on a machine that does nothing else:
 
     CROWD_FULL=1 pytest -s tests/daemon/test_crowd.py
 """
