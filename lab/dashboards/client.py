@@ -85,11 +85,11 @@ def _waits() -> Row:
                 [Query("sum(echod_lines_waiting)", "lines")],
             ),
             graph(
-                "Replies that clients have not taken",
+                "What waits for clients to take it",
                 units.BytesIEC,
-                "Bytes in the daemons' outboxes. Clients that read slowly fill them; one over its"
-                " limit is closed with `slow-consumer`.",
-                [Query("sum(echod_outbox_bytes)", "unsent")],
+                "In the daemons' outboxes and the kernel's behind them. Clients that read slowly fill"
+                " them; one over its limit, or too many together, end with `slow-consumer`.",
+                [Query("sum(echod_unsent_bytes)", "unsent")],
             ),
         ],
     )

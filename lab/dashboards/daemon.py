@@ -238,6 +238,19 @@ def _limits() -> Row:
                         "connections",
                     ),
                     Query(f"process_open_fds{ONE} / process_max_fds{ONE}", "open files"),
+                    *(
+                        Query(
+                            f"echod_{gauge}{ONE}"
+                            f' / on (job, instance) echod_limit{{name="{limit}"}}',
+                            text,
+                        )
+                        for gauge, limit, text in (
+                            ("unsent_bytes", "unsent_bytes_max", "unsent bytes"),
+                            ("held_bytes", "pending_bytes_max", "bytes for the store"),
+                            ("rooms", "rooms_max", "rooms"),
+                            ("room_members", "memberships_max", "memberships"),
+                        )
+                    ),
                 ],
                 width=8,
             ),
@@ -249,10 +262,11 @@ def _limits() -> Row:
                 width=8,
             ),
             graph(
-                "Replies that clients have not taken",
+                "What waits for clients to take it",
                 units.BytesIEC,
-                "Bytes in the outboxes of all its clients. One over its limit is closed.",
-                [Query(f"echod_outbox_bytes{ONE}", "unsent")],
+                "In the outboxes of all its clients and the kernel's buffers behind them. At"
+                " unsent_bytes_max those who are furthest behind are closed.",
+                [Query(f"echod_unsent_bytes{ONE}", "unsent")],
                 width=8,
             ),
         ],

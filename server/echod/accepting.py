@@ -61,6 +61,12 @@ class Acceptor:
             # Replies are small and often many to a round trip: Nagle would hold them back. What
             # is accepted inherits it, which saves a system call for each.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Before `listen`: what is accepted inherits these too, and its window is made for them.
+            for buffer, size in (
+                (socket.SO_SNDBUF, config.kernel_send_bytes),
+                (socket.SO_RCVBUF, config.kernel_receive_bytes),
+            ):
+                self._socket.setsockopt(socket.SOL_SOCKET, buffer, size)
             self._socket.bind((config.host, getattr(config, setting)))
             self._socket.listen(BACKLOG)
         except OSError as error:

@@ -129,12 +129,34 @@ class Config:
     outbox_bytes_max: int = _setting(
         1 << 20, "replies one client has not taken; above it: slow-consumer", limit=True
     )
+    unsent_bytes_max: int = _setting(
+        128 << 20,
+        "what waits for all clients to take or end it, kernel buffers included; above"
+        " it those with most are closed: slow-consumer",
+        limit=True,
+    )
     send_s_max: float = _setting(10.0, "unsent replies without progress", limit=True)
     source_bytes_max: int = _setting(
         4_000_000,
         "bytes a second of one client address, of IPv6 a /64; above it its connections wait,"
         " unread (docs/adr/0011)",
         limit=True,
+    )
+    kernel_send_bytes: int = _setting(
+        65_536,
+        "SO_SNDBUF of a client's socket, of which the kernel takes twice, and by itself"
+        " 4 MB; below 48 kB delayed ACKs stall bulk",
+        limit=True,
+        least=4_096,
+        most=1 << 30,  # an int in the kernel, which doubles it
+    )
+    kernel_receive_bytes: int = _setting(
+        32_768,
+        "SO_RCVBUF of a client's socket, of which the kernel takes twice, and by itself"
+        " 6 MB and more",
+        limit=True,
+        least=4_096,
+        most=1 << 30,
     )
     linger_s_max: float = _setting(
         2.0, "reading on after ERR, so that a reset does not overtake it", limit=True
@@ -146,7 +168,7 @@ class Config:
         1_000, "writes of one batch: bounds a round trip, and what is sent again", limit=True
     )
     pending_bytes_max: int = _setting(
-        64 << 20, "unanswered replies of all clients; above it nobody is read", limit=True
+        32 << 20, "what waits for the store, of all clients; above it nobody is read", limit=True
     )
 
     store_fill_max: float = _setting(
@@ -183,6 +205,12 @@ class Config:
         0.0, "gather messages so long before sending them on: fewer sends; 0: never", zero=True
     )
     rooms_joined_max: int = _setting(100, "rooms of one connection", limit=True)
+    rooms_max: int = _setting(
+        10_000, "rooms of all connections; one more is too-many-rooms", limit=True
+    )
+    memberships_max: int = _setting(
+        100_000, "memberships of all connections; one more is too-many-rooms", limit=True
+    )
     room_messages_max: int = _setting(
         1_000, "messages kept of a room, about: what a member may have missed", limit=True
     )

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 
 from echod.config import RECEIVE_BYTES
-from echod.lingering import linger
+from echod.lingering import linger, part, reset
 from echod.protocol.errors import Code, error_line
 from echod.protocol.wire import LF, split_lines
 from echod.reader import WRITE
 from echod.sources import UNCOUNTED
+from echod.unsent import Outbox
 
 if TYPE_CHECKING:
     import _socket
@@ -99,7 +100,7 @@ class Connection:
         self.ending = ""
         self._tail = self._farewell = b""
         self._held_bytes = 0
-        self._outbox: bytearray | None = None
+        self._outbox: Outbox | None = None
         self._paused = False
         self._heard_s = self._line_s = self._unsent_s = port.clock.now_s
         self._writer: Any = None
@@ -116,8 +117,12 @@ class Connection:
     # Reading.
 
     def readable(self) -> None:
-        """Receive once, and take what came; nothing if its source has had its share."""
-        if self.source.left <= 0:
+        """Receive once, and take what came; nothing while it is not its turn.
+
+        That is while too much waits for the store, or its source has had its share.
+        """
+        port = self._port
+        if self.source.left <= 0 or port.committer.batcher.held_bytes >= port.pending_bytes_max:
             self._pause()
             return
         try:
@@ -132,7 +137,7 @@ class Connection:
             return
         self.metrics.received_bytes += len(data)
         self.source.left -= len(data)
-        self._heard_s = self._port.clock.now_s
+        self._heard_s = port.clock.now_s
         try:
             self._take_lines(self._tail + data if self._tail else data)
         except Exception:  # noqa: BLE001 — `broken` logs it; it ends this connection and no other
@@ -148,19 +153,19 @@ class Connection:
     def _take_lines(self, data: bytes) -> None:
         """Answer the whole lines of `data`, as many as may be in flight; keep the rest."""
         port = self._port
-        batcher = port.committer.batcher
         while True:
             room = port.inflight_lines_max - self.inflight
             lines, rest, too_long = split_lines(data, room, port.line_bytes_max)
-            if rest and (lines or not self._tail):
-                self._line_s = port.clock.now_s
-            self._tail = rest
+            if rest or self._tail:
+                if rest and (lines or not self._tail):
+                    self._line_s = port.clock.now_s
+                self._keep(rest)
             if lines:
                 taken = self._answer(lines)
                 if self.closed or self.ending:
                     return
                 if taken < len(lines):
-                    self._tail = data[sum(map(len, lines[:taken])) :]
+                    self._keep(data[sum(map(len, lines[:taken])) :])
                     self._pause()
                     return
             if too_long:
@@ -172,13 +177,17 @@ class Connection:
                 len(lines) < room
                 and self._outbox is None
                 and self._held_bytes < port.unsent_bytes_pause
-                and batcher.held_bytes < port.pending_bytes_max
             ):
                 return
             if self._owes_enough() or port.committer.full():
                 self._pause()
                 return
             data = rest
+
+    def _keep(self, tail: bytes) -> None:
+        """`tail` is what was received and can't be answered yet."""
+        self._port.unsent.keep(len(tail) - len(self._tail))
+        self._tail = tail
 
     def _answer(self, lines: list[bytes]) -> int:
         """Answer `lines` now or when the store has them; how many of them were taken.
@@ -200,7 +209,8 @@ class Connection:
         self._reader.stop()
         try:
             if self._tail:
-                tail, self._tail = self._tail, b""
+                tail = self._tail
+                self._keep(b"")
                 self._last_words(tail)
             self.ending = self.ending or CLIENT
             self._settle()
@@ -238,7 +248,8 @@ class Connection:
         self._heard_s = self._line_s = self._port.clock.now_s
         self._reader.start()
         if LF in self._tail:
-            tail, self._tail = self._tail, b""
+            tail = self._tail
+            self._keep(b"")
             self._take(tail)
 
     def read_on(self) -> None:
@@ -298,20 +309,22 @@ class Connection:
             if sent == len(data):
                 return
             self._unsent_s = self._port.clock.now_s
-            self._outbox = bytearray(data[sent:])
+            outbox = self._outbox = Outbox(self._port.unsent)
+            outbox.add(data)
+            outbox.take(sent)
             self._writer = gevent.get_hub().loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self._writable)
         else:
-            outbox += data
-        if self._outbox is not None and len(self._outbox) > self._port.outbox_bytes_max:
-            self.close(Code.SLOW_CONSUMER.value)
+            outbox.add(data)
+        if outbox.size > self._port.outbox_bytes_max:
+            self.shed()
 
     def _writable(self) -> None:
         outbox = self._outbox
         if outbox is None or self.closed:
             return
         try:
-            sent = self._socket.send(outbox)
+            sent = self._socket.send(outbox.head())
         except BlockingIOError:
             return
         except OSError:
@@ -319,8 +332,9 @@ class Connection:
             return
         self.metrics.sent_bytes += sent
         self._unsent_s = self._port.clock.now_s
-        del outbox[:sent]
-        if not outbox:
+        outbox.take(sent)
+        if not outbox.size:
+            outbox.drop()
             self._outbox = None
             self._heard_s = self._unsent_s
             self._close_writer()
@@ -367,7 +381,12 @@ class Connection:
     def close(self, reason: str) -> None:
         """Close at once."""
         if not self.closed:
-            self._detach(reason).close()
+            part(self._detach(reason), self._port.send_s_max)
+
+    def shed(self) -> None:
+        """Close at once, and keep nothing for a client that does not take it (`slow-consumer`)."""
+        if not self.closed:
+            reset(self._detach(Code.SLOW_CONSUMER.value))
 
     def _detach(self, reason: str) -> _socket.socket:
         """Leave the port; whoever asked has the socket now."""
@@ -376,7 +395,10 @@ class Connection:
         self._close_writer()
         if self._paused:
             self._port.committer.let_go(self._resume)
-        self._outbox = None
+        self._keep(b"")
+        if self._outbox is not None:
+            self._outbox.drop()
+            self._outbox = None
         self.gathering = None  # it holds this connection, and replies that nobody will get
         self._port.left(self, reason)
         return self._socket
@@ -391,7 +413,7 @@ class Connection:
             # reader makes progress that only trying shows.
             self._writable()
             if self._outbox is not None and now_s - self._unsent_s > port.send_s_max:
-                self.close(Code.SLOW_CONSUMER.value)
+                self.shed()
         elif self.inflight or self._paused or self.ending:
             return
         elif now_s - self._heard_s > port.idle_s_max:
@@ -402,4 +424,8 @@ class Connection:
 
     def unsent_bytes(self) -> int:
         """What waits in the outbox."""
-        return 0 if self._outbox is None else len(self._outbox)
+        return 0 if self._outbox is None else self._outbox.size
+
+    def waiting_bytes(self) -> int:
+        """See `unsent.Client`."""
+        return self.unsent_bytes() + len(self._tail)

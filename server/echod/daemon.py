@@ -39,6 +39,7 @@ from echod.store.link import Link, read_password, tls_context
 from echod.store.memory import MemoryStore
 from echod.store.redis import RedisStore
 from echod.sweeper import sweep_forever
+from echod.unsent import KERNEL_DOUBLES, Unsent
 
 if TYPE_CHECKING:
     from echod.config import Config
@@ -79,12 +80,19 @@ class Daemon:
         store = _store(config, lives)
         self._committer = Committer(store, config, lives, self._clock, self._metrics)
         inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
+        self._unsent = Unsent(
+            config.unsent_bytes_max,
+            KERNEL_DOUBLES * config.kernel_send_bytes,
+            gevent.get_hub().loop.run_callback,
+        )
+        self._unsent.clients = self._connections
         self._hub = Hub(config, self._clock, self._committer, self._metrics, inbox)
         self._subscription = _subscription(config, store, self._hub)
         self._capacity = Capacity(config.connections_max, self._clock, self._metrics)
         self._sources = Sources(config.source_bytes_max)
         parts = Parts(
-            *(config, self._clock, self._committer, self._metrics, self._capacity, self._sources)
+            *(config, self._clock, self._committer, self._metrics, self._capacity),
+            *(self._sources, self._unsent),
         )
         self._sessions = SessionPort(parts, self._hub)
         self._committer.on_rollback = self._roll_back

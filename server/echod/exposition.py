@@ -45,6 +45,7 @@ class _Collector(Collector):
         self._hub = hub
         self._sources = sources
         self._committer = hub.committer
+        self._unsent = ports[0].unsent  # the daemon's, whichever port is asked
         self.draining = False
         self._settled = (_limits(config), _build(config))
 
@@ -72,6 +73,7 @@ class _Collector(Collector):
             ("sent_bytes", "Bytes the kernel took for clients.", metrics.sent_bytes),
             ("source_pauses", "Waits for a source's turn.", self._sources.pauses),
             ("source_paused_seconds", "How long those waited.", self._sources.waited_s),
+            ("clients_shed", "Clients closed for the sum of all.", self._unsent.shed_count),
             ("sessions_opened", "Sessions begun.", metrics.sessions_opened),
             ("sessions_resumed", "Sessions taken over.", metrics.sessions_resumed),
             ("sessions_ended", "Sessions ended by QUIT.", metrics.sessions_ended),
@@ -83,6 +85,7 @@ class _Collector(Collector):
                 metrics.rooms.publications_vain,
             ),
             ("room_deliveries", "Messages sent to members.", metrics.rooms.deliveries),
+            ("joins_refused", "JOINs refused for all rooms here.", metrics.rooms.joins_refused),
             ("room_holes", "Publications that came too early.", metrics.rooms.holes),
             ("room_histories_lost", "Rooms that began anew.", metrics.rooms.histories_lost),
             ("leases_lapsed", "Heartbeats that came too late.", metrics.rooms.leases_lapsed),
@@ -143,20 +146,19 @@ class _Collector(Collector):
 
     def _gauges(self) -> Iterator[Metric]:
         committer, batcher = self._committer, self._committer.batcher
-        unsent_bytes = sum(port.unsent_bytes() for port in self._ports)
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
-            ("outbox_bytes", "Replies that clients have not taken.", unsent_bytes),
             ("sources", "Client addresses that are known.", len(self._sources)),
             ("sources_held", "Those that sent more than they may.", self._sources.held),
+            ("unsent_bytes", "What waits for clients to take or end it.", self._unsent.bytes),
             ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self.draining),
             ("deaf", "1 while publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
-            ("room_members", "Memberships of connections.", self._hub.members),
+            ("room_members", "Memberships of connections.", self._hub.memberships),
             ("store_fill_ratio", "How full the store is.", committer.fill),
             ("store_generation", "Raised when data was lost.", committer.store.generation),
         ):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,29 @@ DISCARD_BYTES = 65_536
 # … and in all: more than was on its way when ERR was sent (the kernels' buffers on both
 # sides of a balancer). Who sends on is not reading, and gets a reset.
 DISCARD_BYTES_MAX = 1 << 20
+# SO_LINGER on with 0 seconds: closing resets, and the kernel keeps nothing.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+# Linux's; elsewhere the kernel has its own, longer, patience.
+USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+
+
+def reset(sock: _socket.socket) -> None:
+    """Close, and keep nothing of what the client has not taken: it was given its time."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    sock.close()
+
+
+def part(sock: _socket.socket, patience_s: float) -> None:
+    """Close in order; what the client has still to take is kept for so long without progress.
+
+    By itself the kernel keeps its send buffer for minutes, for every client that comes, takes
+    nothing, is closed and comes again.
+    """
+    if USER_TIMEOUT is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(1000 * patience_s))
+    sock.close()
 
 
 def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
@@ -56,7 +80,7 @@ def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
-        sock.close()
+        part(sock, port.send_s_max)
         return False
     return True
 
@@ -64,12 +88,13 @@ def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
 class Lingering:
     """A socket that is only read any more; one of a `crowd`."""
 
-    __slots__ = ("_crowd", "_left", "_reader", "_socket", "_until_s")
+    __slots__ = ("_crowd", "_left", "_reader", "_send_s_max", "_socket", "_until_s")
 
     def __init__(self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering]) -> None:
         self._crowd = crowd
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
+        self._send_s_max = port.send_s_max
         self._until_s = port.clock.now_s + port.linger_s_max
         self._reader = port.reader(sock.fileno(), self._discard)
         self._reader.start()
@@ -96,4 +121,4 @@ class Lingering:
         """Close for good."""
         self._crowd.discard(self)
         self._reader.close()
-        self._socket.close()
+        part(self._socket, self._send_s_max)

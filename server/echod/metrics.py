@@ -55,7 +55,7 @@ class RoomMetrics:
         self.silent = 0
         self.posts = self.publications = self.publications_vain = self.deliveries = 0
         self.holes = self.histories_lost = self.leases_lapsed = 0
-        self.subscriptions = self.deafened = 0
+        self.subscriptions = self.deafened = self.joins_refused = 0
 
 
 class Metrics:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from echod.session import Session
     from echod.sources import Sources
     from echod.store.committer import Committer
+    from echod.unsent import Unsent
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Parts:
     metrics: Metrics
     capacity: Capacity
     sources: Sources
+    unsent: Unsent
 
 
 class Port:
@@ -62,6 +64,7 @@ class Port:
         self.clock = parts.clock
         self.committer = parts.committer
         self.metrics = parts.metrics
+        self.unsent = parts.unsent
         self.reader = READERS[config.reader]
         self.line_bytes_max = config.line_bytes_max
         self.line_s_max = config.line_s_max
@@ -163,10 +166,6 @@ class Port:
             except Exception:  # noqa: BLE001 — `broken` logs it; it ends one connection
                 guarded(connection.broken)
 
-    def unsent_bytes(self) -> int:
-        """What waits in all outboxes."""
-        return sum(connection.unsent_bytes() for connection in self.connections)
-
 
 class PlainPort(Port):
     """The plain port, PROTOCOL §1."""
@@ -202,6 +201,7 @@ class SessionPort(Port):
         self.ttl_s = parts.config.session_ttl_s
         self.hub = hub
         hub.deliver_to = self._deliver
+        hub.crowded = lambda: self.unsent.crowded
         self._rooms_max = parts.config.rooms_joined_max
         self._by_name: dict[bytes, SessionConnection] = {}
         self._leave_until_s = 0.0

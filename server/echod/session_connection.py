@@ -121,11 +121,12 @@ class SessionConnection(Connection):
         if not write.waiting:
             write.at_s = perf_counter()
             write.since_s = self._port.clock.now_s
+        pair, cut = write.pair, write.cut
         if committed:
             write.operation = None
+            pair, cut = dialogue.previous + dialogue.last, len(dialogue.previous)
         self._held_bytes += len(reply)
-        pair = dialogue.previous + dialogue.last
-        committer.batcher.add(write, reply, lines, pair, len(dialogue.previous))
+        committer.batcher.add(write, reply, lines, pair, cut)
 
     def _owes_enough(self) -> bool:
         """See `Connection`: nothing is read while a line takes its time."""

@@ -341,7 +341,7 @@ def test_a_long_recovery_is_no_slow_consumer(
         ann.lines(2)
     back = Person(daemon.session_port)
     back.join(b"lobby", b" %b 0" % epoch)
-    until(lambda: daemon.metrics()["echod_outbox_bytes"] > 0, 5, "it takes nothing")
+    until(lambda: daemon.metrics()["echod_unsent_bytes"] > 0, 5, "it takes nothing")
     assert [int(line.split()[2]) for line in back.lines(1000)] == list(range(1, 1001))
     assert daemon.closed("slow-consumer", "session") == 0
 

@@ -181,7 +181,7 @@ def test_drain_stands_between_replies(
     lines = [b"ECHO %d %b\n" % (n, long) for n in range(1, 700)]
     sender = threading.Thread(target=one.send, args=(b"".join(lines),))
     sender.start()
-    until(lambda: pair[0].metrics()["echod_outbox_bytes"] > 0, 10, "the client to be behind")
+    until(lambda: pair[0].metrics()["echod_unsent_bytes"] > 0, 10, "the client to be behind")
     pair[0].process.signal(signal.SIGTERM)
     refuses_newcomers(pair[0])
     got = one.end().split(b"\n")
@@ -225,5 +225,5 @@ def test_nothing_is_left_of_sessions(
                 raw.reset(sock)
     until(lambda: not census(daemon), 10, "nothing to be left")
     assert daemon.metrics()['echod_connections{port="session"}'] == 0
-    for sum_of in ("lines_waiting", "held_bytes", "outbox_bytes"):
+    for sum_of in ("lines_waiting", "held_bytes", "unsent_bytes"):
         assert daemon.metrics()[f"echod_{sum_of}"] == 0

@@ -37,7 +37,7 @@ def test_a_line_repeated_a_thousand_times(
     daemon = echod()
     one = long_session(client(daemon.session_port))
     one.send(1000 * AGAIN + b"PING\n")
-    until(lambda: daemon.metrics()["echod_outbox_bytes"] > 0, 5, "the client to be behind")
+    until(lambda: daemon.metrics()["echod_unsent_bytes"] > 0, 5, "the client to be behind")
     expected = 1000 * ANSWER + b"PONG\n"
     assert raw.read(one.sock, len(expected)) == expected
 

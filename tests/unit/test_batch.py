@@ -141,7 +141,7 @@ class GroupCommit(RuleBasedStateMachine):
         """The bounds are kept on true figures."""
         writes = [*self.batcher.flying, *self.batcher.pending]
         assert self.batcher.lines_waiting == sum(write.waiting for write in writes)
-        assert self.batcher.held_bytes == sum(len(write.reply) for write in writes)
+        assert self.batcher.held_bytes == sum(len(write.reply) + write.weight for write in writes)
         assert self.batcher.forgets == sum(write.operation is FORGET for write in writes)
 
     def teardown(self) -> None:

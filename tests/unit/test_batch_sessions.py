@@ -283,7 +283,7 @@ class Ownership(RuleBasedStateMachine):
             batcher = daemon.batcher
             writes = [*batcher.flying, *batcher.pending]
             assert batcher.lines_waiting == sum(write.waiting for write in writes)
-            assert batcher.held_bytes == sum(len(write.reply) for write in writes)
+            assert batcher.held_bytes == sum(len(write.reply) + write.weight for write in writes)
 
     @invariant()
     def nothing_goes_back(self) -> None:

@@ -68,6 +68,7 @@ def words(*choices: str) -> Rows:
 
 PORT = whole(0, 65_535)
 COUNT = whole(1, 10_000_000)
+BYTES = whole(1, 1 << 30)
 
 TABLE: dict[str, Rows] = {
     "host": Rows(
@@ -170,6 +171,11 @@ TABLE: dict[str, Rows] = {
         128, 1 << 24, *(f"--{name}-bytes-max=100000000" for name in ("outbox", "pending", "source"))
     ),
     "source_bytes_max": whole(8_192, 1 << 30),
+    "unsent_bytes_max": BYTES,
+    "kernel_send_bytes": whole(4_096, 1 << 30),
+    "kernel_receive_bytes": whole(4_096, 1 << 30),
+    "rooms_max": COUNT,
+    "memberships_max": COUNT,
     "line_s_max": seconds(),
     "echo_idle_s_max": seconds(),
     "session_idle_s_max": Rows(

@@ -18,6 +18,7 @@ from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
+from echod.unsent import Unsent
 
 if TYPE_CHECKING:
     import pytest
@@ -31,8 +32,9 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
     capacity = Capacity(10, clock, metrics)
+    unsent = Unsent(1_000_000, 0, lambda shed: shed())
     sources = Sources(1_000_000)
-    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources)),)
+    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources, unsent)),)
     hub = Hub(config, clock, committer, metrics, b"here")
     registry = Registry(config, metrics, ports, hub, sources)
 

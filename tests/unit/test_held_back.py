@@ -34,7 +34,7 @@ class Waiting(Nobody):
 
 # Clients that are not read while too much waits for the store.
 
-PENDING_BYTES_MAX = 100
+PENDING_BYTES_MAX = 256
 LIVES = Lives(60, 30)
 
 
@@ -43,7 +43,7 @@ class Crowded:
 
     def __init__(self) -> None:
         self.clock = Clock(0.0)
-        config = Config(pending_bytes_max=PENDING_BYTES_MAX, commit_s_max=2)
+        config = Config(pending_bytes_max=PENDING_BYTES_MAX, line_bytes_max=128, commit_s_max=2)
         self.committer = Committer(MemoryStore(LIVES), config, LIVES, self.clock, Metrics())
         self.resumed: list[int] = []
         self.told: list[int] = []

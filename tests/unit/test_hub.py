@@ -7,7 +7,10 @@ import random
 import pytest
 
 from echod.protocol.rooms import Tell
+from echod.rooms import hub
 from echod.rooms.heartbeat import DEAF_S, Heartbeat
+from echod.rooms.pages import RECOVERY_PAGES_MAX
+from echod.store.operations import Read
 from tests.unit.hub_lab import Connection, Lab, judge
 
 ROUTES = ("room", "broadcast", "directed")
@@ -319,6 +322,101 @@ def test_told_waits_for_the_owner() -> None:
         assert not one.suspended
 
 
+def sums_are_sums(lab: Lab) -> None:
+    """The hub's bounds are kept on true figures."""
+    rooms = lab.hub.rooms.values()
+    kept = [*(line for here in rooms for line in here.tail)]
+    kept += [said for here in rooms for _, _, said in here.early]
+    assert lab.hub._kept_bytes == sum(map(len, kept))  # noqa: SLF001
+    assert lab.hub.memberships == sum(here.interested for here in rooms)
+
+
+def test_many_who_come_back_together() -> None:
+    """Of a thousand lines each missed, a few pages are read at once; all get theirs, in turn."""
+    lab = Lab()
+    joined(lab)
+    lab.post(200)
+    lab.settle()
+    crowd = [lab.client(number) for number in range(100)]
+    for one in crowd:
+        one.join(lab.room().epoch, 0)
+    lab.execute(len(lab.asked))
+    lab.answer(len(lab.carried))
+    crowd.pop().end()
+    assert len(lab.hub.recoveries.waiting) == len(crowd) - RECOVERY_PAGES_MAX, "it has gone"
+    most = 0
+    while lab.asked or lab.carried:
+        reads = [write.operation for write in lab.asked if isinstance(write.operation, Read)]
+        most = max(most, sum(read.messages_max > 1 for read in reads))
+        lab.execute(len(lab.asked))
+        lab.answer(len(lab.carried))
+        lab.deliver(len(lab.stream))
+    assert most == RECOVERY_PAGES_MAX
+    assert not lab.hub.recoveries.waiting
+    assert {judge(one.sent) for one in crowd} == {(lab.room().epoch, 200)}
+
+
+def test_recoveries_wait_while_too_much_waits_for_clients() -> None:
+    """What was missed is in the store; it comes when there is room for it."""
+    lab = Lab()
+    joined(lab)
+    lab.post(50)
+    lab.settle()
+    lab.hub.crowded = lambda: True
+    one = lab.client(1)
+    one.join(lab.room().epoch, 0)
+    for _ in range(5):
+        lab.settle()
+        lab.tick()
+    assert judge(one.sent) == (lab.room().epoch, 1), "only the one that tells of the others"
+    lab.hub.crowded = lambda: False
+    lab.tick()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 50)
+
+
+@pytest.mark.parametrize("kept_bytes_max", [0, 2000])
+def test_what_is_kept_for_who_recovers_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, kept_bytes_max: int
+) -> None:
+    """Above the bound nothing is kept, and they read what they miss."""
+    monkeypatch.setattr(hub, "KEPT_BYTES_MAX", kept_bytes_max)
+    lab = Lab()
+    joined(lab)
+    lab.post(150)
+    lab.settle()
+    one = lab.client(1)
+    one.slow = True  # it is on its way for long
+    one.join(lab.room().epoch, 0)
+    most = 0
+    for _ in range(30):
+        lab.execute(len(lab.asked))
+        lab.answer(len(lab.carried))
+        lab.post_text(b"y" * 500)
+        lab.deliver()
+        most = max(most, lab.hub._kept_bytes)  # noqa: SLF001
+        sums_are_sums(lab)
+    assert kept_bytes_max - 1000 < most <= kept_bytes_max
+    while one.slow:
+        one.take()
+        lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 180)
+
+
+def test_a_tick_that_gathers_too_much_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gathers is sent before its time when it is more than may gather."""
+    monkeypatch.setattr(hub, "GATHERED_BYTES_MAX", 100)
+    lab = Lab(room_tick_s=60)
+    one = joined(lab)
+    lab.post(4)
+    lab.deliver(4)
+    assert judge(one.sent) == (lab.room().epoch, 0), "they gather"
+    lab.post(20)
+    lab.deliver(20)
+    assert judge(one.sent) == (lab.room().epoch, 24)
+    lab.tick_over()
+
+
 @pytest.mark.parametrize("route", ROUTES)
 @pytest.mark.parametrize("tick_s", [0.0, 0.05])
 @pytest.mark.parametrize("seed", range(60))
@@ -359,6 +457,7 @@ def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
                 lab.tick_over()
             case "post" | "execute" | "answer" | "deliver" as step:
                 getattr(lab, step)(*() if step == "post" else (dice.randint(1, 4),))
+        sums_are_sums(lab)
     if not lab.connected:
         lab.rise()
     for _ in range(40):
@@ -387,8 +486,9 @@ def test_a_page_does_not_run_ahead_of_the_room() -> None:
     lab.post()  # on its way
     one = lab.client(1)
     one.join(lab.room().epoch, 1)
-    lab.execute(len(lab.asked))
-    lab.answer(len(lab.carried))
+    for _ in range(2):  # the first that it missed, and the rest
+        lab.execute(len(lab.asked))
+        lab.answer(len(lab.carried))
     assert judge(one.sent) == (lab.room().epoch, 3)
     lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 4)

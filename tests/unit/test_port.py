@@ -17,6 +17,7 @@ from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory import MemoryStore
+from echod.unsent import Unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +34,8 @@ def parts() -> Iterator[Parts]:
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
     capacity = Capacity(10, clock, metrics)
-    yield Parts(config, clock, committer, metrics, capacity, Sources(1_000_000))
+    unsent = Unsent(1_000_000, 0, lambda shed: shed())
+    yield Parts(config, clock, committer, metrics, capacity, Sources(1_000_000), unsent)
     capacity.files.close()
 
 

@@ -11,7 +11,7 @@ import echod
 
 ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), ROOT / "session.py", ROOT / "sources.py",
-        ROOT / "store/batch.py",
+        ROOT / "unsent.py", ROOT / "store/batch.py",
         ROOT / "store/operations.py", ROOT / "rooms/room.py",
         ROOT / "clock.py", ROOT / "addresses.py", ROOT / "checks.py",
         ROOT / "store/url.py"]  # fmt: skip

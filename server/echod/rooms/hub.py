@@ -21,6 +21,7 @@ import gevent
 from echod.clock import TICK_S
 from echod.guard import guarded
 from echod.protocol.rooms import message
+from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX, Pages
 from echod.rooms.room import Heard, Page, Position
 from echod.session import NO_SESSION
 from echod.store.operations import Announce, Publish, Read
@@ -49,6 +50,10 @@ LATE_S = 1.0
 # Each room is held against the store every `Lives.audit_s`: a message that left no trace here
 # shows. After so many of these audits, three times in its life, an announcement is made anew.
 ANNOUNCE_AUDITS = 3
+# Of all rooms: what is kept for those who are on their way to it. Above it they read more pages.
+KEPT_BYTES_MAX = 8 << 20
+# What gathers in a tick (`room_tick_s`) before it is sent sooner.
+GATHERED_BYTES_MAX = 1 << 20
 
 
 class Subscription(Protocol):
@@ -76,12 +81,13 @@ class RoomHere:
         ready: it is subscribed, and read to the end: members may come in.
         early: what was published beyond a hole, while the stream is read.
         tail: the last lines that members were sent, while somebody recovers.
+        kept_bytes: of `early` and `tail`, see `KEPT_BYTES_MAX`.
         announced: members as the store was last told; -1 if nobody knows whether it was.
     """
 
     __slots__ = (
         "announced", "announcing", "coming", "confirmed", "early", "empty_since_s", "entering",
-        "gathered", "late", "members", "name", "position", "read_again", "reading", "ready",
+        "gathered", "kept_bytes", "late", "members", "name", "position", "read_again", "reading", "ready",
         "recovering", "tail",
     )  # fmt: skip
 
@@ -95,7 +101,7 @@ class RoomHere:
         self.early: list[tuple[bytes, int, bytes]] = []
         self.tail: list[bytes] = []
         self.confirmed = self.ready = self.reading = self.read_again = False
-        self.coming = self.announced = self.announcing = 0
+        self.coming = self.announced = self.announcing = self.kept_bytes = 0
         self.empty_since_s = 0.0
         self.late: tuple[bytes, int, float] | None = None
 
@@ -118,10 +124,19 @@ class Hub:
         self.rooms: dict[bytes, RoomHere] = {}
         self.heartbeat: Heartbeat | None = None
         self.subscription: Subscription | None = None
-        self.page_bytes_max = config.outbox_bytes_max // 4
-        """Of what was missed, sent at once: several rooms' fit an outbox beside what is live."""
+        self.recoveries = Pages(committer, RECOVERY_PAGES_MAX)
+        self._pages = Pages(committer, ROOM_PAGES_MAX)
+        self.page_bytes_max = config.outbox_bytes_max // 16
+        """Of what was missed, sent at once: many rooms' fit an outbox beside what is live."""
         self.deliver_to: Callable[[bytes, bytes], bool] = lambda _name, _line: False
         """Puts a line into the outbox of the session so named, if it is here."""
+        self.crowded: Callable[[], bool] = lambda: False
+        """Whether too much waits for clients to send them what can wait (unsent.py)."""
+        self.rooms_max = config.rooms_max
+        self.memberships = 0
+        """Those on their way in included; at most `_memberships_max`."""
+        self._memberships_max = config.memberships_max
+        self._kept_bytes = self._gathered_bytes = 0
         self._route = config.room_route
         self._linger_s = config.room_linger_s
         self._enter_s_max = config.commit_s_max
@@ -138,6 +153,14 @@ class Hub:
 
     # Members come and go.
 
+    def refuses(self, name: bytes) -> str:
+        """Why nobody more can enter: this daemon has enough; "" if he can."""
+        if self.memberships >= self._memberships_max:
+            return f"{self._memberships_max} memberships on this daemon"
+        if len(self.rooms) >= self.rooms_max and name not in self.rooms:
+            return f"{self.rooms_max} rooms on this daemon"
+        return ""
+
     def enter(self, name: bytes, then: Callable[[RoomHere | None], None]) -> None:
         """Call `then` with the room once it is ready; with None if that takes too long.
 
@@ -152,6 +175,7 @@ class Hub:
             else:
                 here.confirmed = self.connected
         here.coming += 1
+        self.memberships += 1
         if here.ready:
             then(here)
             return
@@ -177,6 +201,7 @@ class Hub:
     def cancel(self, here: RoomHere) -> None:
         """Who asked to enter does not come."""
         here.coming -= 1
+        self.memberships -= 1
         self.announce(here)
 
     def add(self, here: RoomHere, member: Member) -> None:
@@ -188,6 +213,7 @@ class Hub:
 
     def remove(self, here: RoomHere, member: Member) -> None:
         """It has left."""
+        self.memberships -= 1
         here.members.pop(member, None)
         self._recovers_no_more(here, member)
         self.announce(here)
@@ -196,8 +222,10 @@ class Hub:
         recovery = here.recovering.pop(member, None)
         if recovery is not None:
             recovery.gone = True
+            self.recoveries.give_up(recovery)
             if not here.recovering:
                 here.tail.clear()
+                self._count_kept(here)
 
     def catch_up(self, here: RoomHere, cursor: Position) -> bytes | None:
         """What is missing between `cursor` and the room's position; None if it is not at hand."""
@@ -253,11 +281,6 @@ class Hub:
         heartbeat = self.heartbeat
         return not self.connected or (heartbeat is not None and heartbeat.unheard)
 
-    @property
-    def members(self) -> int:
-        """All memberships."""
-        return sum(len(here.members) + len(here.recovering) for here in self.rooms.values())
-
     def receive(self, written: bytes) -> None:
         """A publication. `flush` must follow the last of those that came together."""
         kind, _, rest = written.partition(b" ")
@@ -292,6 +315,7 @@ class Hub:
             if not here.gathered:
                 self._dirty[here] = None
             here.gathered.append(message(room, offset, said))
+            self._gathered_bytes += len(said)
         elif heard is Heard.KNOWN:
             metrics.counts.known += 1
         else:
@@ -303,8 +327,10 @@ class Hub:
             self.metrics.holes += 1
         elif not here.reading:
             return  # it will be in the first page
-        if here.reading and len(here.early) < OVERTAKING_MAX:
+        room_left = len(here.early) < OVERTAKING_MAX and self._kept_bytes < KEPT_BYTES_MAX
+        if here.reading and room_left:
             here.early.append((epoch, offset, said))
+            self._count_kept(here)
         else:
             self.read(here)
 
@@ -312,7 +338,7 @@ class Hub:
         """Send what has gathered: at once, or at the end of the tick (`room_tick_s`)."""
         if not self._dirty:
             return
-        if not self._tick_s:
+        if not self._tick_s or self._gathered_bytes > GATHERED_BYTES_MAX:
             self._flush_now()
         elif self._timer is None:
             self._timer = gevent.get_hub().loop.timer(self._tick_s)
@@ -325,6 +351,7 @@ class Hub:
 
     def _flush_now(self) -> None:
         dirty, self._dirty = self._dirty, {}
+        self._gathered_bytes = 0
         if len(dirty) == 1:
             self._flush_room(*dirty)
             return
@@ -356,6 +383,16 @@ class Hub:
         """For those who recover: they arrive with what came since their last page."""
         here.tail += lines
         del here.tail[:-OVERTAKING_MAX]
+        self._count_kept(here)
+        if self._kept_bytes > KEPT_BYTES_MAX:
+            here.tail.clear()  # whole: it must reach up to the position
+            self._count_kept(here)
+
+    def _count_kept(self, here: RoomHere) -> None:
+        """`early` or `tail`, of a hundred each at most, have changed."""
+        kept = sum(map(len, here.tail)) + sum(len(said) for _, _, said in here.early)
+        self._kept_bytes += kept - here.kept_bytes
+        here.kept_bytes = kept
 
     def _deliver(self, here: RoomHere, data: bytes, messages: int) -> None:
         self.metrics.deliveries += messages * len(here.members)
@@ -371,10 +408,12 @@ class Hub:
             return
         here.reading, here.read_again = True, False
         position = here.position
-        wanted = PAGE_MESSAGES if position.epoch else 1
-
+        known = bool(position.epoch)
         # While the store is tight no room begins, unless under those who are in it.
-        begin = bool(position.epoch) or not self.committer.tight
+        operation = Read(
+            *(here.name, position.offset + 1, PAGE_MESSAGES if known else 1),
+            begin=known or not self.committer.tight,
+        )
 
         def done(write: Write | None) -> None:
             here.reading = False
@@ -386,7 +425,10 @@ class Hub:
             else:
                 self._take(here, write.result)
 
-        self._ask(Read(here.name, position.offset + 1, wanted, begin), done)
+        if known:
+            self._pages.ask(here, operation, done)
+        else:
+            self._ask(operation, done)
 
     def _take(self, here: RoomHere, page: Page) -> None:
         """A page has come."""
@@ -403,6 +445,7 @@ class Hub:
             data += self._replay(here)
         if data:
             here.tail.clear()
+            self._count_kept(here)
             self._deliver(here, data, max(0, position.offset - offset))
         if not at_end or here.read_again:
             self.read(here)
@@ -415,6 +458,7 @@ class Hub:
     def _replay(self, here: RoomHere) -> bytes:
         """What overtook the page, as far as it follows it."""
         early, here.early = here.early, []
+        self._count_kept(here)
         parts = []
         for epoch, offset, said in early:
             heard = here.position.hear(epoch, offset)
@@ -438,6 +482,7 @@ class Hub:
         here.entering = here.entering[len(overdue) :]
         for then in overdue:
             here.coming -= 1
+            self.memberships -= 1
             guarded(then, None)
         self.announce(here)
 
@@ -534,7 +579,9 @@ class Hub:
             self._judge(here, *here.late[:2])
         if here.entering and now_s >= here.entering[0][0]:
             self._turn_away(here, now_s)
-        lingered = not here.interested and now_s - here.empty_since_s >= self._linger_s
+        # With half of its rooms taken, a daemon keeps none for who may be on his way back.
+        linger_s = self._linger_s if len(self.rooms) <= self.rooms_max // 2 else 0.0
+        lingered = not here.interested and now_s - here.empty_since_s >= linger_s
         if lingered and not here.announced and not here.announcing:
             self._let_go(here)
         elif (
@@ -545,6 +592,7 @@ class Hub:
 
     def _let_go(self, here: RoomHere) -> None:
         del self.rooms[here.name]
+        self._kept_bytes -= here.kept_bytes
         if self._route == "room" and self.subscription is not None:
             self.subscription.unsubscribe(here.name)
 

@@ -1,6 +1,6 @@
 """A connection's part in rooms, PROTOCOL §3: what JOIN … TELL do, and what they answer.
 
-    JOIN ─▶ hub.enter ─▶ KEEP, and a page of what was missed ─▶ JOINED ─▶ live
+    JOIN ─▶ hub.enter ─▶ KEEP, and the first that was missed ─▶ JOINED ─▶ live
                                                               └▶ Recovery ─▶ live
 
 A JOIN and a TELL take their time: the connection reads nothing more until they are
@@ -97,6 +97,10 @@ class Member:
             refusal = Refusal(Code.TOO_MANY_ROOMS, f"at most {self._rooms_max}; PART from one")
             connection.owe(refusal.line())
             return
+        if why := self._hub.refuses(request.room):
+            self._hub.metrics.joins_refused += 1
+            connection.owe(Refusal(Code.TOO_MANY_ROOMS, f"{why}; try elsewhere, or later").line())
+            return
         connection.suspend()
 
         def entered(here: RoomHere | None) -> None:
@@ -125,7 +129,8 @@ class Member:
                 if write is not None and isinstance(write.result, Page):
                     pages.append(write.result)
 
-            operation = Read(here.name, request.offset + 1, PAGE_MESSAGES)
+            # The first tells whether all can be had, and what a page of them may be.
+            operation = Read(here.name, request.offset + 1, 1)
             self._hub.committer.submit(StoreClient(read), NO_SESSION, operation)
 
         def confirmed(_: Write) -> bytes:
@@ -200,7 +205,7 @@ class Member:
         self._connection.submit(Who(room), counted)
 
     def _tell(self, request: Tell) -> None:
-        connection, hub = self._connection, self._hub
+        connection, hub, name = self._connection, self._hub, request.name
         connection.suspend()
 
         # TOLD needs both: what the other daemon said, or that it said nothing in time, and
@@ -210,13 +215,13 @@ class Member:
 
         def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
             if owned:
-                connection.answer(lines.told(request.name, delivered=delivered))
+                connection.answer(lines.told(name, delivered=delivered))
             else:
                 outcome.append(delivered)
 
         number = hub.expect(hub.clock.now_s + TELL_S_MAX, answered)
         line = lines.from_(self._session.name, request.text)[:-1]
-        written = b"t %b %d %b %b" % (hub.inbox, number, request.name, line)
+        written = b"t %b %d %b %b" % (hub.inbox, number, name, line)
 
         def found(write: Write) -> bytes | None:
             nonlocal owned
@@ -225,9 +230,9 @@ class Member:
                 return None  # its daemon answers, or the time is over
             hub.give_up(number)
             connection.go_on()
-            return lines.told(request.name, delivered=any(outcome))
+            return lines.told(name, delivered=any(outcome))
 
-        connection.submit(Find(request.name, written), found)
+        connection.submit(Find(name, written), found)
 
 
 def _whole(page: Page, request: Join) -> bool:
@@ -244,7 +249,7 @@ class Recovery:
     `gone` when it has arrived, or has left.
     """
 
-    __slots__ = ("_cursor", "_here", "_hub", "_member", "_reading", "gone")
+    __slots__ = ("_cursor", "_here", "_hub", "_member", "_reading", "_wanted", "gone")
 
     def __init__(self, hub: Hub, here: RoomHere, member: Member, cursor: Position) -> None:
         self.gone = False
@@ -253,6 +258,7 @@ class Recovery:
         self._member = member
         self._cursor = cursor
         self._reading = False
+        self._wanted = PAGE_MESSAGES
 
     @property
     def epoch(self) -> bytes:
@@ -273,6 +279,10 @@ class Recovery:
         if self.ahead or page.epoch != self._cursor.epoch:
             return b""
         limit = self._here.position.offset
+        if page.messages:
+            # Messages of one room are mostly alike; what is read and not sent is read again.
+            longest = max(len(said) for _, said in page.messages)
+            self._wanted = min(PAGE_MESSAGES, self._hub.page_bytes_max // longest + 1)
         messages: list[tuple[int, bytes]] = []
         size = 0
         for offset, said in page.messages:
@@ -298,12 +308,12 @@ class Recovery:
         """Ask for the next page, unless the client has still to take the last one."""
         if self.gone or self._reading or self._member.congested:
             return
-        if self.ahead:
+        if self.ahead or self._hub.crowded():
             self._hub.later(self)
             return
         self._reading = True
-        operation = Read(self._here.name, self._cursor.offset + 1, PAGE_MESSAGES)
-        self._hub.committer.submit(StoreClient(self._read), NO_SESSION, operation)
+        operation = Read(self._here.name, self._cursor.offset + 1, self._wanted)
+        self._hub.recoveries.ask(self, operation, self._read)
 
     def _read(self, write: Write | None) -> None:
         self._reading = False

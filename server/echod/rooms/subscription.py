@@ -79,6 +79,8 @@ class RedisSubscription:
         if self.connected:
             self._asked.append((verb, channel(room, "room")))
             self._wake.set()
+            if len(self._asked) > 2 * self._hub.rooms_max:
+                self.reset()  # it takes nothing; the next one is asked for all rooms at once
 
     def _send(self) -> None:
         while True:

@@ -13,7 +13,7 @@ gevent, the tests drive it by hand.
 Invariants (tests/unit/test_batch.py holds them for random schedules):
   order   writes leave in the order in which they were opened, a broken batch first;
   once    the replies of a client that stays are handed out once each, in order;
-  bound   `held_bytes`, `lines_*` and `forgets` are the sums over what is pending and
+  bound   `held_bytes` (replies, and what lines ask for), `lines_*` and `forgets` are the sums over what is pending and
           flying, so whoever adds can stop at a limit: nothing is dropped in here
           but the writes of clients that have gone.
 """
@@ -22,13 +22,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from echod.store.operations import END, FORGET
+from echod.store.operations import END, FORGET, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from echod.session import Session
     from echod.store.operations import Operation
+
+
+# Of a line that asks the store for something: the objects that are made of it.
+ASKED_BYTES = 500
 
 
 class Client(Protocol):
@@ -54,6 +58,7 @@ class Write:
         seq, cut, pair: the state after its last line (`session.encode_state`).
         reply: the replies that wait for it, joined; b"" if none does.
         waiting: lines that `reply` answers.
+        weight: bytes that it holds beside `reply`, where a line asked for an operation.
         asked: its client waits for it, whether a line does or not.
         answered: lines that were answered already (durability async), since `answered_s`.
         at_s: when the first waiting line was read, for the histogram of reply times.
@@ -82,6 +87,7 @@ class Write:
         "since_s",
         "then",
         "waiting",
+        "weight",
     )
 
     def __init__(
@@ -97,7 +103,7 @@ class Write:
         self.seq = session.seq
         self.cut = 0
         self.pair = self.reply = b""
-        self.waiting = self.answered = 0
+        self.waiting = self.answered = self.weight = 0
         self.answered_s = 0.0
 
 
@@ -155,8 +161,11 @@ class Batcher:
         write = Write(client, session, operation)
         client.gathering = None  # what comes later stands behind it
         write.asked = True
-        write.waiting = lines
-        self.lines_waiting += lines
+        if lines:
+            write.waiting = lines
+            write.weight = ASKED_BYTES + size(operation)
+            self.lines_waiting += lines
+            self.held_bytes += write.weight
         self.pending.append(write)
         return write
 
@@ -278,7 +287,7 @@ class Batcher:
         for write in writes:
             waiting += write.waiting
             answered += write.answered
-            held += len(write.reply)
+            held += len(write.reply) + write.weight
             forgets += write.operation is FORGET
         self.lines_waiting -= waiting
         self.lines_answered -= answered

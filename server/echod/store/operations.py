@@ -225,6 +225,13 @@ def needs_owner(operation: Operation | None) -> bool:
     return operation is END or gives_life(operation)
 
 
+def size(operation: Operation) -> int:
+    """Bytes of a client's, as long as a line may be, that it carries."""
+    if isinstance(operation, Post):
+        return len(operation.said)
+    return len(operation.written) if isinstance(operation, Find) else 0
+
+
 Operation = (
     Simple | Open | Resume | Remember | Renew | Drop
     | Post | Who | Find | Read | Announce | Beat | Publish

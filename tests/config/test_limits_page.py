@@ -1,0 +1,68 @@
+"""docs/limits.md: every limit is there with its default, and every sum is what its formula says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from echod.config import RECEIVE_BYTES, Config
+from echod.rooms.hub import GATHERED_BYTES_MAX, KEPT_BYTES_MAX, PAGE_MESSAGES
+from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX
+from echod.store.committer import FORGETS_MAX
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "limits.md").read_text()
+CONSTANTS = {
+    "RECEIVE_BYTES": RECEIVE_BYTES,
+    "PAGE_MESSAGES": PAGE_MESSAGES,
+    "ROOM_PAGES_MAX": ROOM_PAGES_MAX,
+    "RECOVERY_PAGES_MAX": RECOVERY_PAGES_MAX,
+    "KEPT_BYTES_MAX": KEPT_BYTES_MAX,
+    "GATHERED_BYTES_MAX": GATHERED_BYTES_MAX,
+    "FORGETS_MAX": FORGETS_MAX,
+    "SEGMENT_BYTES": 65_536,
+}
+MILLION = 1_000_000
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the table under a heading, without its head."""
+    _, _, rest = PAGE.partition(f"\n## {heading}\n")
+    rows = re.findall(r"^\|(.*)\|$", rest.partition("\n## ")[0], re.MULTILINE)
+    return [[cell.strip() for cell in row.split("|")] for row in rows[2:]]
+
+
+def test_every_limit_is_there() -> None:
+    """Those with limit=True in config.py, no others, each with its default."""
+    rows = {row[0].strip("`"): row for row in table("Each limit")}
+    assert {name: float(row[1]) for name, row in rows.items()} == Config().limits()
+
+
+def test_where_and_by_what() -> None:
+    """The files that enforce a limit, and those that try it, are there; so are the metrics."""
+    documented = (ROOT / "docs" / "metrics.md").read_text()
+    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for _, _, _, _, metrics, code, tried in table("Each limit"):
+        for metric in re.findall(r"`(\w+)`", metrics):
+            assert f"`{metric}" in documented
+        for path in re.findall(r"`([\w./]+)`", code):
+            assert (ROOT / "server" / "echod" / path).exists(), path
+        named = set(re.findall(r"`([\w.]+)`", tried))
+        assert named
+        assert named <= tests, named - tests
+
+
+@pytest.mark.parametrize("heading", ["the daemon's memory", "the kernel"])
+@pytest.mark.parametrize("column, clients", [(2, 10_000), (3, 2_000)])
+def test_sums(heading: str, column: int, clients: int) -> None:
+    """Each row's formula gives its figure, and the last row is the sum of the others."""
+    rows = table(f"What they come to: {heading}")
+    names = Config().limits() | CONSTANTS | {"connections_max": clients}
+    total = 0.0
+    for row in rows[:-1]:
+        value = eval(row[1].strip("`"), {"__builtins__": {}}, names)  # noqa: S307 — our own page
+        total += value
+        assert int(row[column]) == round(value / MILLION), row
+    assert int(rows[-1][column].strip("*")) == round(total / MILLION)

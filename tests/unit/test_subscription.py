@@ -1,0 +1,36 @@
+"""rooms/subscription.py apart from Redis: what is asked of it while it takes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from echod.rooms.subscription import RedisSubscription
+from tests.unit.hub_lab import Lab
+
+if TYPE_CHECKING:
+    from echod.store.link import Link
+
+
+class Stuck:
+    """A connection to a Redis that takes nothing."""
+
+    resets = 0
+
+    def reset(self) -> None:
+        """Counted."""
+        self.resets += 1
+
+
+def test_what_is_asked_is_bounded() -> None:
+    """Rooms that come and go faster than they are asked for: at twice all rooms it begins anew."""
+    lab = Lab(rooms_max=10)
+    subscription = RedisSubscription(cast("Any", None), "room", lab.hub)
+    stuck = Stuck()
+    subscription._link = cast("Link", stuck)  # noqa: SLF001 — as `_connect` leaves it
+    subscription.connected = True
+    for n in range(1000):
+        subscription.subscribe(b"room-%d" % n)
+        subscription.unsubscribe(b"room-%d" % n)
+        assert len(subscription._asked) <= 21  # noqa: SLF001
+    assert stuck.resets == 1
+    assert not subscription.connected
