@@ -79,7 +79,7 @@ def break_redis() -> Drill:
 
 
 def late_batch() -> Drill:
-    """DESIGN D2: an old connection must not speak after a new one."""
+    """ADR 3: an old connection must not speak after a new one."""
 
     def late(stage: Stage) -> None:
         stage.heal("redis:echod1")

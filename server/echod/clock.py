@@ -2,7 +2,7 @@
 
 The sweeper advances it once a tick, and never by more than two ticks, however long the
 last one took. So a process that was frozen, or a machine that slept, does not close
-clients for a silence that was its own: their input may be waiting (DESIGN D6). And
+clients for a silence that was its own: their input may be waiting (ADR 15). And
 whoever needs the time only to the tick reads an attribute instead of asking the kernel.
 """
 

@@ -5,7 +5,7 @@
 
 Nothing here waits: a connection is called when its socket can be read or written, when
 the store has answered, and by the sweeper when it should look at its deadlines. So no
-two greenlets ever use one socket (DESIGN D5), and a client costs its state and nothing
+two greenlets ever use one socket (ADR 19), and a client costs its state and nothing
 else. What lines mean is `plain_connection.py`'s and `session_connection.py`'s business;
 the limits are the port's.
 """
@@ -406,7 +406,7 @@ class Connection:
     # Deadlines.
 
     def sweep(self, now_s: float) -> None:
-        """Called about once a second: end what has waited too long (DESIGN D6)."""
+        """Called about once a second: end what has waited too long (ADR 15)."""
         port = self._port
         if self._outbox is not None:
             # The kernel says "writable" when a third of its buffer is free: a slow, steady

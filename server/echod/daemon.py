@@ -1,4 +1,4 @@
-"""Wiring, and the two orders that matter: how a daemon starts and how it leaves (D12)."""
+"""Wiring, and the two orders that matter: how a daemon starts and how it leaves (ADR 18)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every metric's name and help, in one place. docs/metrics.md says what each is good for.
 
 The samples are made when somebody asks. No label has a value for each session, client or
-daemon (DESIGN D8).
+daemon (ADR 16).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The daemon's numbers: plain ones, which the way of a line can afford (DESIGN D8).
+"""The daemon's numbers: plain ones, which the way of a line can afford (ADR 16).
 
 `exposition.py` gives them their names and makes Prometheus samples of them.
 """

@@ -1,9 +1,9 @@
-"""Waiting until a socket can be read: the only place that knows how (DESIGN D1).
+"""Waiting until a socket can be read: the only place that knows how (ADR 1).
 
 Both ways keep one libev watcher started for as long as a connection is read, and call
 `on_readable` once for every time it fires; it receives once, and nobody tries a `recv`
 that can only fail. The loop's watchers are level-triggered, so a connection that
-always has data gets one turn a round, as everybody does (DESIGN D7).
+always has data gets one turn a round, as everybody does (ADR 19).
 
     callback   the event loop calls; nothing is kept of a connection but its state
     greenlet   a greenlet for each connection parks in the loop and is switched to

@@ -1,6 +1,6 @@
 """What the store keeps of one session: a record, and a state that each line replaces.
 
-Pure: names and bytes. The keys (DESIGN D3) are laid so that a session can move from
+Pure: names and bytes. The keys (ADR 2) are laid so that a session can move from
 daemon to daemon: the state stands under a key of its own for each ownership, and
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
@@ -69,7 +69,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`seq` lines were committed; the last two of them (DESIGN D4)."""
+    """`seq` lines were committed; the last two of them (ADR 2)."""
 
     seq: int
     previous: bytes

@@ -5,7 +5,7 @@
                         refused: the session is another's ─▶ Inquire ─▶ ERR, closed
 
 Every answer after WELCOME, errors and repeated replies too, waits for the store to say
-that the session is still this owner's (§2.3, DESIGN D3): it rides in a batch with the
+that the session is still this owner's (§2.3, ADR 2): it rides in a batch with the
 state that its line made, or with a KEEP where it made none.
 """
 

@@ -1,4 +1,4 @@
-"""One greenlet for all deadlines, instead of a timer for each read (DESIGN D6).
+"""One greenlet for all deadlines, instead of a timer for each read (ADR 15).
 
 It wakes ten times a second: that is the resolution of the daemon's clock and of the
 commit deadline. How late it wakes is the loop's lag, which is a metric. Every tenth

@@ -69,7 +69,7 @@ def markers(client: redis_py.Redis, name: str = "d1") -> list[bytes]:
 
 
 def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_py.Redis) -> None:
-    """A Redis that came back empty raises the generation, by one, whoever notices (D9)."""
+    """A Redis that came back empty raises the generation, by one, whoever notices (ADR 17)."""
     stores = [connected(own_redis, name) for name in ("d1", "d2")]
     client.flushall()
     for store in stores:
@@ -127,7 +127,7 @@ def test_generation_is_seen_with_the_next_batch(
 
 
 def test_the_former_connection_is_killed(own_redis: RedisServer, client: redis_py.Redis) -> None:
-    """After a reset, a new connection ends the old one before it says anything (D2)."""
+    """After a reset, a new connection ends the old one before it says anything (ADR 3)."""
     store = connected(own_redis)
     link = store._link  # noqa: SLF001 — kept open on purpose, as a stalled network would
     assert link is not None

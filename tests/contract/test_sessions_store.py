@@ -185,7 +185,7 @@ def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
 
 
 def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> None:
-    """After a rollback of the record, two owners of one epoch don't share a key (D3)."""
+    """After a rollback of the record, two owners of one epoch don't share a key (ADR 2)."""
     one, two = owner(), owner()
     one.session.own(5)
     two.session.own(5)

@@ -1,4 +1,4 @@
-"""`echod` without the rule about old connections (DESIGN D2), to see that its test can fail."""
+"""`echod` without the rule about old connections (ADR 3), to see that its test can fail."""
 
 # ruff: noqa: E402 — gevent patches first
 from gevent import monkey

@@ -1,7 +1,7 @@
 """A network between a daemon and Redis that can hold bytes back and deliver them late.
 
 It is what the kernel's retransmissions, or a frozen Redis's receive queue, do to a
-connection that its client has given up (DESIGN D2): the client is gone, its bytes are not.
+connection that its client has given up (ADR 3): the client is gone, its bytes are not.
 """
 
 from __future__ import annotations

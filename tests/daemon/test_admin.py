@@ -73,7 +73,7 @@ def test_pages(echod: Callable[..., Echod]) -> None:
 
 
 def test_a_frozen_daemon_closes_nobody(echod: Callable[..., Echod], redis: RedisServer) -> None:
-    """Its clients' silence was its own: after the thaw they go on (DESIGN D6)."""
+    """Its clients' silence was its own: after the thaw they go on (ADR 15)."""
     daemon = echod(store=redis.url, echo_idle_s_max=1)
     with raw.connect(daemon.port) as sock:
         sock.sendall(b"a\n")

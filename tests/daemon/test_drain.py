@@ -1,4 +1,4 @@
-"""Leaving in order (DESIGN D12): what was answered is on disk, and everybody hears it."""
+"""Leaving in order (ADR 18): what was answered is on disk, and everybody hears it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PROXY v2 in front of a real daemon: required, bounded, from balancers only (DESIGN D11)."""
+"""PROXY v2 in front of a real daemon: required, bounded, from balancers only (ADR 4)."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def test_a_frozen_daemon_answers_nothing_after_a_takeover(
 def test_an_expired_session_is_unknown_to_its_connection(
     pair: tuple[Echod, Echod], client: Callable[[int], Client], own_redis: RedisServer
 ) -> None:
-    """Nothing is restored from the daemon's memory (D3)."""
+    """Nothing is restored from the daemon's memory (ADR 2)."""
     one = client(pair[0].session_port)
     one.hello()
     one.ask(b"ECHO 1 a\n")
@@ -261,7 +261,7 @@ def test_an_expired_session_is_unknown_to_its_connection(
 def test_rolled_back(
     pair: tuple[Echod, Echod], client: Callable[[int], Client], own_redis: RedisServer
 ) -> None:
-    """A store that lost everything: every session's client hears so, at every daemon (D9)."""
+    """A store that lost everything: every session's client hears so, at every daemon (ADR 17)."""
     sessions = [client(daemon.session_port) for daemon in pair for _ in range(3)]
     for one in sessions:
         one.hello()

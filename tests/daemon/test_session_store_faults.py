@@ -44,7 +44,7 @@ def commit(store: RedisStore, *writes: Write) -> list[Write]:
 
 
 def test_a_batch_cut_short_is_noticed(own_redis: RedisServer, tmp_path: Path) -> None:
-    """A loss that begins in the middle of the last batch is one too: the marker ends it (D9)."""
+    """A loss that begins in the middle of the last batch is one too: the marker ends it (ADR 17)."""
     store = RedisStore(own_redis.url, "d1", Lives(60, 30), timeout_s=2.0)
     store.connect()
     write = Write(NOBODY, PlainSession((b"kind", b"plain")))

@@ -197,7 +197,7 @@ def test_the_stale_batch(
     program: tuple[str, ...],
     survives: bool,  # noqa: FBT001 — pytest gives it
 ) -> None:
-    """Bytes of a broken connection that Redis gets late must not undo newer lines (D2).
+    """Bytes of a broken connection that Redis gets late must not undo newer lines (ADR 3).
 
     The second run leaves the rule out, and the newer line is overwritten: so this test
     sees what the rule is for.

@@ -1,4 +1,4 @@
-"""Faults that all daemons share must not empty the balance (DESIGN D11)."""
+"""Faults that all daemons share must not empty the balance (ADR 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure parts import no socket, clock, greenlet or Redis (DESIGN, Layout)."""
+"""The pure parts import no socket, clock, greenlet or Redis (ARCHITECTURE.md, Code map)."""
 
 from __future__ import annotations
 

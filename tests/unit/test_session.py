@@ -26,7 +26,7 @@ def test_foreign_values_are_refused(value: bytes) -> None:
 
 
 def test_keys() -> None:
-    """The keys are those of DESIGN D3, and no two sessions share one."""
+    """The keys are those of ADR 2, and no two sessions share one."""
     sessions = [PlainSession(()) for _ in range(100)]
     for session in sessions:
         assert re.fullmatch(rb"[a-z2-7]{10}", session.name)

@@ -8,7 +8,7 @@ def answer(last: bytes, lines: list[bytes]) -> tuple[bytes, bytes]:
 
     Returns:
         All replies in order, joined; and the last of them alone, which with the length
-        of its first part is the state that can answer the last line again (DESIGN D4).
+        of its first part is the state that can answer the last line again (ADR 2).
     """
     if len(lines) == 1:
         reply = last + lines[0]

@@ -8,5 +8,5 @@ hub           all rooms that have members here: enters, leaves, catches up
 member        a connection's part in rooms: JOIN … TELL, and its way through what it missed
 subscription  the connection that publications arrive on
 
-Publications are hints, the stream's offsets are the truth (DESIGN D10).
+Publications are hints, the stream's offsets are the truth (ADR 9).
 """

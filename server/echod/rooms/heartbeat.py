@@ -1,4 +1,4 @@
-"""Never healthy and deaf: a daemon proves that what is published reaches it (DESIGN D10).
+"""Never healthy and deaf: a daemon proves that what is published reaches it (ADR 9).
 
 Eight times in the life of its lease, twice a second, it publishes to itself through Redis, from the connection that posts take
 to the one that they arrive on. A beat that the store has and that does not arrive means

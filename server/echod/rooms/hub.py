@@ -1,4 +1,4 @@
-"""All rooms that have members here: entered, kept whole, heard, let go (DESIGN D10).
+"""All rooms that have members here: entered, kept whole, heard, let go (ADR 9).
 
     enter ─▶ subscribe, announce ─▶ confirmed ─▶ read ─▶ ready ─▶ members
     subscription ─▶ receive: next ─▶ gathered ─▶ flush: one send a member

@@ -127,10 +127,10 @@ class Store(Protocol):
 
     connected: bool
     sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
-    generation: int  # raised by whoever finds that the store lost data (DESIGN D9)
+    generation: int  # raised by whoever finds that the store lost data (ADR 17)
 
     def connect(self) -> bool:
-        """Connect, and silence the connection before this one (DESIGN D2).
+        """Connect, and silence the connection before this one (ADR 3).
 
         Returns:
             Whether the store lost writes that it had acknowledged to this daemon.

@@ -4,7 +4,7 @@
          ▲───────── replies leave when their batch is acknowledged ────────┘
 
 Greedy: while one batch is on its way the next one gathers, and leaves as soon as the
-answer is there. No timer: at low load a batch is one line (DESIGN D2, docs/adr/0003).
+answer is there. No timer: at low load a batch is one line (ADR 3, docs/adr/0003).
 Lines of one connection that wait together collapse into one write of their last state.
 
 No socket, greenlet or clock: callers pass times. `committer.py` drives this under
@@ -67,7 +67,7 @@ class Write:
         result: what the store said to it, if it says more than that it is done.
         then: makes the reply of what the store has said; None if it comes later.
         refused: the store has no such state: the session is another's, or no more
-            (DESIGN D3). Never of a plain connection's, which is written anew.
+            (ADR 2). Never of a plain connection's, which is written anew.
     """
 
     __slots__ = (

@@ -66,7 +66,7 @@ class Committer:
         lives: how long the store keeps what.
         fill: how full the store said that it is, 0 to 1.
         tight: it is so full that nothing is taken which grows: no post, no longer line.
-        on_rollback: called when the store has lost data (DESIGN D9), before anything that
+        on_rollback: called when the store has lost data (ADR 17), before anything that
             was in flight goes again, and before anyone hears of what is committed since.
     """
 

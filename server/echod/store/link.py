@@ -1,7 +1,7 @@
 """One connection to Redis, without anything that acts on its own.
 
 redis-py's client retries, pools and reconnects by itself, and a retry hidden in a client
-can run a write twice, or let an old connection speak after a new one (DESIGN D2). So the
+can run a write twice, or let an old connection speak after a new one (ADR 3). So the
 committer has this: bytes out, replies in, an exception at the first doubt. url.py
 reads the URL, hiredis packs and parses.
 """

@@ -105,7 +105,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Take a session over from whoever owns it (PROTOCOL §2.1, DESIGN D3).
+    """Take a session over from whoever owns it (PROTOCOL §2.1, ADR 2).
 
     Attributes:
         digest: the hash of the secret that the client showed.

@@ -1,9 +1,9 @@
 """Redis as the store: a batch is one pipeline on one connection.
 
-    state     SET <state key> <state> XX PX ttl               nil: the session is not there (D3)
+    state     SET <state key> <state> XX PX ttl               nil: the session is not there (ADR 2)
     plain     HSET record, PEXPIRE record, SET state PX ttl   a plain connection's first
     others    one command or one script each: redis_operations.py
-    marker    SET d:<daemon>:<run> <batch number> PX … GET    proves what Redis remembers (D9)
+    marker    SET d:<daemon>:<run> <batch number> PX … GET    proves what Redis remembers (ADR 17)
 
 The marker is last: a log that was cut off anywhere in the batch has lost it too, and data
 lost while the batch is carried out is seen before any of it is answered.

@@ -8,7 +8,7 @@ once. Keys beside those of `session.py`:
     i:<room>:<sender>   sorted   id → offset and digest of the sender's last posts
     p:<room>            hash     daemon → members there
     l:<daemon>          string   the daemon's lease
-    generation          string   DESIGN D9
+    generation          string   ADR 17
 
 How long each lives is `base.Lives`; in milliseconds, so that a drill can shorten all of them.
 

@@ -1,5 +1,5 @@
 -- A daemon's heartbeat: it renews its lease and writes to itself, by the way that messages
--- take, so that it knows whether they arrive (DESIGN D10).
+-- take, so that it knows whether they arrive (ADR 9).
 --   KEYS[1]  l:<daemon>     ARGV[1]  life of the lease, ms
 --   ARGV[2]  its inbox      ARGV[3]  what is written
 -- Returns {whether the lease had held, how many heard it}. Carried out twice, because its

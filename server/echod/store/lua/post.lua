@@ -1,4 +1,4 @@
--- Post a message: check the sender, de-duplicate, append, publish (PROTOCOL §3, DESIGN D10).
+-- Post a message: check the sender, de-duplicate, append, publish (PROTOCOL §3, ADR 9).
 --   KEYS[1]  the sender's state     KEYS[2]  m:<room>, the room: epoch and offset
 --   KEYS[3]  x:<room>, its stream   KEYS[4]  i:<room>:<sender>, ids of the sender's last posts
 --   KEYS[5]  the generation         KEYS[6]  p:<room>, daemons with members: route `directed`

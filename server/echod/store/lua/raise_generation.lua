@@ -1,5 +1,5 @@
 -- Raise the fleet's generation above the one this daemon knew, unless another daemon
--- that saw the same loss has done so already (DESIGN D9).
+-- that saw the same loss has done so already (ADR 17).
 --   KEYS[1]  the generation
 --   ARGV[1]  the generation this daemon knew
 -- Returns the generation in force.

@@ -1,4 +1,4 @@
--- Take a session over from whoever owns it (PROTOCOL §2.1, DESIGN D3): move the state to
+-- Take a session over from whoever owns it (PROTOCOL §2.1, ADR 2): move the state to
 -- a key of the next epoch, so that the earlier owner's writes find nothing.
 --   KEYS[1]  the record, r:<name>
 --   ARGV[1]  digest of the secret  ARGV[2]  highest number the client was answered, or 0
