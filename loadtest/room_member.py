@@ -45,7 +45,7 @@ class Room:
 
     Attributes:
         life, offset: the last position seen; None before the first JOINED.
-        joined: on the connection of the moment.
+        joined: on the connection of the moment; `joining` is on its way there.
         posts: not answered yet, in order.
         said: the highest offset at which a post of its own is known to stand.
     """
@@ -54,6 +54,7 @@ class Room:
     life: bytes | None = None
     offset: int = 0
     joined: bool = False
+    joining: bool = False
     wanted: bool = True
     posts: deque[Post] = field(default_factory=deque)
     last_id: int = 0
@@ -104,7 +105,9 @@ class RoomMember:
         if room.joined:
             return
         room.wanted = True
-        if self.client.connected:
+        # Asked twice from one position, what was missed comes twice.
+        if self.client.connected and not room.joining:
+            room.joining = True
             self.client.ask(join)
 
     def part(self, name: bytes) -> None:
@@ -160,6 +163,7 @@ class RoomMember:
         self._asked.clear()
         for room in self.rooms.values():
             room.joined, room.last_id, room.said = False, 0, 0
+            room.joining = False
             room.posts.clear()
         return left
 
@@ -201,6 +205,7 @@ class RoomMember:
                 room.said = room.said if room.life in (None, life) else 0
                 room.life, room.offset, room.joined = life, offset, True
                 if event.asked:
+                    room.joining = False
                     self._pump(room)
             case events.Msg(name, offset) | events.Gap(name, _, offset):
                 room = self.rooms[name]
@@ -223,6 +228,7 @@ class RoomMember:
             room.joined = False
             for post in room.posts:
                 post.asked = False
+            room.joining = room.wanted
             if room.wanted:
                 client.ask(self._join(room))
         given_up = [GivenUp(one) for one in self._asked if isinstance(one, requests.Tell)]
@@ -246,7 +252,7 @@ class RoomMember:
                 if room.posts and room.posts[0].id == id_:
                     room.posts.popleft()
             case requests.Join(name):
-                self.rooms[name].wanted = False
+                self.rooms[name].wanted = self.rooms[name].joining = False
                 self.rooms[name].posts.clear()
             case requests.Who() | requests.Tell():
                 self._asked.popleft()

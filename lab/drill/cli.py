@@ -144,7 +144,9 @@ def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[
         try:
             local = Path(temporary)
             with (
-                SoakStage(local, shorten(factor)) if factor else LocalStage(local, drill.links)
+                SoakStage(local, drill.links, shorten(factor))
+                if factor
+                else LocalStage(local, drill.links)
             ) as stage:
                 yield stage
         finally:

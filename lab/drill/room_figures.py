@@ -44,7 +44,7 @@ class RoomFigures:
             self._names[client] = event["name"]
         elif kind == "closed":
             self._closed.setdefault(client, event["t"])
-        elif kind == "bye" and client in self._names:
+        elif (kind == "bye" or event.get("code") == "unknown-session") and client in self._names:
             for room, members in self.inside.items():
                 if client in members:
                     self._parted(client, room)

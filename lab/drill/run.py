@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
+import math
 import re
 import shutil
 import sys
@@ -43,6 +44,8 @@ READY_S_MAX = 30.0
 QUIET_S_MAX = 60.0
 # What the daemons still have to close: a ghost's connections, the kernel's lingering.
 SETTLED_S_MAX = 8.0
+# What a fault leaves when it is healed: a deaf daemon hears again in 5 s.
+AFTERMATH_S = 6.0
 LEAVE_S_MAX = 15.0
 # A million lines at the least rate anybody would wait for.
 LINES_S_MAX = 3_600.0
@@ -199,7 +202,7 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    soak = SoakFigures(shorten(factor or 1.0))
+    soak = SoakFigures(shorten(factor or 1.0), troubled(marks))
     checker = Checker([mark.t for mark in marks if mark.loses], soak.excuses)
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     rooms = RoomFigures()
@@ -214,6 +217,16 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     soak.finish()
     facts = {**facts, "rooms": rooms, "soak": soak}
     return Outcome(began, ended, marks, figures, checker.violations, dict(checker.counts), facts)
+
+
+def troubled(marks: Sequence[Mark]) -> list[tuple[float, float]]:
+    """From when to when a fault was there, or what it has left: until the next healing."""
+    healed = [mark.done for mark in marks if mark.heals]
+    return [
+        (mark.t, AFTERMATH_S + next((done for done in healed if done >= mark.t), math.inf))
+        for mark in marks
+        if mark.lasts and not mark.heals
+    ]
 
 
 def compress(path: Path) -> Path:
@@ -240,7 +253,8 @@ def _act(drill: Drill, stage: Stage, load: LoadProcess, say: Callable[[str], Non
             step.act(stage)
         except (OSError, TimeoutError) as error:
             raise DrillError(f"{step.text}: {error}") from error
-        marks.append(Mark(began, time.monotonic(), step.text, step.heals, step.loses))
+        done = time.monotonic()
+        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts))
     return marks
 
 

@@ -154,13 +154,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step that was done: begun at `t`, and there at `done`."""
+    """A step that was done: begun at `t`, and there at `done`; as the step, for the rest."""
 
     t: float
     done: float
     text: str
     heals: bool
     loses: bool
+    lasts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

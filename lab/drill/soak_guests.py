@@ -1,5 +1,6 @@
 """A soak's clients that come and go, and who all of them are.
 
+hello    HELLO and no other verb, nearly as far apart as its session lives
 pause    away for nearly as long as its session lives, and back
 come     in and out of a quiet room, each time at the position that it had
 wait     nearly as long as may be, with its first line
@@ -27,13 +28,27 @@ if TYPE_CHECKING:
 
 VERBS = ("echo", "ping", "say", "who", "tell", "joinpart")
 ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
-PAUSERS, COMERS, WAITERS, QUITTERS, EXPIRERS = 5, 2, 3, 3, 3
+# Rooms with one member: enough for each daemon to be the only one that keeps some.
+LONERS = 8
+GREETERS, PAUSERS, COMERS, WAITERS, QUITTERS, EXPIRERS = 2, 5, 2, 3, 3, 3
 # Of a life, how long one waits who comes back in time: the rest is for a busy machine.
 NEARLY = 0.8
 # Of one, and above it, how long one stays away who comes back too late.
 TOO_LATE, TOO_LATE_S = 1.1, 1.5
 # Of a marker's, how long a daemon has nobody.
 DESERTED = 1.5
+
+
+class Greeter(Sitter):
+    """Asks for its session, and says nothing: a resume is a sign of life."""
+
+    def turn(self) -> None:
+        """HELLO; of a new session it must come again before the first line is due."""
+        new = not self.client.memory.token
+        self.settle()
+        self.client.close()
+        lives = self.ground.short.lives
+        self.ground.pause(NEARLY * (lives.unused_s if new else lives.state_s))
 
 
 class Pauser(Sitter):
@@ -178,6 +193,7 @@ def _of(ground: Ground) -> list[Sitter]:
     return [
         *steady,
         Caller(ground, "call", steady),
+        *(Greeter(ground, f"hello{n}", ()) for n in range(GREETERS)),
         *(Pauser(ground, f"pause{n}", ("ping",), "pause") for n in range(PAUSERS)),
         *(Waiter(ground, f"wait{n}", ()) for n in range(WAITERS)),
         *(Quitter(ground, f"quit{n}", (), "churn") for n in range(QUITTERS)),
@@ -203,6 +219,7 @@ def _steady(ground: Ground) -> Iterator[Sitter]:
         yield Keeper(ground, f"keep{n}", (), "keep")
     for n in range(COMERS):
         yield Comer(ground, f"come{n}", ("ping",))
-    yield Sitter(ground, "alone0", ("ping",), "alone")
+    for n in range(LONERS):
+        yield Sitter(ground, f"alone{n}", ("ping", "who")[: 1 + n % 2], f"alone{n}")
     yield Filler(ground, "fill0", ("ping",), "long")
     yield Slow(ground, "slow0", ("ping",))

@@ -10,7 +10,7 @@ other, so that a verb whose sign is not noticed costs a session. `load.py` runs 
     echo-ping …       two of them, by chance: all pairs
     mixed             all, by chance
     listen            in a room where others talk, PING alone
-    quiet, alone      two in a room, one in a room, where nobody ever says anything
+    quiet, alone      two in a room; one in each of some; nobody ever says anything there
     keep              said something once, and says it again in a room that is quiet since
     fill, slow        a long history, and who reads it so slowly that nothing is read of him
     call              the roll call: at the end it TELLs everybody who should be there
@@ -46,8 +46,11 @@ PACE = 0.6
 CONNECT_S_MAX, BACKOFF_S_MAX, REPLY_S_MAX = 1.0, 0.2, 2.5
 # The long history: messages as long as may be, fewer than the thousand that a room keeps.
 LONG_MESSAGES, LONG_BYTES, LONG_AT_ONCE = 900, 8_000, 20
-# Who reads it takes one piece of 32 kB at a time: 45 s for all of it, most of them unread.
-SLOW_LOOK_S, SLOW_REPLY_S_MAX = 0.2, 120.0
+# Who reads it takes one piece of 32 kB at a time. A daemon sends it a quarter of an outbox at a
+# time, which is eight of them, and reads nothing of it before those are taken: so slowly that
+# its session would not live so long.
+SLOW_PIECES, SLOW_LIVES = 8, 1.5
+SLOW_REPLY_S_MAX = 300.0
 KEPT_POSTS = 5
 LOOK_S = 0.1
 # The roll call tries so long: what the last fault has left is over by then.
@@ -292,24 +295,33 @@ class Slow(Sitter):
 
     def __init__(self, ground: Ground, name: str, verbs: Sequence[str]) -> None:
         super().__init__(ground, name, verbs)
-        self._ping_s = 0.0
+        self._ping_s = self._piece_s = 0.0
         self.crowd.busy.add(self.name)
 
     def turn(self) -> None:
-        """A piece."""
-        if self.client.connected and time.monotonic() >= self._ping_s:
-            self._ping_s = time.monotonic() + self.ground.pace_s
+        """PING, and a piece, each in its time; in the end the rest, at once."""
+        now_s, ground = time.monotonic(), self.ground
+        if self.client.connected and now_s >= self._ping_s:
+            self._ping_s = now_s + ground.pace_s
             self.ping()
-        if self.ground.filled.is_set():
-            self._read_again()
-        self.listen(0)
-        if not self.crowd.finishing:
-            self.ground.pause(SLOW_LOOK_S)
-        elif self.member.rooms[self.ground.room("long")].offset >= LONG_MESSAGES:
-            self.crowd.busy.discard(self.name)
-            self.receive(self.ground.pace_s)
+        if self.crowd.finishing:
+            self._finish()
+        elif not (self.client.connected and ground.filled.is_set()):
+            self.listen(LOOK_S)
         else:
-            self.ground.pause(0.001)  # others must come to run
+            if now_s >= self._piece_s:
+                self._piece_s = now_s + SLOW_LIVES * ground.short.lives.state_s / SLOW_PIECES
+                self._read_again()
+                self.listen(0)
+            ground.pause(LOOK_S)
+
+    def _finish(self) -> None:
+        room = self.member.rooms.get(self.ground.room("long"))
+        if room is None or room.offset < LONG_MESSAGES or self.client.memory.waiting:
+            self.listen(LOOK_S)
+            return
+        self.crowd.busy.discard(self.name)
+        self.listen(self.ground.pace_s)
 
     def _read_again(self) -> None:
         name = self.ground.room("long")
@@ -318,8 +330,6 @@ class Slow(Sitter):
             # As if it had been there from the beginning.
             self.member.rooms[name] = Room(name, self.ground.long_life)
             self.member.join(name)
-        elif self.crowd.finishing:
-            pass  # to its end
         elif room.joined and room.wanted and room.offset >= LONG_MESSAGES:
             self.member.part(name)
         elif not room.joined and not room.wanted and self.client.connected:

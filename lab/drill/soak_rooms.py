@@ -2,7 +2,7 @@
 
 A part of `soak_figures.py`. A room's members are those whom clients saw joined. Its history may
 change only after nobody was in it for longer than it lives; whoever comes back with a position
-is told what he missed, unless it is older than that. An answer to WHO is held to the members
+is told what he missed, unless a later post has trimmed what is older than that. An answer to WHO is held to the members
 only where all has been calm for longer than a daemon's lease, which is how long one that was
 killed is counted.
 """
@@ -32,6 +32,8 @@ ANNOUNCED = 1 / 3
 class _Room:
     life: str = ""
     last: int = 0
+    posted_s: dict[int, float] = field(default_factory=dict)  # offset → when it was first seen
+    latest_s: float = -math.inf  # when the last of them was
     inside: set[str] = field(default_factory=set)
     empty_s: float = -math.inf  # since when nobody is in it
     changed_s: float = -math.inf
@@ -88,7 +90,7 @@ class SoakRooms:
             case "said":
                 self._said(client, store, event)
             case "msg":
-                room.last = max(room.last, event["offset"] or 0)
+                self._posted(room, event)
             case "gap":
                 text = f"{name}: GAP {event['first']} {event['last']}"
                 self._wrong("missing", client, text)
@@ -125,12 +127,14 @@ class SoakRooms:
                 text = f"{name} began anew, and nobody was in it for {alone_s:.2f} s only"
                 self._wrong("a room was lost", client, text)
             room.life, room.last = life, 0
+            room.posted_s.clear()
             self.begun[store] = self.begun.get(store, 0) + 1
         away_s = t - self._left_s.get((client, name), -math.inf)
         if event["how"] == "lost" and join["life"] == life:
-            missed = room.last > (join["offset"] or 0)
-            if not missed or away_s < self._lives.room_s - SLACK_S:
-                text = f"{name}: JOINED lost, and it had been away for {away_s:.2f} s"
+            first = (join["offset"] or 0) + 1
+            age_s = room.latest_s - room.posted_s.get(first, math.inf)
+            if age_s < self._lives.room_s - SLACK_S:  # only a post trims what is too old
+                text = f"{name}: JOINED lost, and message {first} could be had"
                 self._wrong("what it missed was lost", client, text)
         elif event["how"] == "recovered" and away_s < math.inf:
             self.recovered.setdefault(store, []).append(away_s)
@@ -146,6 +150,12 @@ class SoakRooms:
             if not room.inside:
                 room.empty_s = t
         self._change(room, t)
+
+    def _posted(self, room: _Room, event: Event) -> None:
+        offset = event["offset"] or 0
+        room.last = max(room.last, offset)
+        if offset not in room.posted_s:
+            room.posted_s[offset] = room.latest_s = event["t"]
 
     def _room_s(self, room: _Room) -> float:
         return self._lives.room_s if room.last else self._lives.unused_room_s

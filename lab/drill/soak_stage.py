@@ -29,9 +29,13 @@ class SoakStage(LocalStage):
     """See the module, and `LocalStage`."""
 
     def __init__(
-        self, directory: Path, short: Short, program: Sequence[str] = ("-m", "echod")
+        self,
+        directory: Path,
+        links: frozenset[str],
+        short: Short,
+        program: Sequence[str] = ("-m", "echod"),
     ) -> None:
-        super().__init__(directory, program=program, settings=short.settings)
+        super().__init__(directory, links, program=program, settings=short.settings)
 
     def start(self) -> None:
         """Bring all of it up."""

@@ -31,6 +31,11 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 # table).
 TTL_IDLE_TIMES = 3
 
+# What a daemon renews several times in a life, and its clock has ticks of 0.1 s.
+LEASE_S_MIN = 1.0
+# A marker that expires while a batch is on its way looks like a loss of data.
+MARKER_COMMITS = 3
+
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 
 
@@ -169,10 +174,28 @@ class Config:
                 f"--session-ttl-s={self.session_ttl_s}: must be at least {TTL_IDLE_TIMES} times"
                 f" --session-idle-s-max={self.session_idle_s_max:g}"
             )
+        self._check_lives()
         self.networks()
         if not self.name:
             name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
             object.__setattr__(self, "name", name)
+
+    def _check_lives(self) -> None:
+        """Refuse lives that are over before what renews them comes (docs/adr/0014)."""
+        for name, least_s, why in (
+            ("lease_s", LEASE_S_MIN, "its heartbeats are eight to a lease"),
+            ("announcement_s", LEASE_S_MIN, "it is said anew three times as often"),
+            ("room_s_max", self.announcement_s, "--announcement-s, which renews it"),
+            ("marker_s", MARKER_COMMITS * self.commit_s_max, "three times --commit-s-max"),
+        ):
+            value = getattr(self, name)
+            if value < least_s:
+                raise ConfigError(f"{flag_of(name)}={value}: must be at least {least_s:g} ({why})")
+        if self.room_linger_s > self.announcement_s / 2:
+            raise ConfigError(
+                f"--room-linger-s={self.room_linger_s}: must be at most half of"
+                f" --announcement-s={self.announcement_s:g}: longer, and the room may be gone"
+            )
 
     def networks(self) -> tuple[Network, ...]:
         """`proxy_networks`, parsed.

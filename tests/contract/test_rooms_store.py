@@ -315,6 +315,19 @@ def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Re
     assert behind().hkeys("p:r") == [b"d1"]
 
 
+def test_a_store_in_memory_frees_what_has_expired() -> None:
+    """Rooms and ids too, when nobody uses any: each batch looks, an idle daemon's as well."""
+    now_s = 0.0
+    store = MemoryStore(LIVES, clock=lambda: now_s)
+    store.connect()
+    subject = Subject(store, None)
+    subject.post(1)
+    assert {kind for kind, count in store.kept().items() if count} >= {"room", "ids"}
+    now_s = max(LIVES.room_s, LIVES.record_s) + LIVES.sweep_s
+    store.begin([])
+    assert not any(store.kept().values())
+
+
 @ONLY_REDIS
 def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Daemons come and go while a room is full: of those that were killed nothing stays."""

@@ -152,3 +152,15 @@ def test_leaving(
     assert not ann.rooms[b"lobby"].joined
     with pytest.raises(ValueError, match="not"):
         ann.join(b"no room")
+
+
+def test_a_room_is_entered_once(echod: Callable[..., Echod], people: Callable[..., Person]) -> None:
+    """Who joins again before the answer has come asks nothing more: it would get all twice."""
+    ann = people(echod())
+    ann.client.connect()
+    for _ in range(3):
+        ann.join(b"r")
+    all_look([ann], lambda: ann.rooms[b"r"].joined, "to be in it")
+    ann.who(b"r")
+    all_look([ann], lambda: bool(ann.had(events.Members)), "an answer behind all that was asked")
+    assert len(ann.had(events.Joined)) == 1

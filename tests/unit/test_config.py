@@ -38,6 +38,11 @@ def test_flag_beats_variable_beats_default() -> None:
         {"reader": "thread"},
         {"store": "mysql://x"},
         {"proxy_networks": "10.0.0.0/99"},
+        {"lease_s": 0.5},
+        {"announcement_s": 0.5},
+        {"room_s_max": 89.0},
+        {"marker_s": 5.0},
+        {"room_linger_s": 46.0},
     ],
 )
 def test_wrong_settings_are_named(settings: dict[str, object]) -> None:
