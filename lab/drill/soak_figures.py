@@ -41,6 +41,8 @@ LEFT_S = 5.0
 WRONG_MAX = 20
 # Unread by its daemon, this one gives signs that are not answered for long.
 SLOW = "slow"
+# No daemon of this store is killed or drained.
+UNHARMED = "m"
 # These let their sessions expire, and see that they are gone.
 EXPIRES: Final = frozenset({"expire"})
 # Who is not there all the time; all others have to answer the roll call, which this one makes.
@@ -66,6 +68,7 @@ class Life:
     sign_s: float
     used: bool = False  # a line was answered: it lives longer from then on
     last_s: float = 0.0  # anything that was sent or heard
+    asked_s: float = -math.inf
     ended: bool = False
     since_s: float = math.inf  # its connection's WELCOME; inf while there is none
     closed_s: float = -math.inf
@@ -236,10 +239,10 @@ class SoakFigures:
             self._excuse = event
             return
         sign_s = life.sign_s
-        if link.kind == SLOW and life.since_s < math.inf:
-            # While it is connected its daemon keeps it, reading or not. (The end of a connection
-            # it finds behind all that is still on its way to it.)
-            sign_s = max(sign_s, link.sent_s)
+        if link.kind == SLOW and (life.since_s < math.inf or link.store == UNHARMED):
+            # While it is connected its daemon keeps it, reading or not. (That its daemon was
+            # killed it finds behind all that is still on its way to it.)
+            sign_s = max(sign_s, life.asked_s)
         silent_s, owed_s = event["t"] - sign_s, self._life_s(life)
         life.ended = True
         if silent_s < owed_s:
@@ -259,6 +262,8 @@ class SoakFigures:
 
     def _asked(self, _: str, link: Link, event: Event) -> None:
         link.due.append(event)
+        if link.life is not None:
+            link.life.asked_s = event["t"]
         link.gap_s = max(link.gap_s, event["t"] - link.sent_s)
         link.sent_s = event["t"]
 

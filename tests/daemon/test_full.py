@@ -149,9 +149,9 @@ def test_checks_that_stay(echod: Callable[..., Echod]) -> None:
 
 def test_who_is_leaving_makes_room(echod: Callable[..., Echod]) -> None:
     """Clients that were told why and stay have their old places, until others want them."""
-    there = full(echod, linger_s_max=60, line_bytes_max=10)
+    there = full(echod, linger_s_max=60, line_bytes_max=128)
     for sock in there.served:
-        sock.sendall(b"longer than that\n")
+        sock.sendall(b"longer than that" * 10 + b"\n")
         # The end of the stream is not that of the connection: it lingers.
         assert raw.read_all(sock).startswith(b"ERR line-too-long ")
     with closing(there.served):

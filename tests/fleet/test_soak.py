@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # What is forgotten (tests/mutants/forgets_lives.py), how soon the soak has seen it, by what.
 FORGOTTEN = {
-    "submit": (22, "lost though in time"),
+    "submit": (22, "absent though there"),
     "ids": (26, "posted twice"),
     "unread": (34, "lost though in time"),
     "announced": (16, "miscounted"),

@@ -21,7 +21,7 @@ from echod.connection import Connection
 from echod.rooms import member
 from echod.rooms.hub import Hub
 from echod.session_connection import SessionConnection
-from echod.store import committer, operations, redis_operations
+from echod.store import committer, redis_operations
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory_rooms import MemoryRooms
@@ -62,12 +62,12 @@ def opened() -> None:
 
 def ids() -> None:
     """The record alone is renewed."""
-    member.Member._keep_ids = lambda *_: None
+    member.Member._remember = lambda *_: None
 
 
-def rejoined() -> None:
-    """Who comes back to a room has the ids of his posts renewed no more."""
-    member.Renew = lambda key: operations.Renew(key + b"x")
+def moved() -> None:
+    """Whoever resumes a session is not told where it posted."""
+    change(redis_operations.RESUME, "known[5] or ''", "''")
 
 
 def unread() -> None:
@@ -163,7 +163,7 @@ def sweep() -> None:
 FORGETS: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
-        submit, opened, ids, rejoined, unread, who, tell, say, resumed, announced, ready, room,
+        submit, opened, ids, moved, unread, who, tell, say, resumed, announced, ready, room,
         stream, beat, measure, marker, tombstone, sweep,
     )
 }  # fmt: skip

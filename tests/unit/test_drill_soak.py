@@ -179,14 +179,18 @@ def test_a_slow_reader_is_kept_while_it_asks() -> None:
     assert story.lost(0.1, slow).wrong == ["lost though in time"]
 
 
-def test_a_slow_reader_finds_the_end_late() -> None:
-    """Behind all that was still on its way: then nobody has kept its session."""
-    slow = f"Lm-{SLOW}0.1"
+@pytest.mark.parametrize("store, wrong", [("r", []), ("m", ["lost though in time"])])
+def test_a_slow_reader_finds_the_end_late(store: str, wrong: list[str]) -> None:
+    """Behind all that was still on its way: its daemon was killed, and nobody kept its session.
+
+    Where none is killed, nobody had a reason not to.
+    """
+    slow = f"L{store}-{SLOW}0.1"
     story = Story().open(slow).sign(0.5, slow)
     for _ in range(20):
         story.tell("ping", IDLE_S / 2, slow, text="")
 
-    assert story.close(slow).hello(0.1, slow).lost(0.1, slow).wrong == []
+    assert story.close(slow).hello(0.1, slow).lost(0.1, slow).wrong == wrong
 
 
 @pytest.mark.parametrize("late", [True, False])
