@@ -3,7 +3,9 @@
 Closing a socket that holds unread bytes makes the kernel send a reset, which can
 overtake the ERR in the client's receive queue (RFC 1122, 4.2.2.13). So the server shuts
 its sending side, reads on and throws away, and closes when the client does, or after
-`linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`.
+`linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`. What it throws away counts
+as the address's, as all that is read of it (sources.py): who sends on would else make the
+daemon read as fast as it can.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ DISCARD_BYTES = 65_536
 DISCARD_BYTES_MAX = 1 << 20
 
 
-def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
-    """Send `farewell`, close the sending side, and keep `sock` until the client has read it."""
+def linger(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+    """Send `farewell`, close the sending side, and keep `sock` until the client has read it.
+
+    `peer` is the client's address, as in `Sources.join`.
+    """
     try:
         port.metrics.sent_bytes += sock.send(farewell)
         sock.shutdown(socket.SHUT_WR)
@@ -32,16 +37,21 @@ def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
         # The client is gone, or takes nothing: it will not read this either.
         sock.close()
         return
-    Lingering(port, sock)
+    Lingering(port, sock, peer)
 
 
 class Lingering:
-    """A socket that is only read any more; one of the port's `lingering`."""
+    """A socket that is only read any more; one of the port's `lingering`.
 
-    __slots__ = ("_left", "_port", "_reader", "_socket", "_until_s")
+    Attributes:
+        source: the address it comes from.
+    """
 
-    def __init__(self, port: Port, sock: _socket.socket) -> None:
+    __slots__ = ("_left", "_port", "_reader", "_socket", "_until_s", "source")
+
+    def __init__(self, port: Port, sock: _socket.socket, peer: str) -> None:
         self._port = port
+        self.source = port.sources.join(peer, port.clock.now_s)
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
         self._until_s = port.clock.now_s + port.linger_s_max
@@ -49,9 +59,19 @@ class Lingering:
         self._reader.start()
         port.lingering.add(self)
 
+    def read_on(self) -> None:
+        """Its source may send again, and it is its turn (sources.Receiver)."""
+        if self in self._port.lingering:
+            self._reader.start()
+            self._discard()
+
     def _discard(self) -> None:
+        if self.source.left <= 0 and not self._port.may_read(self):
+            self._reader.stop()  # until it is its turn, or its time is over
+            return
         try:
             received = len(self._socket.recv(DISCARD_BYTES))
+            self.source.left -= received
             self._left -= received
             if received and self._left > 0:
                 return
@@ -70,5 +90,6 @@ class Lingering:
         """Close for good."""
         if self in self._port.lingering:
             self._port.lingering.discard(self)
+            self._port.sources.part(self.source, self, self._port.clock.now_s)
             self._reader.close()
             self._socket.close()

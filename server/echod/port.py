@@ -103,7 +103,7 @@ class Port:
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self._capacity = parts.capacity
         self._capacity.ports.append(self)
-        self._sources = parts.sources
+        self.sources = parts.sources
 
     @property
     def sockets(self) -> int:
@@ -118,16 +118,16 @@ class Port:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
         self.metrics.accepted(self.name)
         if self.leaving:
-            self._refuse(sock, Code.DRAINING, "this daemon is leaving; reconnect")
+            self._refuse(sock, peer, Code.DRAINING, "this daemon is leaving; reconnect")
             return
         if self._capacity.clients >= self._capacity.connections_max:
             text = f"{self._capacity.connections_max} connections are open here"
-            self._refuse(sock, Code.BUSY, text)
+            self._refuse(sock, peer, Code.BUSY, text)
             return
         connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
-        connection.source = self._sources.join(peer, self.clock.now_s)
+        connection.source = self.sources.join(peer, self.clock.now_s)
         self.clients += 1
         self.connections.add(connection)
         connection.start(received)
@@ -147,26 +147,26 @@ class Port:
         self.connections.add(connection)
         connection.start(received)
 
-    def _refuse(self, sock: _socket.socket, code: Code, text: str) -> None:
+    def _refuse(self, sock: _socket.socket, peer: str, code: Code, text: str) -> None:
         self.metrics.closed(self.name, code.value)
-        linger(self, sock, error_line(code, text))
+        linger(self, sock, error_line(code, text), peer)
 
     def left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         if connection.metrics is not self._checks:
-            self._sources.part(connection.source, connection, self.clock.now_s)
+            self.sources.part(connection.source, connection, self.clock.now_s)
             self.clients -= 1
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
 
-    def may_read(self, connection: Connection) -> bool:
+    def may_read(self, socket: Connection | Lingering) -> bool:
         """Whether its source may send more, of which nothing was left; if not, it waits for it."""
         now_s = self.clock.now_s
-        admitted = self._sources.admits(connection.source, now_s)
+        admitted = self.sources.admits(socket.source, now_s)
         if not admitted:
-            self._sources.wait(connection.source, connection, now_s)
+            self.sources.wait(socket.source, socket, now_s)
         return admitted
 
     def leave(self, within_s: float) -> None:
