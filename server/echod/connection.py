@@ -374,7 +374,7 @@ class Connection:
         """Everything due has been sent: say why, and go."""
         if self._farewell:
             sock = self._detach(self.ending)
-            linger(self._port, sock, self._farewell)
+            linger(self._port, sock, self._farewell, self.peer)
         else:
             self.close(self.ending)
 

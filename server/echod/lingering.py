@@ -3,7 +3,9 @@
 Closing a socket that holds unread bytes makes the kernel send a reset, which can
 overtake the ERR in the client's receive queue (RFC 1122, 4.2.2.13). So the server shuts
 its sending side, reads on and throws away, and closes when the client does, or after
-`linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`.
+`linger_s_max` (the sweeper looks), or after `DISCARD_BYTES_MAX`. What it throws away counts
+as the address's, as all that is read of it (sources.py): who sends on would else make the
+daemon read as fast as it can.
 
 Who was served lingers in the place that it had. Who was refused lingers as long as few do:
 a flood of them is closed at once, and costs no more than it must.
@@ -52,16 +54,19 @@ def part(sock: _socket.socket, patience_s: float) -> None:
     sock.close()
 
 
-def linger(port: Port, sock: _socket.socket, farewell: bytes) -> None:
-    """Send `farewell`, close the sending side, and keep `sock` until the client has read it."""
+def linger(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+    """Send `farewell`, close the sending side, and keep `sock` until the client has read it.
+
+    `peer` is the client's address, as in `Sources.join`.
+    """
     capacity = port.capacity
     if capacity.clients + len(capacity.departing) >= capacity.connections_max:
-        turn_away(port, sock, farewell)  # a check's: it had no client's place
+        turn_away(port, sock, farewell, peer)  # a check's: it had no client's place
     elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.departing)
+        Lingering(port, sock, capacity.departing, peer)
 
 
-def turn_away(port: Port, sock: _socket.socket, farewell: bytes) -> None:
+def turn_away(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
     """The same for who had no place, and may have to go at once."""
     capacity = port.capacity
     if capacity.refused.full or capacity.files.short:
@@ -70,7 +75,7 @@ def turn_away(port: Port, sock: _socket.socket, farewell: bytes) -> None:
             port.metrics.sent_bytes += sock.send(farewell)
         sock.close()
     elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.refused)
+        Lingering(port, sock, capacity.refused, peer)
 
 
 def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
@@ -86,23 +91,41 @@ def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
 
 
 class Lingering:
-    """A socket that is only read any more; one of a `crowd`."""
+    """A socket that is only read any more; one of a `crowd`.
 
-    __slots__ = ("_crowd", "_left", "_reader", "_send_s_max", "_socket", "_until_s")
+    Attributes:
+        source: the address it comes from.
+    """
 
-    def __init__(self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering]) -> None:
+    __slots__ = ("_closed", "_crowd", "_left", "_port", "_reader", "_socket", "_until_s", "source")
+
+    def __init__(
+        self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering], peer: str
+    ) -> None:
+        self._port = port
         self._crowd = crowd
+        self._closed = False
+        self.source = port.sources.join(peer, port.clock.now_s)
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
-        self._send_s_max = port.send_s_max
         self._until_s = port.clock.now_s + port.linger_s_max
         self._reader = port.reader(sock.fileno(), self._discard)
         self._reader.start()
         crowd.add(self)
 
+    def read_on(self) -> None:
+        """Its source may send again, and it is its turn (sources.Receiver)."""
+        if not self._closed:
+            self._reader.start()
+            self._discard()
+
     def _discard(self) -> None:
+        if self.source.left <= 0 and not self._port.may_read(self):
+            self._reader.stop()  # until it is its turn, or its time is over
+            return
         try:
             received = len(self._socket.recv(DISCARD_BYTES))
+            self.source.left -= received
             self._left -= received
             if received and self._left > 0:
                 return
@@ -119,6 +142,10 @@ class Lingering:
 
     def close(self) -> None:
         """Close for good."""
+        if self._closed:
+            return
+        self._closed = True
         self._crowd.discard(self)
+        self._port.sources.part(self.source, self, self._port.clock.now_s)
         self._reader.close()
-        part(self._socket, self._send_s_max)
+        part(self._socket, self._port.send_s_max)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from echod.clock import Clock
     from echod.config import Config
     from echod.connection import Connection
+    from echod.lingering import Lingering
     from echod.rooms.hub import Hub
     from echod.session import Session
     from echod.sources import Sources
@@ -83,26 +84,26 @@ class Port:
         self.leaving = False  # nobody new is served; health checks are
         self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
         self.capacity = parts.capacity
-        self._sources = parts.sources
+        self.sources = parts.sources
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
         self.metrics.accepted(self.name)
         if self.leaving:
-            self._refuse(sock, Code.DRAINING, "this daemon is leaving; reconnect")
+            self._refuse(sock, peer, Code.DRAINING, "this daemon is leaving; reconnect")
             return
         if not self.capacity.admits():
             short = self.capacity.files.short
             text = f"{self.capacity.connections_max} connections are open here"
-            self._refuse(sock, Code.BUSY, "no file is left here" if short else text)
+            self._refuse(sock, peer, Code.BUSY, "no file is left here" if short else text)
             return
         if not self._has_place():
-            self._refuse(sock, Code.BUSY, STORE_FULL)
+            self._refuse(sock, peer, Code.BUSY, STORE_FULL)
             return
         connection = self._connection(sock, peer, balancer_id)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
-        connection.source = self._sources.join(peer, self.clock.now_s)
+        connection.source = self.sources.join(peer, self.clock.now_s)
         self.clients += 1
         self.capacity.clients += 1
         self.connections.add(connection)
@@ -128,9 +129,9 @@ class Port:
         self.capacity.checks.add(connection)
         connection.start(received)
 
-    def _refuse(self, sock: _socket.socket, code: Code, text: str) -> None:
+    def _refuse(self, sock: _socket.socket, peer: str, code: Code, text: str) -> None:
         self.metrics.closed(self.name, code.value)
-        turn_away(self, sock, error_line(code, text))
+        turn_away(self, sock, error_line(code, text), peer)
 
     def left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
@@ -138,19 +139,19 @@ class Port:
         if connection.metrics is self._checks:
             self.capacity.checks.discard(connection)
         else:
-            self._sources.part(connection.source, connection, self.clock.now_s)
+            self.sources.part(connection.source, connection, self.clock.now_s)
             self.clients -= 1
             self.capacity.clients -= 1
             if log.isEnabledFor(logging.DEBUG):
                 log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
             self.metrics.closed(self.name, reason)
 
-    def may_read(self, connection: Connection) -> bool:
+    def may_read(self, socket: Connection | Lingering) -> bool:
         """Whether its source may send more, of which nothing was left; if not, it waits for it."""
         now_s = self.clock.now_s
-        admitted = self._sources.admits(connection.source, now_s)
+        admitted = self.sources.admits(socket.source, now_s)
         if not admitted:
-            self._sources.wait(connection.source, connection, now_s)
+            self.sources.wait(socket.source, socket, now_s)
         return admitted
 
     def leave(self, within_s: float) -> None:

@@ -34,7 +34,7 @@ PURSE_S: Final = 0.5
 
 
 class Receiver(Protocol):
-    """Whoever receives of a source: a connection, or a test."""
+    """Whoever receives of a source: a connection, one that lingers, or a test."""
 
     def read_on(self) -> None:
         """Receive once, which may take of `Source.left`, and go on; harmless if it has gone."""

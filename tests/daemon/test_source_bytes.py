@@ -127,7 +127,10 @@ def test_who_waits_is_not_idle(daemon: Echod) -> None:
 
 def test_an_unfinished_line_that_waits_is_not_late(echod: Callable[..., Echod]) -> None:
     """How long a line may take is counted from when its connection is read again."""
-    daemon = echod(proxy_protocol=True, source_bytes_max=RATE, line_s_max=3, echo_idle_s_max=60)
+    # The queue takes 9 s, more than a line may; and what comes after it much less.
+    daemon = echod(
+        proxy_protocol=True, source_bytes_max=RATE // 2, line_s_max=6, echo_idle_s_max=60
+    )
     socks = [client(daemon, "192.0.2.1") for _ in range(60)]
     with client(daemon, "192.0.2.1") as slow:
         slow.sendall(b"a")
@@ -138,7 +141,7 @@ def test_an_unfinished_line_that_waits_is_not_late(echod: Callable[..., Echod]) 
         until(lambda: daemon.metrics()[HELD] == 0, SEEN_S_MAX, "all to be read")
         a_sweep_goes_by(daemon)
         slow.sendall(b"\n")
-        assert raw.read(slow, 3) == b"ab\n"
+        assert raw.read_some(slow) == b"ab\n"
     for sock in socks:
         sock.close()
 
@@ -248,6 +251,31 @@ def test_nothing_is_read_after_the_last_word(
     assert any(raw.read_all(sock).startswith(LINE) for sock in socks)
     for sock in socks:
         sock.close()
+
+
+def test_who_is_told_to_go_and_sends_on(daemon: Echod) -> None:
+    """What is thrown away of it counts, and waits: the daemon is not made to read on and on."""
+    begin_s = time.monotonic()
+    socks = [client(daemon, "192.0.2.1") for _ in range(20)]
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        sock.settimeout(0)
+    sent, left = 0, set(socks)
+    while left:  # until each has been cut
+        assert time.monotonic() - begin_s < SEEN_S_MAX
+        for sock in tuple(left):
+            try:
+                sent += sock.send(b"x" * 65_536)
+            except BlockingIOError:
+                continue
+            except OSError:
+                left.discard(sock)
+                sock.close()
+    took_s = time.monotonic() - begin_s
+    assert daemon.closed("line-too-long") == len(socks)
+    # What it read, and what the kernel had on the way.
+    assert sent < FIRST + RATE * took_s + len(socks) * 128_000
+    until(lambda: daemon.metrics()[SOURCES] == 0, SEEN_S_MAX, "it to be forgotten")
 
 
 def test_sessions_wait_too(daemon: Echod) -> None:
