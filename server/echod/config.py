@@ -275,6 +275,7 @@ class Config:
                 f"--outbox-bytes-max={self.outbox_bytes_max}: must be at least {least} with"
                 f" --line-bytes-max={self.line_bytes_max}"
             )
+        self._at_least("unsent_bytes_max", 1, "outbox_bytes_max")
         if self.proxy_protocol and not self.networks():
             raise ConfigError("--proxy-networks: must name one with --proxy-protocol")
         store = store_url.parse(self.store)

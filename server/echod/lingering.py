@@ -33,6 +33,8 @@ DISCARD_BYTES_MAX = 1 << 20
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # Linux's; elsewhere the kernel has its own, longer, patience.
 USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+# It is told milliseconds, as an int of 32 bits.
+USER_TIMEOUT_S_MAX = 2_000_000
 
 
 def reset(sock: _socket.socket) -> None:
@@ -50,7 +52,8 @@ def part(sock: _socket.socket, patience_s: float) -> None:
     """
     if USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, int(1000 * patience_s))
+            patience_ms = int(1000 * min(patience_s, USER_TIMEOUT_S_MAX))
+            sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, patience_ms)
     sock.close()
 
 

@@ -35,12 +35,25 @@ NUMBERS = {
     if type(spec.default) in (int, float) and not spec.name.endswith("_port")
 }
 # What must be less than the most for another setting's sake; there it stands beside it.
-LESS = {"session_idle_s_max": 1e6, "agent_interval_s": 0.1, "line_bytes_max": 100_000}
+LESS = {
+    "session_idle_s_max": 1e6,
+    "agent_interval_s": 0.1,
+    "line_bytes_max": 100_000,
+    "commit_s_max": 1e6,
+    "room_linger_s": 1e6,
+}
 # Sizes and counts at their least serve one client after the other; a time at its least is over
 # before anything can be done in it.
 LEAST = {
     name: least for name, (least, _) in NUMBERS.items() if not name.endswith(("_s", "_s_max"))
-} | {"outbox_bytes_max": 4 * (16_384 + 128), "pending_bytes_max": 256, "connections_max": 2}
+} | {
+    "outbox_bytes_max": 4 * (16_384 + 128),
+    "unsent_bytes_max": 4 * (16_384 + 128),
+    "pending_bytes_max": 256,
+    "source_bytes_max": 128,
+    "connections_max": 2,
+    "store_fill_max": 0.1,  # of which this Redis alone takes some hundredths
+}
 MOST = {name: most for name, (_, most) in NUMBERS.items()} | LESS
 
 FREE = [f"--{port}-port=0" for port in ("echo", "session", "admin", "agent")]

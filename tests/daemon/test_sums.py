@@ -138,7 +138,7 @@ def test_what_is_asked_of_the_store_counts(
 
 def test_ever_new_rooms(echod: Callable[..., Echod], redis: RedisServer) -> None:
     """Who joins and parts in a loop leaves few behind, and others can join new ones meanwhile."""
-    daemon = echod(store=redis.url, rooms_max=40, room_linger_s=60)
+    daemon = echod(store=redis.url, rooms_max=40, room_linger_s=45)
     ann, bob = (Person(daemon.session_port) for _ in range(2))
 
     def loop(n: int) -> int:

@@ -68,7 +68,6 @@ def words(*choices: str) -> Rows:
 
 PORT = whole(0, 65_535)
 COUNT = whole(1, 10_000_000)
-BYTES = whole(1, 1 << 30)
 
 TABLE: dict[str, Rows] = {
     "host": Rows(
@@ -168,10 +167,12 @@ TABLE: dict[str, Rows] = {
     "proxy_s_max": seconds(),
     "connections_max": COUNT,
     "line_bytes_max": whole(
-        128, 1 << 24, *(f"--{name}-bytes-max=100000000" for name in ("outbox", "pending", "source"))
+        128,
+        1 << 24,
+        *(f"--{name}-bytes-max=100000000" for name in ("outbox", "unsent", "pending", "source")),
     ),
     "source_bytes_max": whole(8_192, 1 << 30),
-    "unsent_bytes_max": BYTES,
+    "unsent_bytes_max": whole(1 << 20, 1 << 30),
     "kernel_send_bytes": whole(4_096, 1 << 30),
     "kernel_receive_bytes": whole(4_096, 1 << 30),
     "rooms_max": COUNT,
@@ -182,7 +183,7 @@ TABLE: dict[str, Rows] = {
         ("0.01", "1e-2", "100"), (*NO_NUMBERS, "0", str(YEAR_S + 1)), ("--session-ttl-s=300",)
     ),
     "inflight_lines_max": COUNT,
-    "outbox_bytes_max": whole(98_304, 1 << 30),
+    "outbox_bytes_max": whole(98_304, 1 << 30, f"--unsent-bytes-max={1 << 30}"),
     "send_s_max": seconds(),
     "linger_s_max": seconds(),
     "commit_s_max": seconds(f"--marker-s={YEAR_S}")._replace(
