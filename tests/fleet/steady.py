@@ -54,17 +54,16 @@ class Client:
             data = self.sock.recv(65_536)
         except OSError:
             return "cut"
-        if data.startswith(b"ERR "):
-            return data.split()[1].decode()
         if not data:
             return "cut"
-        assert self._owed.startswith(data), (data, self._owed)
-        self._owed = self._owed[len(data) :]
-        if not self._owed:
+        reply, error, words = data.partition(b"ERR ")  # they may come together
+        assert self._owed.startswith(reply), (data, self._owed)
+        self._owed = self._owed[len(reply) :]
+        if reply and not self._owed:
             self.waits = False
             self.answered_s = time.monotonic()
             self.due_s = self.answered_s + PAUSE_S
-        return ""
+        return words.split()[0].decode() if error else ""
 
 
 class Steady:
