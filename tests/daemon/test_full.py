@@ -1,6 +1,6 @@
 """A full daemon: refusing takes nothing from who is served, nor from what proves its health.
 
-docs/adr/0004. `tests/fleet/test_full.py` plays it behind HAProxy.
+docs/adr/0004. `tests/fleet/test_full_fleet.py` plays it behind HAProxy.
 """
 
 from __future__ import annotations
