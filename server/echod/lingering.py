@@ -33,6 +33,9 @@ DISCARD_BYTES_MAX = 1 << 20
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # Linux's; elsewhere the kernel has its own, longer, patience.
 USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+# Of `send_s_max`, for what is in the kernel already: the progress of who reads slowly behind a
+# balancer shows in steps of that one's buffers, and these bytes answer lines.
+PATIENCES = 3
 # It is told milliseconds, as an int of 32 bits.
 USER_TIMEOUT_S_MAX = 2_000_000
 
@@ -45,14 +48,16 @@ def reset(sock: _socket.socket) -> None:
 
 
 def part(sock: _socket.socket, patience_s: float) -> None:
-    """Close in order; what the client has still to take is kept for so long without progress.
+    """Close in order; what the client has still to take is kept for a time without progress.
+
+    That is three times `patience_s`, which is `send_s_max`.
 
     By itself the kernel keeps its send buffer for minutes, for every client that comes, takes
     nothing, is closed and comes again.
     """
     if USER_TIMEOUT is not None:
         with contextlib.suppress(OSError):
-            patience_ms = int(1000 * min(patience_s, USER_TIMEOUT_S_MAX))
+            patience_ms = int(1000 * min(PATIENCES * patience_s, USER_TIMEOUT_S_MAX))
             sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, patience_ms)
     sock.close()
 

@@ -102,6 +102,8 @@ TURNOVER_S = float(os.environ.get("ECHOFLEET_TURNOVER_S", 2 * TOMBSTONE_S))
 # Of one tombstone: 130 bytes at Redis 7.0 (MEMORY USAGE), and its place in the tables of keys
 # and of expiries, which grow by doubling.
 TOMBSTONE_BYTES = 300
+# Redis lets about a tenth of what has expired stand for a while (active-expire-effort).
+STALE = 1.1
 # A room's last thousand messages; a member's state and record, with their place.
 ROOM_BYTES, STEADY_BYTES = 300_000, 2_000
 
@@ -191,7 +193,7 @@ class Turnover:
 
     def reckoned(self) -> tuple[int, int]:
         """Keys, and bytes by which the store grows, at the most."""
-        tombstones = round(self.rate * (TOMBSTONE_S + 1))
+        tombstones = round(self.rate * (TOMBSTONE_S + 1) * STALE)
         # Of who stays, and of who passes just now, record and state; the room's; the daemon's.
         keys = tombstones + 2 * STEADY + 4 * PASSERS + 10
         return keys, tombstones * TOMBSTONE_BYTES + ROOM_BYTES + STEADY * STEADY_BYTES

@@ -100,7 +100,7 @@ def test_what_the_kernel_holds_is_bounded(echod: Callable[..., Echod]) -> None:
 
 
 def test_a_closed_client_leaves_nothing_in_the_kernel(echod: Callable[..., Echod]) -> None:
-    """Who half-closes and takes nothing: what it was sent is kept for `send_s_max`, no longer."""
+    """Who half-closes and takes nothing: what it was sent is kept for three times `send_s_max`, no longer."""
     daemon = echod(send_s_max=1)
     with deaf(daemon.port) as sock:
         sock.sendall(6 * LINE)  # its replies fit the daemon's send buffer
