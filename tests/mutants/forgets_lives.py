@@ -17,10 +17,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from echod.__main__ import main
-from echod.connection import Connection
 from echod.rooms import member
 from echod.rooms.hub import Hub
-from echod.session_connection import SessionConnection
 from echod.store import committer, redis_operations
 from echod.store.base import Lives
 from echod.store.committer import Committer
@@ -68,11 +66,6 @@ def ids() -> None:
 def moved() -> None:
     """Whoever resumes a session is not told where it posted."""
     change(redis_operations.RESUME, "known[5] or ''", "''")
-
-
-def unread() -> None:
-    """A client that is not read now gives no sign of life, and nobody does in its place."""
-    SessionConnection.sweep = Connection.sweep
 
 
 def who() -> None:
@@ -163,7 +156,7 @@ def sweep() -> None:
 FORGETS: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
-        submit, opened, ids, moved, unread, who, tell, say, resumed, announced, ready, room,
+        submit, opened, ids, moved, who, tell, say, resumed, announced, ready, room,
         stream, beat, measure, marker, tombstone, sweep,
     )
 }  # fmt: skip
