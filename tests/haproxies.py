@@ -99,6 +99,8 @@ def _engine(words: list[str], reason: str, output: int = subprocess.DEVNULL) -> 
             timeout=ENGINE_S_MAX,
             check=False,
         )
+    except FileNotFoundError:
+        raise NotHereError(f"{reason}: no docker on PATH") from None
     except (OSError, subprocess.TimeoutExpired) as error:
         raise NotHereError(f"{reason}: {error}") from error
     if done.returncode:
