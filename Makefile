@@ -63,7 +63,7 @@ lock: $(STAMP) ## the newest versions that pyproject.toml allows, into the requi
 	$(LOCK) $(ARGS) --output-file server/requirements.txt
 	$(LOCK) $(ARGS) --extra load --constraint server/requirements.txt --output-file loadtest/requirements.txt
 	$(LOCK) $(ARGS) --extra load --extra lab --extra dev --constraint loadtest/requirements.txt --output-file requirements-dev.txt
-	$(COMPILE) $(ARGS) lab/peers/requirements.in --output-file lab/peers/requirements.txt
+	$(COMPILE) $(ARGS) lab/measure/peers/requirements.in --output-file lab/measure/peers/requirements.txt
 
 secrets: $(STAMP) ## passwords and certificates of your own into secrets/own/ (ARGS: see fleet secrets --help)
 	$(VENV)/bin/fleet secrets $(ARGS)

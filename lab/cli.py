@@ -9,12 +9,13 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from lab import local_up, secret_files
-from lab.bench import cli as bench
 from lab.chat import cli as chat
 from lab.drill import cli as drill
 from lab.errors import LabError
-from lab.experiment import cli as experiment
+from lab.fleet import secret_files
+from lab.fleet import up as local_up
+from lab.measure.bench import cli as bench
+from lab.measure.experiment import cli as experiment
 from lab.top import cli as top
 
 if TYPE_CHECKING:

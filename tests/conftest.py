@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import processes, redis_server, web
+from lab import web
+from lab.fleet import processes, redis_server
 from tests import haproxies
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.processes import Process
-    from lab.redis_server import RedisServer
+    from lab.fleet.processes import Process
+    from lab.fleet.redis_server import RedisServer
 
 
 class Echod:

@@ -15,7 +15,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from lab.haproxy_server import BINARY
+from lab.fleet.haproxy_server import BINARY
 
 PLACES = ("PATH", "wheel", "image")
 

@@ -6,7 +6,7 @@
 # USERS is that list, SECRETS the folder with the passwords, SERVER the program. The users
 # go to the server's standard input, as configuration: no password is in a file that this
 # makes, on a command line or in the environment. The containers and the local fleet both
-# begin here (docker-compose.yml, lab/redis_server.py); only sh is needed.
+# begin here (docker-compose.yml, lab/fleet/redis_server.py); only sh is needed.
 set -efu
 
 users=$1

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import control
-from lab.control import ControlError
 from lab.errors import LabError
+from lab.fleet import control
+from lab.fleet.control import ControlError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from lab.drill.run import Peopled
     from lab.drill.scenario import Drill, Load
-    from lab.experiment.setting import Setting
+    from lab.measure.experiment.setting import Setting
 
 ALL, LIST = "all", "list"
 CLIENTS_MAX, RATE_MAX, SECONDS_MAX, LINES_MAX = 5_000, 1_000.0, 3_600.0, 100_000_000
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise DrillError("fleet drill needs Linux: SIGSTOP, prlimit and /proc")
     # matplotlib takes a second to load, which `list` should not wait for.
-    from lab.experiment import setting  # noqa: PLC0415
+    from lab.measure.experiment import setting  # noqa: PLC0415
 
     facts = setting.describe()
     rows = []
@@ -94,7 +94,7 @@ def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, b
     """Play one; its row of the summary, and whether it passed."""
     from lab.drill import grafana, report  # noqa: PLC0415 — as above
     from lab.drill.run import Most, compress, play  # noqa: PLC0415
-    from lab.experiment import results  # noqa: PLC0415
+    from lab.measure.experiment import results  # noqa: PLC0415
 
     started = datetime.now().astimezone()
     print(f"\n{drill.name}: {drill.what}", flush=True)
@@ -130,7 +130,7 @@ def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[
     """The fleet, up; its logs are kept if the drill could not be played, or found a bug."""
     if args.compose:
         from lab.drill.compose_stage import ComposeStage  # noqa: PLC0415 — as above
-        from lab.local import ROOT  # noqa: PLC0415
+        from lab.fleet.local import ROOT  # noqa: PLC0415
 
         with ComposeStage(ROOT, drill.links) as stage:
             yield stage

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from lab import haproxy_server
-from lab.haproxy_server import Daemon
-from lab.local import ROOT, Fleet, Plan
+from lab.fleet import haproxy_server
+from lab.fleet.haproxy_server import Daemon
+from lab.fleet.local import ROOT, Fleet, Plan
 
 if TYPE_CHECKING:
     from lab.drill.network import Link, Network
@@ -57,7 +57,7 @@ class DrillFleet(Fleet):
         """A part that has ended, on the same ports and data; it is ready then.
 
         Raises:
-            lab.processes.StartError: It did not start.
+            lab.fleet.processes.StartError: It did not start.
         """
         if name == "redis":
             self.redis = self._start_redis(self._redis_port)

@@ -20,14 +20,14 @@ from lab.drill import faults
 from lab.drill.errors import DrillError
 from lab.drill.local_fleet import DrillFleet
 from lab.drill.network import Network
-from lab.local import Plan
+from lab.fleet.local import Plan
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 # A page of a daemon that is well; one that is not is waited for no longer.
 PAGE_S_MAX: Final = 2.0

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from lab import processes
+from lab.fleet import processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ class Network:
     """The process of all links. Leaving its `with` block ends it.
 
     Raises:
-        lab.processes.StartError: It did not start.
+        lab.fleet.processes.StartError: It did not start.
     """
 
     def __init__(self, directory: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from lab.drill.figures import BIN_S
-from lab.experiment import plots
+from lab.measure.experiment import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,7 +17,6 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from lab import processes
 from lab.drill.checker import Checker
 from lab.drill.errors import DrillError
 from lab.drill.figures import Figures
@@ -25,6 +24,7 @@ from lab.drill.lives import shorten
 from lab.drill.room_figures import RoomFigures
 from lab.drill.scenario import Mark, Outcome, Stage
 from lab.drill.soak_figures import SoakFigures
+from lab.fleet import processes
 from lab.wait import until
 from loadtest import history
 

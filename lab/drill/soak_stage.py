@@ -11,8 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from echod.config import flag_of
-from lab import processes
 from lab.drill.local_stage import LocalStage, page_of
+from lab.fleet import processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

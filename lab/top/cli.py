@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import control
 from lab.errors import LabError
+from lab.fleet import control
 from lab.top import words
 from lab.top.compose import ComposeSource
 from lab.top.local import LocalSource

@@ -12,7 +12,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab import control
+from lab.fleet import control
 from lab.top import samples, servers
 from lab.top.parts import Life, Look, Part
 from lab.top.samples import Reading, Samples
@@ -29,7 +29,7 @@ class LocalSource:
     """A running `fleet up`, by its control socket.
 
     Raises (`look` and `act`):
-        lab.control.ControlError: It has ended, or refuses.
+        lab.fleet.control.ControlError: It has ended, or refuses.
     """
 
     def __init__(self, path: Path) -> None:

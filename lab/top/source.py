@@ -37,7 +37,7 @@ class Source(Protocol):
         """
 
     def act(self, action: str, daemon: str) -> str:
-        """Do one of `lab.control.ACTIONS` to a daemon; what was done, in words.
+        """Do one of `lab.fleet.control.ACTIONS` to a daemon; what was done, in words.
 
         Raises:
             lab.errors.LabError: It can't be done.

@@ -3,7 +3,7 @@
 One frozen dataclass is the single source: the flags, the environment variables
 (`ECHOD_` and the name in upper case), `--help` and the `echod_limit` metric are all
 made from it. The defaults of the wire's limits are PROTOCOL's table. What each may be is
-`checks.py`'s, what `_setting` says beside it, and `Config._fit_together`.
+`values/checks.py`'s, what `_setting` says beside it, and `Config._fit_together`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from echod import addresses, checks
-from echod.store import url as store_url
+from echod.values import addresses, checks, store_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +77,7 @@ class Config:
     # What an answer means.
     store: str = _setting(
         "memory://",
-        "memory://, redis[s]://[user[:password]@]host:port/db or unix:///path (store/url.py)",
+        "memory://, redis[s]://[user[:password]@]host:port/db or unix:///path (values/store_url.py)",
         must=store_url.parse,
         secret=True,
     )

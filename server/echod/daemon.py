@@ -17,33 +17,33 @@ from typing import TYPE_CHECKING, Any
 import gevent
 from gevent.event import Event
 
-from echod.admin import Admin
-from echod.capacity import RESERVED_FILES, Capacity
-from echod.clock import Clock
+from echod.admin.exposition import Registry
+from echod.admin.server import Admin
 from echod.config import ConfigError
-from echod.exposition import Registry
-from echod.files import raise_limit
-from echod.guard import guarded
-from echod.listener import Listener
+from echod.limits.capacity import RESERVED_FILES, Capacity
+from echod.limits.files import raise_limit
+from echod.limits.sources import Sources
+from echod.limits.unsent import KERNEL_DOUBLES, Unsent
+from echod.loop.clock import Clock
+from echod.loop.guard import guarded
+from echod.loop.sweeper import sweep_forever
 from echod.metrics import Metrics
-from echod.port import Parts, PlainPort, SessionPort
+from echod.ports.listener import Listener
+from echod.ports.port import Parts, PlainPort, SessionPort
 from echod.protocol.errors import Code
 from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
-from echod.sources import Sources
-from echod.store import url as store_url
 from echod.store.base import Lives, StoreError
 from echod.store.committer import Committer
-from echod.store.link import Link, read_password, tls_context
-from echod.store.memory import MemoryStore
-from echod.store.redis import RedisStore
-from echod.sweeper import sweep_forever
-from echod.unsent import KERNEL_DOUBLES, Unsent
+from echod.store.memory.store import MemoryStore
+from echod.store.redis.link import Link, read_password, tls_context
+from echod.store.redis.store import RedisStore
+from echod.values import store_url
 
 if TYPE_CHECKING:
+    from echod.client.connection import Connection
     from echod.config import Config
-    from echod.connection import Connection
     from echod.store.base import Store
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The daemon's numbers: plain ones, which the way of a line can afford (ADR 16).
 
-`exposition.py` gives them their names and makes Prometheus samples of them.
+`admin/exposition.py` gives them their names and makes Prometheus samples of them.
 """
 
 from __future__ import annotations

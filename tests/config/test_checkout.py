@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.local import ROOT
+from lab.fleet.local import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import secret_files
-from lab.haproxy_server import Daemon, render
+from lab.fleet import secret_files
+from lab.fleet.haproxy_server import Daemon, render
 from tests.config.checks import ROOT, check
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import haproxy_server, web
-from lab.haproxy_server import Daemon
+from lab import web
+from lab.fleet import haproxy_server
+from lab.fleet.haproxy_server import Daemon
 from lab.wait import until
 from loadtest.client import ConnectFailed, EarlyClose, PlainClient
 from tests.config.checks import ROOT
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 # What a check finds, or an agent says, is known within a second or two.
 NOTICED_S_MAX = 10.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import haproxy_server, secret_files
-from lab.haproxy_server import Daemon
+from lab.fleet import haproxy_server, secret_files
+from lab.fleet.haproxy_server import Daemon
 from lab.wait import until
 from tests.config import tls
 from tests.config.checks import ROOT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 
 @pytest.fixture(scope="module")

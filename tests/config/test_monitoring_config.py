@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from lab import haproxy_server, web
-from lab.haproxy_server import Daemon
+from lab import web
+from lab.fleet import haproxy_server
+from lab.fleet.haproxy_server import Daemon
 from tests.config.checks import ROOT, check
 from tests.monitored import (
     DASHBOARDS,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.local import ROOT
+from lab.fleet.local import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-PEERS = (ROOT / "lab" / "peers" / "requirements.in").read_text().splitlines()
+PEERS = (ROOT / "lab" / "measure" / "peers" / "requirements.in").read_text().splitlines()
 
 # A part's folder → what is installed for it; the containers have no more than this.
 DAEMON = PROJECT["dependencies"]
@@ -33,7 +33,7 @@ PARTS = {
     "loadtest": LOAD,
     "lab": LAB,
     "lab/dashboards": DEVELOPER,
-    "lab/peers": [*LAB, *PEERS],
+    "lab/measure/peers": [*LAB, *PEERS],
     "tests": DEVELOPER,
 }
 OURS = {"echod", "lab", "loadtest", "tests", "variants"}
@@ -83,7 +83,7 @@ def test_every_import_is_declared(part: str) -> None:
         for name in imported(path):
             if name in sys.stdlib_module_names or name in OURS | BY_HAND:
                 continue
-            if part == "lab/peers" and name in PEERS_IMPORT:
+            if part == "lab/measure/peers" and name in PEERS_IMPORT:
                 continue
             if not known & {canonical(each) for each in brings.get(name, [name])}:
                 undeclared.add(f"{path.relative_to(ROOT)}: {name}")

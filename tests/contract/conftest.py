@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import processes
+from lab.fleet import processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
-    from lab.processes import Process
-    from lab.redis_server import RedisServer
+    from lab.fleet.processes import Process
+    from lab.fleet.redis_server import RedisServer
 
 VARIANTS = Path(__file__).parents[2] / "server" / "variants"
 NODE_MAJOR_MIN = 18

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import redis as redis_py
 
-from echod.session import decode_state
 from echod.store.base import Lives, StoreError
-from echod.store.redis import RedisStore
-from echod.store.redis_operations import GENERATION_KEY
-from lab import ports, redis_server, secret_files
-from lab.ports import HOST
-from lab.processes import StartError
+from echod.store.keys import decode_state
+from echod.store.redis.operations import GENERATION_KEY
+from echod.store.redis.store import RedisStore
+from lab.fleet import ports, redis_server, secret_files
+from lab.fleet.ports import HOST
+from lab.fleet.processes import StartError
 from tests.contract.test_store import commit, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from echod.store.link import Link
-    from lab.redis_server import RedisServer
+    from echod.store.redis.link import Link
+    from lab.fleet.redis_server import RedisServer
 
 
 LIVES = Lives(state_s=60, unused_s=30)

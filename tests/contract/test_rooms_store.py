@@ -8,10 +8,10 @@ import pytest
 import redis as redis_py
 
 from echod.rooms.room import Page
-from echod.session import NO_SESSION, Session, Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.memory import MemoryStore
+from echod.store.keys import NO_SESSION, Session, Token
+from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     Announce,
     Beat,
@@ -27,15 +27,15 @@ from echod.store.operations import (
     Stale,
     Who,
 )
-from echod.store.redis import RedisStore
-from echod.store.redis_operations import RAISE_GENERATION
-from lab import redis_server
+from echod.store.redis.operations import RAISE_GENERATION
+from echod.store.redis.store import RedisStore
+from lab.fleet import redis_server
 from tests.contract.test_store import commit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
 
 MESSAGES_MAX = 100
 ROOM_S = 1000
@@ -134,7 +134,7 @@ def subject(
     with redis_py.Redis.from_url(redis.url) as client:
         it = Subject(store, client)
         monkeypatch.setattr(
-            "echod.store.redis_operations.time.time", lambda: 1_700_000_000 + it.ahead_s
+            "echod.store.redis.operations.time.time", lambda: 1_700_000_000 + it.ahead_s
         )
         yield it
         client.flushall()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from echod.session import EMPTY, Session, State, Token, decode_state
 from echod.store.batch import NOBODY, Write
+from echod.store.keys import EMPTY, Session, State, Token, decode_state
 from echod.store.operations import (
     END,
     INQUIRE,

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import redis as redis_py
 
-from echod.session import PlainSession, decode_state, record
 from echod.store.base import Lives, StoreError
 from echod.store.batch import NOBODY, Write
-from echod.store.memory import MemoryStore
+from echod.store.keys import PlainSession, decode_state, record
+from echod.store.memory.store import MemoryStore
 from echod.store.operations import FORGET
-from echod.store.redis import RedisStore
+from echod.store.redis.store import RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from echod.session import Session, State
     from echod.store.base import Store
-    from lab.redis_server import RedisServer
+    from echod.store.keys import Session, State
+    from lab.fleet.redis_server import RedisServer
 
 LIVES = Lives(state_s=60, unused_s=1, tombstone_s=1)
 

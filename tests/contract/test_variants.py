@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import processes
+from lab.fleet import processes
 from tests.contract.conftest import SERVERS, VARIANTS, no_node
 
 if TYPE_CHECKING:

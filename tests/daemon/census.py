@@ -14,10 +14,10 @@ import gevent
 from greenlet import greenlet
 
 from echod.__main__ import main
-from echod.connection import Connection
-from echod.lingering import Lingering
-from echod.session import Session
+from echod.client.connection import Connection
+from echod.client.lingering import Lingering
 from echod.store.batch import Write
+from echod.store.keys import Session
 
 
 def census() -> None:

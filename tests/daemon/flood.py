@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from lab import processes
+from lab.fleet import processes
 from tests.daemon import raw
 from tests.daemon.test_proxy_protocol import CLIENT, LOCAL
 

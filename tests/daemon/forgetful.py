@@ -8,7 +8,7 @@ monkey.patch_all()
 import sys
 
 from echod.__main__ import main
-from echod.store.redis import RedisStore
+from echod.store.redis.store import RedisStore
 
 RedisStore._silence_former = lambda *_: None  # type: ignore[method-assign]  # noqa: SLF001
 sys.exit(main())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import hiredis
 
-from echod.session import State, decode_state
+from echod.store.keys import State, decode_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

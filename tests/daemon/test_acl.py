@@ -13,15 +13,15 @@ import hiredis
 import psutil
 import pytest
 
-from echod.store.link import pack
-from lab import redis_server, secret_files
+from echod.store.redis.link import pack
+from lab.fleet import redis_server, secret_files
 from lab.wait import until
 from tests.daemon import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 # On PATH and in the wheel: two servers of different makers, often of different years.

@@ -15,7 +15,7 @@ from tests.daemon.test_drain import agent_says
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 DOCUMENT = Path(__file__).parents[2] / "docs/metrics.md"

@@ -23,7 +23,7 @@ from tests.daemon.kernel import kernel_bytes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 

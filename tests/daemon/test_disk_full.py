@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import redis_server
-from lab.processes import StartError
+from lab.fleet import redis_server
+from lab.fleet.processes import StartError
 from lab.wait import until
 from tests.daemon import raw
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 DISK = "4m"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import hiredis
 import pytest
 
-from echod.session import decode_state
+from echod.store.keys import decode_state
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.swarm import Swarm
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 

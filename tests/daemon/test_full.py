@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from echod.admin import ASKERS_MAX
-from echod.capacity import CHECKS_MAX, HANDSHAKES_MAX, REFUSED_MAX
+from echod.admin.server import ASKERS_MAX
+from echod.limits.capacity import CHECKS_MAX, HANDSHAKES_MAX, REFUSED_MAX
 from lab.drill import faults
 from lab.wait import until
 from tests.daemon import raw

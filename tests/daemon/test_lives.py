@@ -16,7 +16,7 @@ from tests.daemon.test_session_port import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 # What is made to be left of a life, and less than any renewal gives.

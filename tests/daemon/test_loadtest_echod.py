@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import processes
+from lab.fleet import processes
 from loadtest.client import EarlyClose, PlainClient, ServerError
 
 if TYPE_CHECKING:
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 LOCUSTFILE = Path(__file__).parents[2] / "loadtest" / "locustfile.py"
 ECHOD = (

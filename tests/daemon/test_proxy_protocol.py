@@ -16,7 +16,7 @@ from tests.daemon import raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"

@@ -21,7 +21,7 @@ from tests.daemon import raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 CENSUS = str(Path(__file__).parent / "census.py")

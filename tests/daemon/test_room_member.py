@@ -16,7 +16,7 @@ from loadtest.session_client import SessionClient
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 WAIT_S = 10.0

@@ -7,14 +7,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import ports, processes, web
+from lab import web
+from lab.fleet import ports, processes
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lab.processes import Process
-    from lab.redis_server import RedisServer
+    from lab.fleet.processes import Process
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_py
 
-from lab import redis_server
+from lab.fleet import redis_server
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_session_port import Client, client
@@ -18,7 +18,7 @@ from tests.daemon.test_session_port import Client, client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 __all__ = ["client"]

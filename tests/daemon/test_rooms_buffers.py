@@ -13,7 +13,7 @@ from tests.daemon.test_rooms import Person, fleet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 __all__ = ["fleet"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 import redis as redis_py
 
-from lab import redis_server
+from lab.fleet import redis_server
 from loadtest.errors import RolledBack, ServerError, SessionLost
 from loadtest.history import HistoryFile, read
 from loadtest.session_client import Acknowledged, SessionClient
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 Kind = TypeVar("Kind")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import redis_server
+from lab.fleet import redis_server
 from tests.daemon.history import check, history
 from tests.daemon.test_session_random import WELCOME, Connection
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 CLIENTS = 20

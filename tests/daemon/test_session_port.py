@@ -16,7 +16,7 @@ from tests.daemon import raw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 WELCOME = re.compile(rb"WELCOME ([a-z2-7]{10}\.[a-z2-7]{26}) (\d+) (\d+) (\d+)\n")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 WELCOME = re.compile(rb"WELCOME ([a-z2-7]{10}\.[a-z2-7]{26}) (\d+) (\d+) \d+")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 import redis as redis_py
 
-from echod.session import PlainSession
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.redis import RedisStore
-from lab import redis_server
+from echod.store.keys import PlainSession
+from echod.store.redis.store import RedisStore
+from lab.fleet import redis_server
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_session_port import WELCOME, Client, client, pair
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
     from tests.daemon.late_network import LateNetwork
 

@@ -22,7 +22,7 @@ from tests.daemon import raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 VECTORS: list[dict[str, Any]] = json.loads(

@@ -17,16 +17,16 @@ import psutil
 import pytest
 import redis as redis_py
 
-from echod import checks
 from echod.config import Config, flag_of
-from lab import redis_server
+from echod.values import checks
+from lab.fleet import redis_server
 from tests.daemon import raw
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 NUMBERS = {

@@ -18,7 +18,7 @@ from tests.daemon import raw
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 RATE = 200_000

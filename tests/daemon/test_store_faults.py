@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import redis as redis_py
 
-from echod.session import decode_state
-from lab import redis_server
+from echod.store.keys import decode_state
+from lab.fleet import redis_server
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.late_network import LateNetwork
@@ -20,7 +20,7 @@ from tests.daemon.swarm import Swarm
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 FORGETFUL = str(Path(__file__).parent / "forgetful.py")

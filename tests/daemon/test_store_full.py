@@ -20,7 +20,7 @@ from tests.daemon.test_session_port import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 FILL_MAX = 0.8

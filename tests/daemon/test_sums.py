@@ -21,7 +21,7 @@ from tests.daemon.test_session_port import Client, client
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
 __all__ = ["client"]

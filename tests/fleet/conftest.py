@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import haproxy_server, processes, redis_server
+from lab.fleet import haproxy_server, processes, redis_server
 from tests.fleet.fleet_process import FREE, GONE_S_MAX, UP_S_MAX, FleetUp
 
 if TYPE_CHECKING:

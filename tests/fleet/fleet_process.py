@@ -14,7 +14,7 @@ from lab import web
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 # From the start to everything up, and from a signal to nothing left, on a busy machine.
 UP_S_MAX = 40.0

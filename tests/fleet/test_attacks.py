@@ -23,8 +23,9 @@ import psutil
 import pytest
 import redis as redis_py
 
-from lab import haproxy_server, web
-from lab.local import Fleet, Plan
+from lab import web
+from lab.fleet import haproxy_server
+from lab.fleet.local import Fleet, Plan
 from lab.wait import until
 from tests.fleet.honest import CLIENTS, fare
 from tests.fleet.test_faults import up

@@ -12,7 +12,7 @@ import pytest
 from lab import web
 from lab.chat.screen import Chat
 from lab.cli import main
-from lab.local import Fleet, Plan
+from lab.fleet.local import Fleet, Plan
 from lab.wait import until
 
 if TYPE_CHECKING:

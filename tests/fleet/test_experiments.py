@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from lab import cli
-from lab.bench import compiler
-from lab.bench.errors import BenchError
-from lab.experiment import systems
+from lab.measure.bench import compiler
+from lab.measure.bench.errors import BenchError
+from lab.measure.experiment import systems
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,12 +11,12 @@ import psutil
 import pytest
 
 from lab import cli
-from lab.bench import compiler
-from lab.bench.errors import BenchError
-from lab.experiment import fanout, fanout_systems
-from lab.experiment.fanout_load import Fanout, Result
-from lab.peers import install, servers
-from lab.peers.servers import PEERS, Peer
+from lab.measure.bench import compiler
+from lab.measure.bench.errors import BenchError
+from lab.measure.experiment import fanout, fanout_systems
+from lab.measure.experiment.fanout_load import Fanout, Result
+from lab.measure.peers import install, servers
+from lab.measure.peers.servers import PEERS, Peer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import haproxy_server, web
-from lab.local import Fleet, Plan
+from lab import web
+from lab.fleet import haproxy_server
+from lab.fleet.local import Fleet, Plan
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.swarm import Swarm

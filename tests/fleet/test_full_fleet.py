@@ -19,7 +19,7 @@ import pytest
 
 from lab import web
 from lab.drill.report import verdicts
-from lab.local import Fleet, Plan
+from lab.fleet.local import Fleet, Plan
 from lab.wait import until
 from tests.daemon import raw
 from tests.fleet.test_drills import played, short

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import haproxy_server, processes
 from lab.drill.local_fleet import DrillFleet
-from lab.haproxy_server import Daemon
-from lab.local import ROOT, Plan
+from lab.fleet import haproxy_server, processes
+from lab.fleet.haproxy_server import Daemon
+from lab.fleet.local import ROOT, Plan
 from lab.wait import until
 from tests import haproxies
 from tests.daemon import raw
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 PATIENT: tuple[Callable[[Ports], str], ...] = (
     patient.silent_client,

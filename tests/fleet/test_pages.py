@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import browser, pages
+from lab import browser
 from lab.browser import Browser
+from lab.fleet import pages
 from lab.wait import until
 from tests.fleet.fleet_process import firing, kill_one
 from tests.monitored import ask

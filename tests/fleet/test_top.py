@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
-from lab import control
-from lab.control import ControlError
+from lab.fleet import control
+from lab.fleet.control import ControlError
 from lab.top.compose import ComposeSource
 from lab.top.local import LocalSource
 from lab.top.model import Model

@@ -10,7 +10,7 @@ from __future__ import annotations
 from echod.protocol.proxy import ProxyHeader, ProxyHeaderError, parse
 from echod.protocol.session import Dialogue, Hello, Quit, Taken, hello, welcome
 from echod.protocol.wire import split_lines
-from echod.session import EMPTY, State, Token
+from echod.store.keys import EMPTY, State, Token
 from tests.session_model import ENDS, Model, agrees, opening
 
 # Small, so that a fuzzer reaches its neighbourhood.

@@ -11,11 +11,11 @@ import sys
 from typing import TYPE_CHECKING
 
 from echod.__main__ import main
-from echod.session_connection import SessionConnection
+from echod.client.session import SessionConnection
 
 if TYPE_CHECKING:
     from echod.protocol.session import Dialogue
-    from echod.session import Session
+    from echod.store.keys import Session
 
 _owe = SessionConnection._owe
 

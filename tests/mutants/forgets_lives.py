@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING
 from echod.__main__ import main
 from echod.rooms import member
 from echod.rooms.hub import Hub
-from echod.store import committer, redis_operations
+from echod.store import committer
 from echod.store.base import Lives
 from echod.store.committer import Committer
-from echod.store.memory_rooms import MemoryRooms
-from echod.store.redis import RedisStore
+from echod.store.memory.rooms import MemoryRooms
+from echod.store.redis import operations as redis_operations
+from echod.store.redis.store import RedisStore
 from tests.mutants.scripts import change
 
 if TYPE_CHECKING:

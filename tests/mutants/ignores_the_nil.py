@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from echod.__main__ import main
-from echod.store.redis import RedisStore
+from echod.store.redis.store import RedisStore
 
 if TYPE_CHECKING:
     from echod.store.batch import Write

@@ -10,7 +10,7 @@ monkey.patch_all()
 import sys
 
 from echod.__main__ import main
-from echod.store.redis import RedisStore
+from echod.store.redis.store import RedisStore
 
 RedisStore._silence_former = lambda *_: None  # type: ignore[method-assign]
 sys.exit(main())

@@ -10,7 +10,7 @@ monkey.patch_all()
 import sys
 
 from echod.__main__ import main
-from echod.store import redis_operations
+from echod.store.redis import operations as redis_operations
 from tests.mutants.scripts import change
 
 change(redis_operations.RESUME, "epoch = epoch + 1", "epoch = epoch + 0")

@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from echod.store.redis_operations import Script
+    from echod.store.redis.operations import Script
 
 
 def change(script: Script, right: str, wrong: str) -> None:

@@ -15,7 +15,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from lab import secret_files, web
+from lab import web
+from lab.fleet import secret_files
 from lab.wait import until
 
 ROOT = Path(__file__).resolve().parents[2]

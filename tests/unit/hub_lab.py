@@ -20,10 +20,10 @@ from echod.metrics import Metrics
 from echod.protocol.rooms import Join, Part
 from echod.rooms.hub import Hub
 from echod.rooms.member import Member
-from echod.session import Session, Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.memory import MemoryStore
+from echod.store.keys import Session, Token
+from echod.store.memory.store import MemoryStore
 from echod.store.operations import Open, Post
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from echod.accepting import PAUSE_TICKS, Acceptor
-from echod.capacity import Capacity
-from echod.clock import Clock
 from echod.config import Config
-from echod.files import SPARE_FILES
+from echod.limits.capacity import Capacity
+from echod.limits.files import SPARE_FILES
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
+from echod.ports.accepting import PAUSE_TICKS, Acceptor
 
 if TYPE_CHECKING:
     import _socket

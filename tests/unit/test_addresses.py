@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod import addresses
+from echod.values import addresses
 
 V4 = st.ip_addresses(v=4)
 

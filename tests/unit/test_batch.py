@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from echod.session import PlainSession, Session
 from echod.store.batch import Batcher, Write
+from echod.store.keys import PlainSession, Session
 from echod.store.operations import FORGET
 
 

@@ -13,10 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from echod.session import Session, State, Token, decode_state
 from echod.store.base import Lives
 from echod.store.batch import Batcher, Write
-from echod.store.memory import MemoryStore
+from echod.store.keys import Session, State, Token, decode_state
+from echod.store.memory.store import MemoryStore
 from echod.store.operations import END, KEEP, Open, Opened, Operation, Resume
 
 TOKEN = Token(b"abcdefghij", b"k" * 26)

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import cli, processes
-from lab.bench import compiler, rows
-from lab.bench.errors import BenchError
-from lab.bench.measure import BASELINES
+from lab import cli
+from lab.fleet import processes
+from lab.measure.bench import compiler, rows
+from lab.measure.bench.errors import BenchError
+from lab.measure.bench.measure import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.redis_server import RedisServer
+    from lab.fleet.redis_server import RedisServer
 
 DEADLINE_S = 20.0
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from lab.bench import rows, table
-from lab.bench.compare import Comparison
-from lab.bench.errors import BenchError
-from lab.bench.histogram import percentile
-from lab.bench.machine import Cores, choose_cores, parse_cpu_list
-from lab.bench.many import Outcome
-from lab.bench.measure import Run
-from lab.bench.summary import Spread, judge, summarise
+from lab.measure.bench import rows, table
+from lab.measure.bench.compare import Comparison
+from lab.measure.bench.errors import BenchError
+from lab.measure.bench.histogram import percentile
+from lab.measure.bench.machine import Cores, choose_cores, parse_cpu_list
+from lab.measure.bench.many import Outcome
+from lab.measure.bench.measure import Run
+from lab.measure.bench.summary import Spread, judge, summarise
 
 RUN = Run(
     row=rows.FLOOR,

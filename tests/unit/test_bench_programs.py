@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import processes
-from lab.bench import compiler
-from lab.bench.errors import BenchError
-from lab.bench.generator import Load, Result, Settings
-from lab.bench.process_stats import cpu_time, rss_bytes, rss_bytes_max
+from lab.fleet import processes
+from lab.measure.bench import compiler
+from lab.measure.bench.errors import BenchError
+from lab.measure.bench.generator import Load, Result, Settings
+from lab.measure.bench.process_stats import cpu_time, rss_bytes, rss_bytes_max
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.bench import compiler
-from lab.bench.errors import BenchError
-from lab.bench.generator import Load, Result, Settings
+from lab.measure.bench import compiler
+from lab.measure.bench.errors import BenchError
+from lab.measure.bench.generator import Load, Result, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

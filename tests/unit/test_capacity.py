@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod import files
-from echod.capacity import Capacity, Crowd
-from echod.clock import Clock
-from echod.files import SHORT_S, SPARE_FILES, Files
+from echod.limits import files
+from echod.limits.capacity import Capacity, Crowd
+from echod.limits.files import SHORT_S, SPARE_FILES, Files
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
 
 if TYPE_CHECKING:

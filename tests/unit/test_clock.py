@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.clock import TICK_S, Clock
+from echod.loop.clock import TICK_S, Clock
 
 
 @given(st.lists(st.floats(0, 100), max_size=30))

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.clock import Clock
 from echod.config import Config
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.session import NO_SESSION, PlainSession, Session
-from echod.store import redis_operations
 from echod.store.base import Lives
 from echod.store.batch import Nobody
 from echod.store.committer import NEWCOMERS_MAX, Committer
-from echod.store.memory import MemoryStore
+from echod.store.keys import NO_SESSION, PlainSession, Session
+from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     KEEP,
     MEASURE,
@@ -29,6 +28,7 @@ from echod.store.operations import (
     Read,
     Who,
 )
+from echod.store.redis import operations as redis_operations
 
 LIVES = Lives(60, 30)
 NAME = b"abcdefghij"

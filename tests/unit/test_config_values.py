@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod import checks
 from echod.config import (
     DURABILITIES,
     LOG_LEVELS,
@@ -25,6 +24,7 @@ from echod.config import (
     parse,
     variable_of,
 )
+from echod.values import checks
 
 YEAR_S = 366 * 86_400
 

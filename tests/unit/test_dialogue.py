@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from echod.protocol.session import Dialogue, Hello, Quit, hello, welcome
 from echod.protocol.words import NUMBER_MAX, Refusal, body_of, number
-from echod.session import EMPTY, State, Token
+from echod.store.keys import EMPTY, State, Token
 from tests.session_model import ENDS, Model, agrees, opening, unterminated
 
 UNBOUNDED = 1 << 30

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab import processes, redis_server
 from lab.drill import faults
 from lab.drill.run import bugs
+from lab.fleet import processes, redis_server
 from tests.daemon import raw
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from lab.experiment import costs, models_answers, models_summary, scaling_answers
-from lab.experiment.c10k import Held
-from lab.experiment.costs import Busy
-from lab.experiment.models import Measured
-from lab.experiment.samples import NO, SAME, YES, Answer
-from lab.experiment.scaling import Point
-from lab.experiment.stack import SHAPES
-from lab.experiment.workload import Workload
+from lab.measure.experiment import costs, models_answers, models_summary, scaling_answers
+from lab.measure.experiment.c10k import Held
+from lab.measure.experiment.costs import Busy
+from lab.measure.experiment.models import Measured
+from lab.measure.experiment.samples import NO, SAME, YES, Answer
+from lab.measure.experiment.scaling import Point
+from lab.measure.experiment.stack import SHAPES
+from lab.measure.experiment.workload import Workload
 
 ARTICLE = Workload(clients=100, lines=10, pause_s=0.1)
 MIB = 1 << 20

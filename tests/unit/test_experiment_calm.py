@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.experiment import calm
-from lab.experiment.calm import OTHERS_MAX, TRIES_MAX, Calm, Cpus
+from lab.measure.experiment import calm
+from lab.measure.experiment.calm import OTHERS_MAX, TRIES_MAX, Calm, Cpus
 
 
 class Shares:
@@ -51,7 +51,7 @@ def test_time_for_it_is_bounded_and_shared_by_the_repeats(monkeypatch: pytest.Mo
         nonlocal now_s
         now_s += 4.0
 
-    monkeypatch.setattr("lab.experiment.calm.time.perf_counter", lambda: now_s)
+    monkeypatch.setattr("lab.measure.experiment.calm.time.perf_counter", lambda: now_s)
     Shares(monkeypatch, *[0.5] * 20)
     one = Calm(repeats=2, extra_s=10.0)
     one.measure(1, make)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.experiment import costs, usl
-from lab.experiment.costs import Busy, Costs
-from lab.experiment.samples import (
+from lab.measure.experiment import costs, usl
+from lab.measure.experiment.costs import Busy, Costs
+from lab.measure.experiment.samples import (
     REPEATS_MIN,
     SAME,
     Answer,
@@ -24,7 +24,7 @@ from lab.experiment.samples import (
     number,
     ranged,
 )
-from lab.experiment.workload import Visit, Workload, served, unevenness
+from lab.measure.experiment.workload import Visit, Workload, served, unevenness
 
 POSITIVE = st.floats(0.01, 1e6)
 IDLE = Busy(daemons=0.1, redis=0.1, redis_disk=0.0, haproxy=0.1, load=0.1, machine=0.3)

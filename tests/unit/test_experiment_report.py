@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.bench import process_stats
-from lab.bench.errors import BenchError
-from lab.experiment import page, plots, results, systems
-from lab.experiment.errors import ExperimentError
-from lab.experiment.page import Plot, Report, Table
-from lab.experiment.samples import SAME, Answer
+from lab.measure.bench import process_stats
+from lab.measure.bench.errors import BenchError
+from lab.measure.experiment import page, plots, results, systems
+from lab.measure.experiment.errors import ExperimentError
+from lab.measure.experiment.page import Plot, Report, Table
+from lab.measure.experiment.samples import SAME, Answer
 
 if TYPE_CHECKING:
     from pathlib import Path

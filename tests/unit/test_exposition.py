@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
-from echod import exposition
-from echod.capacity import Capacity
-from echod.clock import Clock
+from echod.admin import exposition
+from echod.admin.exposition import Registry
 from echod.config import Config
-from echod.exposition import Registry
+from echod.limits.capacity import Capacity
+from echod.limits.sources import Sources
+from echod.limits.unsent import Unsent
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.port import Parts, PlainPort
+from echod.ports.port import Parts, PlainPort
 from echod.rooms.hub import Hub
-from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
-from echod.store.memory import MemoryStore
-from echod.unsent import Unsent
+from echod.store.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     import pytest

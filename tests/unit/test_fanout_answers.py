@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from lab.experiment import fanout_answers
-from lab.experiment.fanout import Busy, Load, Point
-from lab.experiment.fanout_answers import DAEMONS_FIRST, REDIS_FIRST, Promise
-from lab.experiment.fanout_cli import FAST, GRID, TICK_S, _promises
-from lab.experiment.fanout_summary import summarise
-from lab.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
-from lab.experiment.samples import NO, SAME, YES, Answer
+from lab.measure.experiment import fanout_answers
+from lab.measure.experiment.fanout import Busy, Load, Point
+from lab.measure.experiment.fanout_answers import DAEMONS_FIRST, REDIS_FIRST, Promise
+from lab.measure.experiment.fanout_cli import FAST, GRID, TICK_S, _promises
+from lab.measure.experiment.fanout_summary import summarise
+from lab.measure.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.measure.experiment.samples import NO, SAME, YES, Answer
 from tests.unit.test_fanout_summary import point
 
 REPEATS = 8

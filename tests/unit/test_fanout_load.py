@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.bench import compiler
-from lab.bench.errors import BenchError
-from lab.experiment.fanout_load import Fanout, Result, Settings
+from lab.measure.bench import compiler
+from lab.measure.bench.errors import BenchError
+from lab.measure.experiment.fanout_load import Fanout, Result, Settings
 from tests.unit.fanout_servers import CLOSE, frame, right, serving
 
 if TYPE_CHECKING:

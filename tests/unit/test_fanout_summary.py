@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.experiment.fanout import Busy, Load, Point
-from lab.experiment.fanout_summary import PostCost, post_cost, stop, summarise
-from lab.experiment.samples import Repeats
+from lab.measure.experiment.fanout import Busy, Load, Point
+from lab.measure.experiment.fanout_summary import PostCost, post_cost, stop, summarise
+from lab.measure.experiment.samples import Repeats
 
 SMALL = Load(500, 2, 200)
 IDLE = Busy(server=0.2, redis=0.1, load=0.1, machine=0.4)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.experiment import fanout_systems
-from lab.experiment.errors import ExperimentError
-from lab.experiment.fanout_systems import POSTS, PUBLICATIONS, ROUTES, VAIN, daemons
-from lab.peers import install, servers
+from lab.measure.experiment import fanout_systems
+from lab.measure.experiment.errors import ExperimentError
+from lab.measure.experiment.fanout_systems import POSTS, PUBLICATIONS, ROUTES, VAIN, daemons
+from lab.measure.peers import install, servers
 
 PAGE = """# HELP echod_room_posts_total SAYs sent to the store.
 # TYPE echod_room_posts_total counter

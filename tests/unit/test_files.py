@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from echod import files
+from echod.limits import files
 
 UNLIMITED = -1
 

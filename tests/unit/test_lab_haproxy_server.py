@@ -1,11 +1,11 @@
-"""`lab.haproxy_server.render`: the containers' configuration with the daemons named."""
+"""`lab.fleet.haproxy_server.render`: the containers' configuration with the daemons named."""
 
 from __future__ import annotations
 
 import pytest
 
-from lab.haproxy_server import ConfigError, Daemon, render
-from lab.local import ROOT
+from lab.fleet.haproxy_server import ConfigError, Daemon, render
+from lab.fleet.local import ROOT
 
 DAEMONS = (
     Daemon("echod1", "127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"),

@@ -1,4 +1,4 @@
-"""`lab.ports`: free ports are tried again, taken ones are named."""
+"""`lab.fleet.ports`: free ports are tried again, taken ones are named."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.ports import HOST, TRIES_MAX, PortError, Wish, check, start_on
-from lab.processes import StartError
+from lab.fleet.ports import HOST, TRIES_MAX, PortError, Wish, check, start_on
+from lab.fleet.processes import StartError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`lab.processes`: ready lines, ends, and no orphans."""
+"""`lab.fleet.processes`: ready lines, ends, and no orphans."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab import processes
-from lab.processes import StartError
+from lab.fleet import processes
+from lab.fleet.processes import StartError
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_a_child_dies_with_its_parent(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from lab import processes
+from lab.fleet import processes
 child = processes.start([sys.executable, "-c", "{FOREVER}"], log=Path("{tmp_path}/child"),
     expect_ready=False)
 print(child.pid, flush=True)

@@ -1,4 +1,4 @@
-"""`lab.prometheus_server.config`: what the containers' Prometheus has, with named targets."""
+"""`lab.fleet.prometheus_server.config`: what the containers' Prometheus has, with named targets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.local import ROOT
-from lab.prometheus_server import config
+from lab.fleet.local import ROOT
+from lab.fleet.prometheus_server import config
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`lab.redis_server`: a real server, from PATH and from the wheel."""
+"""`lab.fleet.redis_server`: a real server, from PATH and from the wheel."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis as redis_py
 
-from lab import redis_server
-from lab.processes import StartError
+from lab.fleet import redis_server
+from lab.fleet.processes import StartError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""`lab.secret_files`: what is made, for whom it is readable, and what is kept."""
+"""`lab.fleet.secret_files`: what is made, for whom it is readable, and what is kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab import secret_files
-from lab.certificates import LEAF_DAYS, Pair
 from lab.cli import main
-from lab.secret_files import make_certificates, make_passwords
+from lab.fleet import secret_files
+from lab.fleet.certificates import LEAF_DAYS, Pair
+from lab.fleet.secret_files import make_certificates, make_passwords
 
 if TYPE_CHECKING:
     from pathlib import Path

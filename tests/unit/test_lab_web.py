@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab import web
-from lab.local import ROOT
+from lab.fleet.local import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import ports, processes, web
+from lab import web
+from lab.fleet import ports, processes
 from lab.wait import until
 from tests.unit import loadtest_servers as servers
 from tests.unit.loadtest_servers import Server
@@ -26,7 +27,7 @@ from tests.unit.loadtest_servers import Server
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 ROOT = Path(__file__).parents[2]
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", str(ROOT / "loadtest" / "locustfile.py"))

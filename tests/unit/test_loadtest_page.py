@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from lab import ports, processes, web
+from lab import web
+from lab.fleet import ports, processes
 from lab.wait import until
 from tests.unit import loadtest_servers as servers
 from tests.unit.loadtest_servers import Server, replies_to
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Sequence
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 ROOT = Path(__file__).parents[2]
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", str(ROOT / "loadtest" / "locustfile.py"))

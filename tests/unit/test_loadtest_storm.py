@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab import ports, processes
+from lab.fleet import ports, processes
 from lab.wait import until
 from tests.unit.loadtest_servers import Server, busy
 from tests.unit.session_servers import Fault, Service
@@ -17,7 +17,7 @@ from tests.unit.session_servers import Fault, Service
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from lab.processes import Process
+    from lab.fleet.processes import Process
 
 ROOT = Path(__file__).parents[2]
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", str(ROOT / "loadtest" / "locustfile.py"))

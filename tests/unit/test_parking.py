@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import gevent
 import pytest
 
-from echod.parking import Parking
+from echod.loop.parking import Parking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

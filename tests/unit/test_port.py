@@ -6,23 +6,23 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from echod.capacity import Capacity
-from echod.clock import Clock
+from echod.client.session import SessionConnection
 from echod.config import Config
+from echod.limits.capacity import Capacity
+from echod.limits.sources import Sources
+from echod.limits.unsent import Unsent
+from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.port import Parts, PlainPort, SessionPort
+from echod.ports.port import Parts, PlainPort, SessionPort
 from echod.rooms.hub import Hub
-from echod.session_connection import SessionConnection
-from echod.sources import Sources
 from echod.store.base import Lives
 from echod.store.committer import Committer
-from echod.store.memory import MemoryStore
-from echod.unsent import Unsent
+from echod.store.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from echod.connection import Connection
+    from echod.client.connection import Connection
 
 
 LIVES = Lives(60, 30)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.session import PlainSession, State, decode_state, encode_state
+from echod.store.keys import PlainSession, State, decode_state, encode_state
 
 
 @given(st.integers(0), st.binary(max_size=20), st.binary(max_size=20))

@@ -1,4 +1,4 @@
-"""`echod.sources`: the rate of a source, whose turn it is, and what is remembered."""
+"""`echod.limits.sources`: the rate of a source, whose turn it is, and what is remembered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.sources import PURSE_S, Source, Sources, key_of
+from echod.limits.sources import PURSE_S, Source, Sources, key_of
 
 RATE = 1_000
 RECEIVE = 160

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.store.url import DB_MAX, StoreUrl, StoreUrlError, Tls, parse
+from echod.values.store_url import DB_MAX, StoreUrl, StoreUrlError, Tls, parse
 
 PARTS = ("redis://", "rediss://", "unix://", "memory://", "user", ":", "@", "[::1]", "h", "/", "1",
          "?", "&", "=", "db", "ssl_ca_certs", "ssl_cert_reqs", "none", "#", "%", ".", "\0", "é", " ",

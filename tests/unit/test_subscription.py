@@ -8,7 +8,7 @@ from echod.rooms.subscription import RedisSubscription
 from tests.unit.hub_lab import Lab
 
 if TYPE_CHECKING:
-    from echod.store.link import Link
+    from echod.store.redis.link import Link
 
 
 class Stuck:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.unsent import HEAD_BYTES, HOLDER_BYTES, LOW, PIECE_BYTES, Outbox, Unsent
+from echod.limits.unsent import HEAD_BYTES, HOLDER_BYTES, LOW, PIECE_BYTES, Outbox, Unsent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

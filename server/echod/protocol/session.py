@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from echod.protocol import rooms
 from echod.protocol.errors import Code
 from echod.protocol.words import Refusal, bad, body_of, number
-from echod.session import Token
+from echod.store.keys import Token
 
 if TYPE_CHECKING:
-    from echod.session import State
+    from echod.store.keys import State
 
 
 @dataclass(frozen=True, slots=True)

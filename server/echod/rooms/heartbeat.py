@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from echod.session import NO_SESSION
+from echod.store.keys import NO_SESSION
 from echod.store.operations import Beat
 from echod.store.store_client import StoreClient
 

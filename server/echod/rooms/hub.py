@@ -18,20 +18,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gevent
 
-from echod.clock import TICK_S
-from echod.guard import guarded
+from echod.loop.clock import TICK_S
+from echod.loop.guard import guarded
 from echod.protocol.rooms import message
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX, Pages
 from echod.rooms.room import Heard, Page, Position
-from echod.session import NO_SESSION
+from echod.store.keys import NO_SESSION
 from echod.store.operations import Announce, Publish, Read
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echod.clock import Clock
     from echod.config import Config
+    from echod.loop.clock import Clock
     from echod.metrics import Metrics
     from echod.rooms.heartbeat import Heartbeat
     from echod.rooms.member import Member, Recovery

@@ -18,15 +18,15 @@ from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
 from echod.protocol.words import Refusal
 from echod.rooms.hub import PAGE_MESSAGES
 from echod.rooms.room import Page, Position
-from echod.session import NO_SESSION
+from echod.store.keys import NO_SESSION
 from echod.store.operations import KEEP, Conflict, Find, Post, Read, Remember, Stale, Who
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
+    from echod.client.session import SessionConnection
     from echod.rooms.hub import Hub, RoomHere
-    from echod.session import Session
-    from echod.session_connection import SessionConnection
     from echod.store.batch import Write
+    from echod.store.keys import Session
 
 # For the other session's daemon to answer a TELL (PROTOCOL §3).
 TELL_S_MAX = 1.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echod.session import NO_SESSION
+from echod.store.keys import NO_SESSION
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ import gevent
 from gevent.event import Event
 
 from echod.store.base import StoreError
-from echod.store.link import pack
-from echod.store.redis_operations import BROADCAST_CHANNEL, channel, inbox_channel
+from echod.store.redis.link import pack
+from echod.store.redis.operations import BROADCAST_CHANNEL, channel, inbox_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from echod.rooms.hub import Hub
-    from echod.store.link import Link
+    from echod.store.redis.link import Link
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What a store is: the one place that outlives daemons.
 
-`memory.py` and `redis.py` are held to the same behaviour by
+`memory/` and `redis/` are held to the same behaviour by
 tests/contract/test_store.py. The committer is the only caller.
 """
 

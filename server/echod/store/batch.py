@@ -27,7 +27,7 @@ from echod.store.operations import END, FORGET, size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echod.session import Session
+    from echod.store.keys import Session
     from echod.store.operations import Operation
 
 

@@ -20,23 +20,23 @@ from typing import TYPE_CHECKING
 
 import gevent
 
-from echod.guard import guarded
-from echod.parking import Parking
-from echod.session import NO_SESSION
+from echod.loop.guard import guarded
+from echod.loop.parking import Parking
 from echod.store.base import StoreError
 from echod.store.batch import Batcher
+from echod.store.keys import NO_SESSION
 from echod.store.operations import MEASURE, Fill, Remember, Renew, gives_life
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echod.clock import Clock
     from echod.config import Config
+    from echod.loop.clock import Clock
     from echod.metrics import Metrics
-    from echod.session import Session
     from echod.store.base import Lives, Store
     from echod.store.batch import Client, Write
+    from echod.store.keys import Session
     from echod.store.operations import Operation
 
 log = logging.getLogger(__name__)

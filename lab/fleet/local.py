@@ -1,0 +1,288 @@
+"""The whole fleet as local processes: Redis, daemons, HAProxy, Locust, Prometheus.
+
+    Plan ──▶ Fleet.start ──▶ Fleet.ready (addresses, pids) ──▶ Fleet.deaths … ──▶ Fleet.stop
+
+The start order and the stop order are each one list. A part that dies is told of and not
+started again: the lab kills parts on purpose. `local_up` makes the `fleet up` command of
+it; drills and tests use it as it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import lab
+from echod import config as echod_config
+from lab.errors import LabError
+from lab.fleet import (
+    haproxy_server,
+    locust_server,
+    processes,
+    prometheus_server,
+    redis_server,
+    secret_files,
+)
+from lab.fleet.haproxy_server import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lab.fleet.processes import Process
+    from lab.fleet.redis_server import Appendfsync, RedisServer
+
+ROOT = Path(lab.__file__).resolve().parents[1]
+
+# A daemon ends within its drain; beyond it, what is queued is answered.
+DRAIN_SLACK_S = 5.0
+
+# Locust, HAProxy and Prometheus hold nothing that is worth a longer wait.
+STOP_S_MAX = 5.0
+
+
+class DirectoryError(LabError):
+    """The directory for the fleet's data and logs can't be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to bring up; a port of 0 is any free one."""
+
+    directory: Path
+    """Redis's data, the configurations, and a log for each process."""
+    daemons: int = 4
+    durability: str | None = None
+    """PROTOCOL §5; None leaves it to the daemon."""
+    appendfsync: Appendfsync = "always"
+    daemon_program: Sequence[str] = ("-m", "echod")
+    """What Python runs as a daemon: the drills' tests have some with a bug."""
+    daemon_settings: Mapping[str, float] = field(default_factory=dict)
+    """Others than echod's own, by their names."""
+    load: bool = False
+    """Whether Locust sends the article's clients through it."""
+    prometheus: bool = False
+    """Whether a Prometheus, which must be on PATH, watches it."""
+    secrets: Path | None = None
+    """Passwords and certificates (`secret_files`); None for new passwords and no TLS."""
+    echo_port: int = 0
+    session_port: int = 0
+    echo_tls_port: int = 0
+    """Where TLS is spoken, if there is a certificate; as the next."""
+    session_tls_port: int = 0
+    stats_port: int = 0
+    locust_port: int = 0
+    prometheus_port: int = 0
+
+
+class Fleet:
+    """A plan, and what runs of it. Leaving its `with` block stops everything."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.parts: dict[str, Process] = {}
+        """Every process by name, in the order of starting; dead ones stay."""
+        self.redis: RedisServer | None = None
+        """For who looks into the store: `admin_url`."""
+        self.dead: set[str] = set()
+        """Those that `deaths` has told of."""
+        self._lock: int | None = None
+        # Read now: a wrong ECHOD_ variable must not be found when it is time to stop.
+        self._daemon_stop_s = echod_config.parse([]).drain_s + DRAIN_SLACK_S
+
+    def start(self) -> None:
+        """Bring everything up, in this order: whoever is needed comes first.
+
+        Raises:
+            LabError: A part did not come up. Those before it run: call `stop`.
+        """
+        self._lock_directory()
+        self.redis = self._start_redis()
+        self._start_daemons(self.redis)
+        echo, stats = self._start_haproxy()
+        if self.plan.load:
+            self._start_locust(echo)
+        if self.plan.prometheus:
+            self._start_prometheus(stats)
+
+    def stop(self) -> None:
+        """End everything, in this order: whoever is needed goes last."""
+        for kind, grace_s in (
+            ("locust", STOP_S_MAX),
+            ("haproxy", STOP_S_MAX),
+            ("echod", self._daemon_stop_s),
+            ("redis", processes.GRACE_S),
+            ("prometheus", STOP_S_MAX),
+        ):
+            processes.terminate_all(self._of_kind(kind), grace_s)
+        self._unlock_directory()
+
+    def kill(self) -> None:
+        """End everything at once, by SIGKILL."""
+        for process in self.parts.values():
+            process.kill()
+        self._unlock_directory()
+
+    def deaths(self) -> Iterator[tuple[str, Process]]:
+        """The parts, by name, that have died since the last call."""
+        for name, process in self.parts.items():
+            if name not in self.dead and not process.alive:
+                self.dead.add(name)
+                yield name, process
+
+    def start_again(self, name: str) -> None:
+        """A daemon that has ended, on its ports, where HAProxy looks for it; it is ready then.
+
+        Raises:
+            lab.fleet.processes.StartError: It did not start.
+        """
+        url = self.store_url_of(name, self.parts["redis"].ready["url"])
+        daemon = self._start_daemon(name, url, self.parts[name].ready)
+        daemon.await_ready()
+        self.parts[name] = daemon
+        self.dead.discard(name)
+
+    def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
+        """How `daemon` reaches Redis: the drills put a link in between that they can cut."""
+        return redis_url
+
+    def seen_by_haproxy(self, daemon: Daemon) -> Daemon:
+        """Where HAProxy finds a daemon: as `store_url_of`."""
+        return daemon
+
+    @property
+    def daemons(self) -> list[Process]:
+        """The daemons, in the order of their numbers."""
+        return self._of_kind("echod")
+
+    @property
+    def ready(self) -> dict[str, Any]:
+        """Where everything is: the ready line of `fleet up`. What is not there is null."""
+        return {
+            "event": "ready",
+            "pid": os.getpid(),
+            "directory": str(self.plan.directory),
+            "echo": self.parts["haproxy"].ready["echo"],
+            "session": self.parts["haproxy"].ready["session"],
+            "daemons": [
+                {key: value for key, value in daemon.ready.items() if key != "event"}
+                for daemon in self.daemons
+            ],
+            **{
+                name: {"pid": self.parts[name].pid, **self.parts[name].ready}
+                if name in self.parts
+                else None
+                for name in ("redis", "haproxy", "locust", "prometheus")
+            },
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _of_kind(self, kind: str) -> list[Process]:
+        return [process for name, process in self.parts.items() if name.startswith(kind)]
+
+    def _start_redis(self, port: int = 0) -> RedisServer:
+        secrets = self.plan.secrets or self.plan.directory / "secrets"
+        secret_files.make_passwords(secrets)
+        redis = redis_server.start(
+            self.plan.directory / "redis",
+            appendfsync=self.plan.appendfsync,
+            port=port,
+            secrets=secrets,
+        )
+        self.parts["redis"] = redis.process
+        return redis
+
+    def _start_daemons(self, redis: RedisServer) -> None:
+        for number in range(1, self.plan.daemons + 1):
+            name = f"echod{number}"
+            self.parts[name] = self._start_daemon(name, self.store_url_of(name, redis.url))
+        for daemon in self.daemons:
+            daemon.await_ready()
+
+    def _start_daemon(
+        self, name: str, store_url: str, ports: Mapping[str, str] | None = None
+    ) -> Process:
+        """Start one, on the ports of a ready line, else on free ones; it is not ready yet."""
+        flags = ["--host", "127.0.0.1", "--proxy-protocol", "--store", store_url]
+        if self.redis and self.redis.password_file:
+            flags += ["--store-password-file", self.redis.password_file]
+        for port in ("echo", "session", "admin", "agent"):
+            number = ports[port].rpartition(":")[2] if ports else "0"
+            flags += [f"--{port}-port", number]
+        if self.plan.durability:
+            flags += ["--durability", self.plan.durability]
+        for setting, value in self.plan.daemon_settings.items():
+            flags += [echod_config.flag_of(setting), str(value)]
+        return processes.start(
+            [sys.executable, *self.plan.daemon_program, "--name", name, *flags],
+            log=self.plan.directory / f"{name}.log",
+            expect_ready=False,
+        )
+
+    def _start_haproxy(self) -> tuple[str, str]:
+        haproxy = haproxy_server.start(
+            self.plan.directory,
+            ROOT / "haproxy" / "haproxy.cfg",
+            [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
+            certificates=self.plan.secrets,
+            echo_port=self.plan.echo_port,
+            session_port=self.plan.session_port,
+            echo_tls_port=self.plan.echo_tls_port,
+            session_tls_port=self.plan.session_tls_port,
+            stats_port=self.plan.stats_port,
+        )
+        self.parts["haproxy"] = haproxy
+        return haproxy.ready["echo"], haproxy.ready["stats"]
+
+    def _start_locust(self, target: str) -> None:
+        self.parts["locust"] = locust_server.start(
+            self.plan.directory,
+            ROOT / "loadtest" / "locustfile.py",
+            target=target,
+            sessions=self.parts["haproxy"].ready["session"],
+            port=self.plan.locust_port,
+        )
+
+    def _start_prometheus(self, haproxy_stats: str) -> None:
+        targets = {
+            "echod": [daemon.ready["admin"] for daemon in self.daemons],
+            "haproxy": [haproxy_stats],
+            "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
+        }
+        self.parts["prometheus"] = prometheus_server.start(
+            self.plan.directory,
+            targets,
+            ROOT / "monitoring" / "prometheus",
+            daemons=self.plan.daemons,
+            port=self.plan.prometheus_port,
+        )
+
+    def _lock_directory(self) -> None:
+        """Two fleets on one append-only file would destroy it."""
+        directory = self.plan.directory
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(directory / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DirectoryError(f"{directory}: another fleet is using it") from None
+        except OSError as error:
+            raise DirectoryError(f"{directory}: {error.strerror}") from None
+
+    def _unlock_directory(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

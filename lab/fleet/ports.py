@@ -1,0 +1,87 @@
+"""Ports on loopback: free ones for programs that can't choose, and taken ones named early.
+
+Redis, HAProxy, Locust and Prometheus must be told a port, and one that was found free
+can be taken before they bind it. So a start on a free port is tried again, and the
+caller makes sure that it is its own process that listens there
+(`processes.Process.listens_on`), never one that came in between.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from lab.errors import LabError
+from lab.fleet.processes import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+HOST = "127.0.0.1"
+
+# Each lost race is one in thousands; that often in turn means something else is wrong.
+TRIES_MAX = 4
+
+
+class PortError(LabError):
+    """Ports that were asked for can't be bound; the text names each, and how to change it."""
+
+
+class Wish(NamedTuple):
+    """A port somebody asked for, with the words of the error if it can't be had."""
+
+    port: int
+    what: str
+    """Who listens there, as in "port 1234 (the echo)"."""
+    change: str
+    """How to ask for another, as in "--port or ECHO_PORT"."""
+
+
+def start_on(ports: Sequence[int], start: Callable[[Sequence[int]], T]) -> T:
+    """Call `start` with `ports`, a free one in the place of each 0, and return what it returns.
+
+    Raises:
+        StartError: As `start` raised it, with zeroes in `ports` the last time it was tried.
+    """
+    for _ in range(TRIES_MAX - 1 if 0 in ports else 0):
+        with contextlib.suppress(StartError):
+            return start(_fill(ports))
+    return start(_fill(ports))
+
+
+def check(wishes: Sequence[Wish]) -> None:
+    """Bind every port for a moment, so that a clash is found before anything is started.
+
+    Raises:
+        PortError: Naming all that are taken, wished for twice, or not allowed.
+    """
+    refused = []
+    with contextlib.ExitStack() as bound:
+        for wish in wishes:
+            probe = bound.enter_context(socket.socket())
+            # As the servers do: a port whose last connections linger is free to them.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, wish.port))
+                probe.listen()
+            except OSError as error:
+                refused.append(
+                    f"port {wish.port} ({wish.what}): {error.strerror};"
+                    f" choose another with {wish.change}"
+                )
+    if refused:
+        raise PortError("\n".join(refused))
+
+
+def _fill(ports: Sequence[int]) -> list[int]:
+    with contextlib.ExitStack() as held:
+        filled = []
+        for port in ports:
+            probe = held.enter_context(socket.socket())
+            if not port:
+                probe.bind((HOST, 0))
+            filled.append(port or int(probe.getsockname()[1]))
+        return filled

@@ -1,0 +1,250 @@
+"""Child processes that tell when they are ready and never outlive the lab.
+
+A child's stdout and stderr go to one log file. A program that speaks the ready
+protocol (`echod`, `fleet`) prints one JSON line `{"event": "ready", …}` there.
+
+Promises:
+  no orphans   the kernel kills a child when the thread that started it ends
+               (PDEATHSIG, Linux only): start children from the main thread;
+  no Ctrl-C    a child has its own process group, so that the terminal's Ctrl-C
+               reaches the lab alone, which ends its children in order;
+  descriptors  the soft limit of open files is raised as far as it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+
+from echod.limits.files import raise_limit
+from lab.errors import LabError
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+# Where the system says that there is no limit, and yet has one: what the containers get.
+FILES_WANTED = 20_000
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+# Of a log, in an error's text: enough for a traceback's end, not a screenful.
+TAIL_LINES = 15
+
+# From start to ready: Python with gevent needs under a second, a busy machine more.
+READY_S_MAX = 15.0
+
+# From SIGTERM to the end: a daemon drains for 10 s.
+GRACE_S = 15.0
+
+# A killed process is gone at once, unless the kernel holds it in a disk wait.
+KILLED_S_MAX = 10.0
+
+
+class StartError(LabError):
+    """A child ended, or said nothing, before it was ready; the text has its last words."""
+
+
+class Process:
+    """A child process; made by `start`. Leaving its `with` block terminates it."""
+
+    def __init__(
+        self, popen: subprocess.Popen[bytes], argv: Sequence[str], log: Path, log_begin: int
+    ) -> None:
+        self.argv = list(argv)
+        self.log = log
+        # Its ready line, or what its starter knows in the place of one: addresses, above all.
+        self.ready: dict[str, Any] = {}
+        self._popen = popen
+        self._log_begin = log_begin
+
+    @property
+    def pid(self) -> int:
+        """The process id; after the end no longer this process's."""
+        return self._popen.pid
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, or minus the signal that ended it; None while it runs."""
+        return self._popen.poll()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended; a stopped (SIGSTOP) process is alive."""
+        return self.status is None
+
+    def await_ready(self, ready_s_max: float = READY_S_MAX) -> None:
+        """Wait for its ready line, which is in `.ready` then.
+
+        Raises:
+            StartError: It ended, or the line did not come in time; it is gone then.
+        """
+        self.await_sign(self._read_ready, f"the ready line of {self.argv[0]}", ready_s_max)
+
+    def await_sign(
+        self, sign: Callable[[], object], what: str, ready_s_max: float = READY_S_MAX
+    ) -> None:
+        """Wait until `sign()` is true: how a program without a ready line is ready.
+
+        Raises:
+            StartError: It ended, or the sign did not come in time; it is gone then.
+        """
+        seen = False
+
+        def look() -> bool:
+            nonlocal seen
+            seen = bool(sign())
+            return seen or not self.alive
+
+        try:
+            until(look, ready_s_max, what)
+        except TimeoutError as error:
+            self.kill()
+            raise StartError(f"{error}; its log ends:\n{self.log_tail()}") from None
+        except BaseException:
+            self.kill()
+            raise
+        if not seen:
+            raise StartError(
+                f"{self.argv[0]} ended (status {self.status}) before it was ready;"
+                f" its log ends:\n{self.log_tail()}"
+            )
+
+    def listens_on(self, port: int) -> bool:
+        """Whether this very process has a TCP socket that listens on `port`."""
+        with contextlib.suppress(psutil.Error):
+            for connection in psutil.Process(self.pid).net_connections("tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+        return False
+
+    def signal(self, signum: int) -> None:
+        """Send a signal; none is sent to a process that has ended."""
+        self._popen.send_signal(signum)
+
+    def terminate(self, grace_s: float = GRACE_S) -> int:
+        """Ask it to end (SIGTERM), wait, and kill what is left after `grace_s`.
+
+        Returns:
+            The exit status, or minus the signal that ended it.
+        """
+        terminate_all([self], grace_s)
+        return self._popen.returncode
+
+    def wait(self, wait_s: float) -> bool:
+        """Wait for its end at most so long; whether it has ended."""
+        try:
+            self._popen.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL to it and to what it forked (its process group); waits for its end."""
+        if self.alive:
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait(KILLED_S_MAX)
+
+    def log_tail(self) -> str:
+        """The last lines that it logged, for an error's text."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_begin)
+            lines = log.read().decode(errors="replace").splitlines()
+        return "\n".join(lines[-TAIL_LINES:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.terminate()
+
+    def _read_ready(self) -> bool:
+        with self.log.open("rb") as log:
+            log.seek(self._log_begin)
+            for line in log:
+                if line.startswith(b"{") and line.endswith(b"\n"):
+                    with contextlib.suppress(ValueError):
+                        event = json.loads(line)
+                        if event.get("event") == "ready":
+                            self.ready = event
+                            return True
+        return False
+
+
+def start(  # noqa: PLR0913 — each is one independent choice of the caller
+    argv: Sequence[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    ready_s_max: float = READY_S_MAX,
+    expect_ready: bool = True,
+    cpu: int | None = None,
+) -> Process:
+    """Start a program and, with `expect_ready`, wait for its ready line.
+
+    Args:
+        argv: The program and its arguments.
+        log: File that its stdout and stderr are appended to.
+        env: Variables beside this process's own.
+        ready_s_max: From the start to the ready line, in seconds.
+        expect_ready: Whether to wait for one; else `.ready` stays empty until `await_ready`.
+        cpu: The only CPU it may run on, where the system can pin (Linux).
+
+    Raises:
+        StartError: It ended, or its ready line did not come in time; it is gone then.
+        OSError: The program can't be started.
+    """
+    with log.open("ab") as output:
+        begin = output.tell()
+        popen = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            process_group=0,
+            preexec_fn=_prepare(cpu),  # noqa: PLW1509 — only system calls, and no lock is taken
+        )
+    process = Process(popen, argv, log, begin)
+    if expect_ready:
+        process.await_ready(ready_s_max)
+    return process
+
+
+def terminate_all(processes: Sequence[Process], grace_s: float = GRACE_S) -> None:
+    """Ask all to end (SIGTERM) at once, wait, and kill what is left after `grace_s` together."""
+    for process in processes:
+        process.signal(signal.SIGTERM)
+        # A frozen process can't obey: thaw it.
+        process.signal(signal.SIGCONT)
+    deadline = time.monotonic() + grace_s
+    for process in processes:
+        if not process.wait(max(0.0, deadline - time.monotonic())):
+            process.kill()
+
+
+def _prepare(cpu: int | None) -> Callable[[], None]:
+    """What the child does between fork and exec; all that it needs is made before the fork."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:  # it died before the line above
+                os._exit(1)
+        raise_limit(FILES_WANTED)
+        if cpu is not None and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {cpu})
+
+    return prepare

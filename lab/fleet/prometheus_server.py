@@ -1,0 +1,96 @@
+"""A Prometheus that watches the local fleet, where one is installed.
+
+The containers' Prometheus finds the daemons by DNS; here they are named, under the same
+job names, so that the rules and the dashboards fit both, and the same script starts it,
+so that both know how many daemons were asked for. Used by the local fleet.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING
+
+from lab.fleet import ports, processes
+from lab.fleet.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# A local fleet is looked at while it runs: days of it fit in this.
+STORAGE_SIZE_MAX = "256MB"
+
+
+def installed() -> bool:
+    """Whether there is a Prometheus on PATH; no wheel brings one."""
+    return shutil.which("prometheus") is not None
+
+
+def config(targets: Mapping[str, Sequence[str]], rules: Sequence[Path]) -> str:
+    """The configuration, as JSON, which YAML includes: job name → addresses to scrape."""
+    return json.dumps(
+        {
+            "global": {
+                "scrape_interval": "5s",
+                "scrape_timeout": "4s",
+                "evaluation_interval": "5s",
+            },
+            "rule_files": [str(path) for path in rules],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": list(addresses)}]}
+                for job, addresses in targets.items()
+            ],
+        },
+        indent=2,
+    )
+
+
+def start(
+    directory: Path,
+    targets: Mapping[str, Sequence[str]],
+    monitoring: Path,
+    *,
+    daemons: int,
+    port: int = 0,
+) -> processes.Process:
+    """Start it; configuration, data and log (`prometheus*`) are in `directory`.
+
+    Args:
+        directory: Where its files go.
+        targets: Job name → addresses (host:port) that serve /metrics; itself is added.
+        monitoring: The directory with `start.sh` and `rules/`.
+        daemons: How many are expected; fewer are an alert.
+        port: 0 for any free one.
+
+    Returns:
+        The process; `.ready` has the address `web`.
+
+    Raises:
+        lab.fleet.processes.StartError: It did not start; the text has its last words.
+    """
+    path = directory / "prometheus.yml"
+    rules = [monitoring / "rules" / "*.yml", directory / "expected" / "*.yml"]
+
+    def attempt(numbers: Sequence[int]) -> processes.Process:
+        (number,) = numbers
+        web = f"{HOST}:{number}"
+        path.write_text(config({**targets, "prometheus": [web]}, rules))
+        process = processes.start(
+            [
+                *("sh", str(monitoring / "start.sh")),
+                f"--config.file={path}",
+                f"--storage.tsdb.path={directory / 'prometheus'}",
+                f"--storage.tsdb.retention.size={STORAGE_SIZE_MAX}",
+                f"--web.listen-address={web}",
+            ],
+            log=directory / "prometheus.log",
+            # The script puts the rule of the number expected into TMPDIR.
+            env={"ECHOD_REPLICAS": str(daemons), "TMPDIR": str(directory)},
+            expect_ready=False,
+        )
+        process.await_sign(lambda: process.listens_on(number), f"Prometheus on port {number}")
+        process.ready = {"web": web}
+        return process
+
+    return ports.start_on([port], attempt)

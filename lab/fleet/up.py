@@ -1,0 +1,267 @@
+"""`fleet up`: the whole fleet without containers, until Ctrl-C.
+
+stdout gets one JSON line, the ready line; everything for people goes to stderr.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from echod import config as echod_config
+from lab.fleet import haproxy_server, ports, prometheus_server, redis_server, secret_files
+from lab.fleet.control import Control
+from lab.fleet.local import DirectoryError, Fleet, Plan
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _SubParsersAction
+    from collections.abc import Callable
+
+# One for each CPU is enough, and each is a process of 40 MB and more.
+DAEMONS_MAX = 64
+
+PORT_MAX = 65_535
+
+STDERR = 2
+
+# How soon a dead part is told of.
+WATCH_EVERY_S = 0.2
+
+# A terminal's Ctrl-C, a supervisor's stop, and the end of the terminal.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# Flag, variable (docker-compose.yml has the same), default, and who listens there.
+PORTS = (
+    ("--port", "ECHO_PORT", 1234, "the echo"),
+    ("--session-port", "SESSION_PORT", 1235, "the sessions"),
+    ("--tls-port", "ECHO_TLS_PORT", 2234, "the echo in TLS"),
+    ("--session-tls-port", "SESSION_TLS_PORT", 2235, "the sessions in TLS"),
+    ("--stats-port", "HAPROXY_STATS_PORT", 8404, "HAProxy's statistics"),
+    ("--locust-port", "LOCUST_PORT", 8089, "Locust's page"),
+    ("--prometheus-port", "PROMETHEUS_PORT", 9090, "Prometheus"),
+)
+
+
+def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
+    """Add `up` and its flags."""
+    parser = subparsers.add_parser(
+        "up",
+        help="the whole fleet as local processes, until Ctrl-C",
+        description="Bring the fleet up without containers. Settings of the daemons (ECHOD_…),"
+        " of HAProxy and of the load are taken from the environment.",
+    )
+    parser.add_argument(
+        "--daemons",
+        type=_whole(1, DAEMONS_MAX),
+        default=os.environ.get("ECHOD_REPLICAS") or "4",
+        metavar="N",
+        help=f"how many, 1 to {DAEMONS_MAX} [ECHOD_REPLICAS, default %(default)s]",
+    )
+    parser.add_argument(
+        "--durability",
+        choices=echod_config.DURABILITIES,
+        help="of the plain port [ECHOD_DURABILITY]",
+    )
+    parser.add_argument(
+        "--appendfsync",
+        choices=("no-aof", "no", "everysec", "always"),
+        default="always",
+        help="when Redis's append-only file reaches the disk [default %(default)s]",
+    )
+    parser.add_argument("--no-load", action="store_true", help="without Locust")
+    for flag, variable, default, what in PORTS:
+        parser.add_argument(
+            flag,
+            type=_whole(0, PORT_MAX),
+            default=os.environ.get(variable) or str(default),
+            metavar="PORT",
+            help=f"of {what}, 0 for any free one [{variable}, default %(default)s]",
+        )
+    parser.add_argument(
+        "--secrets",
+        type=Path,
+        default=os.environ.get("SECRETS") or None,
+        metavar="DIR",
+        help="passwords and certificates, as `fleet secrets` makes them [SECRETS, default:"
+        " new passwords, no TLS]",
+    )
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        metavar="DIR",
+        help="data, configurations, logs [default: a temporary one, kept if a part dies]",
+    )
+
+
+def run(args: Namespace) -> int:
+    """Bring the fleet up, watch it, and end it when one of `STOP_SIGNALS` comes; return 0.
+
+    Raises:
+        lab.errors.LabError: It can't be brought up; nothing is left running.
+    """
+    _check(args)
+    directory = (args.dir or Path(tempfile.mkdtemp(prefix="echofleet-"))).resolve()
+    fleet = Fleet(_plan(args, directory))
+    _on_stop_signals(_interrupt)
+    ended_well = False
+    try:
+        fleet.start()
+        print(json.dumps(fleet.ready), flush=True)
+        _tell(_table(fleet))
+        _watch(fleet)
+    except KeyboardInterrupt:
+        ended_well = not fleet.dead
+    finally:
+        _end(fleet)
+        if ended_well and not args.dir:
+            shutil.rmtree(directory)
+        else:
+            _say(f"logs and data are in {directory}")
+    return 0
+
+
+def _check(args: Namespace) -> None:
+    """Find what would fail later before anything is started."""
+    echod_config.parse([])  # exits, naming an ECHOD_ variable that no daemon could start with
+    if args.secrets and not args.secrets.is_dir():
+        # Made anew it would have no certificate: TLS that was asked for would be missing.
+        raise DirectoryError(f"--secrets {args.secrets}: no such folder; `fleet secrets` makes one")
+    redis_server.find()
+    haproxy_server.BINARY.find()
+    without_tls = not args.secrets or not secret_files.has_certificate(args.secrets)
+    unused = {
+        "--locust-port": args.no_load,
+        "--prometheus-port": not prometheus_server.installed(),
+        "--tls-port": without_tls,
+        "--session-tls-port": without_tls,
+    }
+    wishes = []
+    for flag, variable, _, what in PORTS:
+        port = getattr(args, flag.lstrip("-").replace("-", "_"))
+        if port and not unused.get(flag):
+            wishes.append(ports.Wish(port, what, f"{flag} or {variable}"))
+    ports.check(wishes)
+
+
+def _plan(args: Namespace, directory: Path) -> Plan:
+    return Plan(
+        directory=directory,
+        daemons=args.daemons,
+        durability=args.durability,
+        appendfsync=args.appendfsync,
+        load=not args.no_load,
+        prometheus=prometheus_server.installed(),
+        secrets=args.secrets.resolve() if args.secrets else None,
+        echo_port=args.port,
+        session_port=args.session_port,
+        echo_tls_port=args.tls_port,
+        session_tls_port=args.session_tls_port,
+        stats_port=args.stats_port,
+        locust_port=args.locust_port,
+        prometheus_port=args.prometheus_port,
+    )
+
+
+def _watch(fleet: Fleet) -> NoReturn:
+    """Tell of every part that dies, and do what `fleet top` asks for.
+
+    Until a stop signal raises `KeyboardInterrupt`.
+    """
+    with contextlib.ExitStack() as stack:
+        wait: Callable[[float], None] = time.sleep
+        try:
+            wait = stack.enter_context(Control(fleet)).serve
+        except OSError as error:
+            _say(f"`fleet top` can't look at this fleet: {error}")
+        while True:
+            for name, process in fleet.deaths():
+                _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
+            wait(WATCH_EVERY_S)
+
+
+def _end(fleet: Fleet) -> None:
+    """Stop the fleet in order; a stop signal meanwhile kills what is left."""
+    if fleet.parts:
+        _say("ending the load, HAProxy, the daemons, Redis (Ctrl-C again: at once)")
+    try:
+        fleet.stop()
+    except KeyboardInterrupt:
+        _on_stop_signals(signal.SIG_IGN)
+        fleet.kill()
+    _on_stop_signals(signal.SIG_IGN)  # what is left takes no time
+
+
+def _how(status: int | None) -> str:
+    if status is None or status >= 0:
+        return f"exited with status {status}"
+    return f"was ended by {signal.Signals(-status).name}"
+
+
+def _table(fleet: Fleet) -> str:
+    ready = fleet.ready
+    host, port = ready["echo"].split(":")
+    session_host, session_port = ready["session"].split(":")
+    rows = [
+        ("talk to it", f"nc {host} {port}"),
+        ("a session", f"nc {session_host} {session_port}, and HELLO"),
+    ]
+    if tls := ready["haproxy"]["echo_tls"]:
+        rows.append(("… in TLS", f"openssl s_client -quiet -connect {tls}"))
+    if ready["locust"]:
+        rows.append(("the load", f"http://{ready['locust']['web']}  (Locust)"))
+    rows.append(("the balance", f"http://{ready['haproxy']['stats']}  (HAProxy; /metrics)"))
+    if ready["prometheus"]:
+        rows.append(("the history", f"http://{ready['prometheus']['web']}  (Prometheus)"))
+    else:
+        rows.append(("the history", "none: there is no prometheus on PATH"))
+    for daemon in ready["daemons"]:
+        where = f"pid {daemon['pid']}  http://{daemon['admin']}/metrics"
+        rows.append(
+            (daemon["name"], f"{where}  echo {daemon['echo']}  session {daemon['session']}")
+        )
+    rows.append(("redis", f"pid {ready['redis']['pid']}  {ready['redis']['url']}"))
+    rows.append(("watch it", "fleet top"))
+    password_file = Path(ready["redis"]["password_file"]).with_name("redis_admin")
+    rows.append(("look into it", f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin"))
+    rows.append(("logs and data", ready["directory"]))
+    lines = [f"  {what:<14} {where}" for what, where in rows]
+    return "\n".join(["The fleet is up; Ctrl-C ends it.", *lines])
+
+
+def _say(text: str) -> None:
+    _tell(f"fleet: {text}")
+
+
+def _tell(text: str) -> None:
+    # Who listened may have gone, and the fleet must be ended all the same. Unbuffered, so
+    # that nothing is left to fail at the exit.
+    with contextlib.suppress(OSError):
+        os.write(STDERR, f"{text}\n".encode())
+
+
+def _on_stop_signals(handler: signal.Handlers | Callable[..., NoReturn]) -> None:
+    for signum in STOP_SIGNALS:
+        # Under nohup the end of the terminal is ignored, and stays so.
+        if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+        raise ArgumentTypeError(f"{text!r}: must be a whole number from {least} to {most}")
+
+    return parse

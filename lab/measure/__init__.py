@@ -1,0 +1,1 @@
+"""What measures: one server (`bench`), many against each other (`experiment`), their peers."""

@@ -1,0 +1,1 @@
+"""What operators and HAProxy ask: metrics, health, how much this daemon wants."""

@@ -1,0 +1,1 @@
+"""One client: what is read, what its lines mean, what is owed, how it ends."""

@@ -1,0 +1,1 @@
+"""Who may have what: places, bytes a second, bytes unsent, open files."""

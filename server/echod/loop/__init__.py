@@ -1,0 +1,1 @@
+"""The event loop's parts: waiting for sockets and for work, time, deadlines; nothing of echo."""

@@ -1,0 +1,1 @@
+"""Where clients come in: accept, PROXY header, health check or client, the set of them."""

@@ -1,0 +1,133 @@
+"""The rooms of a store in this process: what lua/ does in Redis, for a daemon alone."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from echod.rooms.room import Page
+from echod.store.keys import ids_key
+from echod.store.operations import Conflict, Stale
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from echod.store.base import Lives
+    from echod.store.operations import Announce, Post, Read
+
+# Of one sender in one room (PROTOCOL §3).
+IDS_KEPT = 100
+EPOCH_BYTES = 5
+
+
+@dataclass(slots=True)
+class _Ids:
+    """A sender's last posts in a room: id → offset and the text's digest, upwards."""
+
+    posts: dict[int, tuple[int, bytes]]
+    until_s: float
+
+
+class _Room:
+    """A history."""
+
+    def __init__(self, messages_max: int) -> None:
+        self.epoch = b"0-" + secrets.token_hex(EPOCH_BYTES).encode()
+        self.offset = 0
+        self.messages: deque[tuple[int, bytes, float]] = deque(maxlen=messages_max)
+        self.until_s = 0.0
+
+
+class MemoryRooms:
+    """See the module."""
+
+    def __init__(self, lives: Lives, clock: Callable[[], float]) -> None:
+        self._lives = lives
+        self._clock = clock
+        self._rooms: dict[bytes, _Room] = {}
+        self._members: dict[bytes, int] = {}
+        self._ids: dict[bytes, _Ids] = {}
+
+    def post(self, post: Post) -> tuple[int | Stale | Conflict, bytes]:
+        """The offset, and what is published; nothing, if that has been posted before."""
+        now_s = self._clock()
+        key = ids_key(post.room, post.sender)
+        ids = self._ids.get(key)
+        posts = ids.posts if ids is not None and now_s < ids.until_s else {}
+        last = next(reversed(posts), 0)
+        if post.id in posts:
+            offset, digest = posts[post.id]
+            return offset if digest == post.digest else Conflict(), b""
+        if post.id < last:
+            return Stale(last + 1), b""
+        room = self._room(post.room)
+        room.offset += 1
+        posts[post.id] = room.offset, post.digest
+        self._ids[key] = _Ids(posts, now_s + self._lives.record_s)
+        if len(posts) > IDS_KEPT:
+            del posts[next(iter(posts))]
+        room.until_s = now_s + self._lives.room_s
+        while room.messages and room.messages[0][2] < now_s - self._lives.room_s:
+            room.messages.popleft()
+        room.messages.append((room.offset, post.said, now_s))
+        published = b"m %b %d %b %b" % (room.epoch, room.offset, post.room, post.said)
+        return room.offset, published
+
+    def read(self, read: Read) -> Page | None:
+        """A page; the room begins if need be, and may."""
+        there = self._rooms.get(read.room)
+        if not read.begin and (there is None or self._clock() >= there.until_s):
+            return None
+        room = self._room(read.room)
+        messages = [(at, said) for at, said, _ in room.messages if at >= read.first]
+        return Page(room.epoch, room.offset, messages[: read.messages_max])
+
+    def renew_ids(self, key: bytes) -> None:
+        """The ids of a sender's posts live on, if there are any."""
+        ids = self._ids.get(key)
+        if ids is not None and self._clock() < ids.until_s:
+            ids.until_s = self._clock() + self._lives.record_s
+
+    def drop_ids(self, key: bytes) -> None:
+        """The sender has ended."""
+        self._ids.pop(key, None)
+
+    def announce(self, announce: Announce) -> None:
+        """So many members are here."""
+        self._members[announce.room] = announce.members
+        if announce.members:
+            room = self._rooms.get(announce.room)
+            if room is not None and self._clock() < room.until_s:
+                room.until_s = self._clock() + self._life_s(room)
+        else:
+            del self._members[announce.room]
+
+    def who(self, room: bytes) -> tuple[int, int]:
+        """Members and daemons."""
+        members = self._members.get(room, 0)
+        return members, 1 if members else 0
+
+    def _room(self, name: bytes) -> _Room:
+        now_s = self._clock()
+        room = self._rooms.get(name)
+        if room is None or now_s >= room.until_s:
+            room = self._rooms[name] = _Room(self._lives.room_messages_max)
+            room.until_s = now_s + self._life_s(room)
+        return room
+
+    def _life_s(self, room: _Room) -> float:
+        """One that nothing was said in yet has a shorter one."""
+        return self._lives.room_s if room.offset else self._lives.unused_room_s
+
+    def kept(self) -> dict[str, int]:
+        """See `Store.kept`."""
+        return {
+            "room": len(self._rooms), "ids": len(self._ids), "announcement": len(self._members),
+        }  # fmt: skip
+
+    def sweep(self, now_s: float) -> None:
+        """Free rooms that have expired, and ids of senders that have."""
+        self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_s}
+        self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_s}

@@ -1,0 +1,1 @@
+"""The store in Redis: a batch is one pipeline on one connection."""

@@ -1,0 +1,228 @@
+"""Operations as Redis's commands, and its replies as their results (store/operations.py).
+
+One command each: a script of lua/, where more than one key must change or be asked at
+once. Keys beside those of `store/keys.py`:
+
+    m:<room>            hash     epoch, offset: a history and its last message
+    x:<room>            stream   <offset>-<Unix s>: m = "<sender> <text>"
+    i:<room>:<sender>   sorted   id → offset and digest of the sender's last posts
+    p:<room>            hash     daemon → members there
+    l:<daemon>          string   the daemon's lease
+    generation          string   ADR 17
+
+How long each lives is `base.Lives`; in milliseconds, so that a drill can shorten all of them.
+
+and channels: c:<room>, c (route `broadcast`), inbox:<daemon>.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from echod.rooms.room import Page
+from echod.store.keys import EMPTY, decode_state, encode_state, ids_key
+from echod.store.operations import (
+    END,
+    INQUIRE,
+    MEASURE,
+    Announce,
+    Beat,
+    Conflict,
+    Drop,
+    Fill,
+    Find,
+    Open,
+    Opened,
+    Operation,
+    Post,
+    Publish,
+    Read,
+    Remember,
+    Renew,
+    Resume,
+    RolledBack,
+    Stale,
+    Who,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from echod.store.base import Lives
+    from echod.store.keys import Session
+    from echod.store.redis.link import Reply
+
+Command = tuple[bytes | str, ...]
+
+GENERATION_KEY = b"generation"
+BROADCAST_CHANNEL = b"c"
+# A room's history is named at random; the generation stands before it (read.lua).
+EPOCH_BYTES = 5
+_chance = random.Random()  # noqa: S311 — a name; seeded by the system
+# What `Find` says when a daemon has got it (tell.lua).
+FOUND = 2
+
+
+class Script:
+    """A file of lua/: loaded once a connection, and called by its hash."""
+
+    def __init__(self, name: str) -> None:
+        self.text = resources.files("echod.store.redis").joinpath(f"lua/{name}.lua").read_text()
+        self._hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    def call(self, keys: Sequence[bytes], *words: bytes) -> Command:
+        """The command that runs it."""
+        return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
+
+
+RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
+    Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
+)
+POST, READ, WHO, ANNOUNCE, FIND, BEAT = ROOM_SCRIPTS = tuple(
+    Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")
+)
+SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
+
+
+def channel(room: bytes, route: str) -> bytes:
+    """Where a room's posts are published; b"" for `directed`: to the inboxes, one by one."""
+    if route == "directed":
+        return b""
+    return BROADCAST_CHANNEL if route == "broadcast" else b"c:" + room
+
+
+def inbox_channel(inbox: bytes) -> bytes:
+    """Where a daemon listens for what is meant for it alone."""
+    return b"inbox:" + inbox
+
+
+class RedisOperations:
+    """See the module."""
+
+    def __init__(self, lives: Lives) -> None:
+        self._route = lives.route
+        self.state_ms = milliseconds(lives.state_s)
+        self.record_ms = milliseconds(lives.record_s)
+        self._unused_ms = milliseconds(lives.unused_s)
+        self._unused_record_ms = milliseconds(lives.unused_record_s)
+        self._tombstone_ms = milliseconds(lives.tombstone_s)
+        self._room_ms = milliseconds(lives.room_s)
+        self._room_messages_max = b"%d" % lives.room_messages_max
+        self._lease_ms = milliseconds(lives.lease_s)
+        self._announcement_ms = milliseconds(lives.announcement_s)
+        self._unused_room_ms = milliseconds(lives.unused_room_s)
+
+    def command(self, session: Session, operation: Operation) -> Command:  # noqa: C901, PLR0911, PLR0912 — one case for each
+        """The command that carries it out."""
+        record, state = session.record_key, session.state_key
+        match operation:
+            case Post():
+                return self._post(session, operation)
+            case Read(room, first, messages_max, begin):
+                keys = (b"m:" + room, b"x:" + room, GENERATION_KEY)
+                epoch = _epoch() if begin else b""
+                words = (b"%d" % first, b"%d" % messages_max, epoch, self._unused_room_ms)
+                return READ.call(keys, *words)
+            case Who(room):
+                return WHO.call((state, b"p:" + room), self.state_ms)
+            case Find(name, written):
+                return FIND.call((state, b"r:" + name), self.state_ms, written)
+            case Announce(room, inbox, members):
+                keys = (b"p:" + room, b"m:" + room, b"x:" + room)
+                words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
+                return ANNOUNCE.call(keys, *words)
+            case Beat(inbox, written):
+                return BEAT.call((b"l:" + inbox,), self._lease_ms, inbox_channel(inbox), written)
+            case Publish(inbox, written):
+                return ("PUBLISH", inbox_channel(inbox), written)
+            case Open(digest):
+                return OPEN.call(
+                    (record, session.key_of(1)), digest, session.owner, encode_state(0, 0, b""),
+                    self._unused_ms, self._unused_record_ms, *session.record,
+                )  # fmt: skip
+            case Resume(digest, acked):
+                return RESUME.call(
+                    (record,), digest, b"%d" % acked, session.owner,
+                    self.state_ms, self.record_ms, *session.record,
+                )  # fmt: skip
+            case Remember(posted):
+                return REMEMBER.call((record, state), self.record_ms, b" ".join(posted))
+            case Renew(room):
+                return ("PEXPIRE", session.ids_key(room), self.record_ms)
+            case Drop(room):
+                return ("DEL", session.ids_key(room))
+        if operation is END:
+            return END_SESSION.call((record, state), session.owner, self._tombstone_ms)
+        if operation is MEASURE:
+            return ("INFO", "memory")
+        if operation is INQUIRE:
+            return ("HGET", record, "owner")
+        return ("DEL", state, record)
+
+    def _post(self, session: Session, post: Post) -> Command:
+        room = post.room
+        keys = (
+            session.state_key, b"m:" + room, b"x:" + room, ids_key(room, post.sender),
+            GENERATION_KEY, b"p:" + room,
+        )  # fmt: skip
+        return POST.call(
+            keys, self.state_ms, room, b"%d" % post.id, post.said, _epoch(),
+            milliseconds(time.time()), self._room_messages_max, self._room_ms,
+            channel(room, self._route), post.digest, self.record_ms,
+        )  # fmt: skip
+
+
+def result(session: Session, operation: Operation, reply: Reply) -> object:  # noqa: C901, PLR0911 — as `command`
+    """What an operation comes to; None if there is nothing to say but that it is done."""
+    match operation:
+        case Post():
+            return _posted(*reply)
+        case Read():
+            if not reply:
+                return None
+            epoch, last, *rest = reply
+            return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
+        case Who():
+            return tuple(reply)
+        case Find():
+            return reply == FOUND
+        case Beat():
+            return bool(reply[0]), reply[1]
+        case Open():
+            return Opened(1, EMPTY) if reply else None
+        case Resume():
+            if not reply:
+                return None
+            epoch, kept, *rest = reply
+            if epoch < 0:
+                return RolledBack(kept)
+            return Opened(epoch, decode_state(kept), tuple(rest[0].split()))
+    if operation is INQUIRE:
+        return reply is not None and reply != session.owner
+    return fill(reply) if operation is MEASURE else None
+
+
+def _posted(offset: int, next_id: int = 0) -> int | Stale | Conflict:
+    if offset > 0:
+        return offset
+    return Stale(next_id) if next_id else Conflict()
+
+
+def fill(info: bytes) -> Fill:
+    """How full a Redis is, of `INFO memory`."""
+    fields = dict(line.partition(b":")[::2] for line in info.splitlines())
+    return Fill(int(fields.get(b"used_memory", 0)), int(fields.get(b"maxmemory", 0)))
+
+
+def milliseconds(seconds: float) -> bytes:
+    """A life or a moment as Redis takes it; no life is 0, which would delete."""
+    return b"%d" % max(1, round(1000 * seconds))
+
+
+def _epoch() -> bytes:
+    """A name for a history, should one begin: most are thrown away, so no system call for each."""
+    return b"%010x" % _chance.getrandbits(8 * EPOCH_BYTES)
