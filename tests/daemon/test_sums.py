@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import signal
 import socket
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -100,15 +102,37 @@ def test_what_the_kernel_holds_is_bounded(echod: Callable[..., Echod]) -> None:
 
 
 def test_a_closed_client_leaves_nothing_in_the_kernel(echod: Callable[..., Echod]) -> None:
-    """Who half-closes and takes nothing: what it was sent is kept for three times `send_s_max`, no longer."""
+    """One that half-closes and takes nothing: what it was sent is kept for `send_s_max`, no longer."""
     daemon = echod(send_s_max=1)
     with deaf(daemon.port) as sock:
         sock.sendall(6 * LINE)  # its replies fit the daemon's send buffer
         sock.shutdown(socket.SHUT_WR)
         until(lambda: daemon.closed("client") == 1, 5, "the daemon to be done with it")
         assert kernel_bytes(daemon.port) > 0
-        # The kernel looks when it probes the window; by itself it does so for minutes.
-        until(lambda: kernel_bytes(daemon.port) == 0, 10, "the kernel to be done with it")
+        until(lambda: kernel_bytes(daemon.port) == 0, 10, "the daemon to give it up")
+
+
+def test_a_client_that_takes_a_little_at_a_time(echod: Callable[..., Echod]) -> None:
+    """It half-closes, and takes 16 kB a second for many times `send_s_max`: all of it.
+
+    The kernel holds more than its buffer by a segment, and takes nothing before so much has
+    been acknowledged: longer than `send_s_max`. What the client takes shows all the same, while
+    the daemon has more to send, and when it has sent all and would close.
+    """
+    daemon = echod(send_s_max=1, kernel_send_bytes=16_384, line_bytes_max=65_536)
+    line = b"x" * 59_999 + b"\n"
+    owed = 3 * len(line)
+    with deaf(daemon.port) as sock:
+        sock.sendall(2 * line)
+        sock.shutdown(socket.SHUT_WR)
+        until(lambda: daemon.metrics()[UNSENT] > 0, 5, "its outbox")
+        begin_s = time.monotonic()
+        while data := raw.read_some(sock, SMALL):
+            owed -= len(data)
+            select.select([], [], [], 0.25)  # its pace
+        assert time.monotonic() - begin_s > 5 * 1
+    assert owed == 0
+    assert daemon.closed("client") == 1
 
 
 def test_what_is_asked_of_the_store_counts(

@@ -124,19 +124,19 @@ def slow_writer(ports: Ports) -> str:
 
 
 def slow_reader(ports: Ports) -> str:
-    """Half-closes, reads nothing for 4 s and then slowly: it gets every byte.
+    """Half-closes, reads nothing for 8 s and then 10 kB a second: it gets every byte.
 
-    The daemon sees no progress before the buffers of HAProxy and its kernel have room again,
-    which takes 3 s more at this pace: together less than `send_s_max`.
+    The daemon sees progress in steps of the buffers between: 24 kB with haproxy.cfg's, which
+    this client shows 2 s after it has begun to read, within `send_s_max`.
     """
-    line, lines = b"x" * 999 + b"\n", 300
+    line, lines = b"x" * 999 + b"\n", 200
     left = (2 * lines - 1) * len(line)
     begin_s = time.monotonic()
-    with connect(ports.echo, "127.0.0.8", receive_buffer=32_768) as sock:
+    with connect(ports.echo, "127.0.0.8", receive_buffer=4_096) as sock:
         sock.sendall(line * lines)
         sock.shutdown(socket.SHUT_WR)
-        _nothing_read_for(4.0)
-        while data := raw.read_some(sock, 16_384):
+        _nothing_read_for(8.0)
+        while data := raw.read_some(sock, 4_096):
             left -= len(data)
             _nothing_read_for(0.4)
     assert left == 0, f"{left} bytes are missing"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
-from echod.client.lingering import linger, part, reset
+from echod.client.lingering import linger, part, reset, unacknowledged_bytes
 from echod.config import RECEIVE_BYTES
 from echod.limits.sources import UNCOUNTED
 from echod.limits.unsent import Outbox
@@ -75,6 +75,7 @@ class Connection:
         "_reader",
         "_socket",
         "_tail",
+        "_unacknowledged",
         "_unsent_s",
         "_writer",
         "closed",
@@ -99,7 +100,7 @@ class Connection:
         self.inflight = 0
         self.ending = ""
         self._tail = self._farewell = b""
-        self._held_bytes = 0
+        self._held_bytes = self._unacknowledged = 0
         self._outbox: Outbox | None = None
         self._paused = False
         self._heard_s = self._line_s = self._unsent_s = port.clock.now_s
@@ -381,7 +382,7 @@ class Connection:
     def close(self, reason: str) -> None:
         """Close at once."""
         if not self.closed:
-            part(self._detach(reason), self._port.send_s_max)
+            part(self._port, self._detach(reason))
 
     def shed(self) -> None:
         """Close at once, and keep nothing for a client that does not take it (`slow-consumer`)."""
@@ -410,10 +411,15 @@ class Connection:
         port = self._port
         if self._outbox is not None:
             # The kernel says "writable" when a third of its buffer is free: a slow, steady
-            # reader makes progress that only trying shows.
+            # reader makes progress that only trying shows, or what is unacknowledged.
             self._writable()
-            if self._outbox is not None and now_s - self._unsent_s > port.send_s_max:
-                self.shed()
+            if self._outbox is not None:
+                unacknowledged = unacknowledged_bytes(self._socket)
+                if unacknowledged != self._unacknowledged:
+                    self._unacknowledged = unacknowledged
+                    self._unsent_s = now_s
+                elif now_s - self._unsent_s > port.send_s_max:
+                    self.shed()
         elif self.inflight or self._paused or self.ending:
             return
         elif now_s - self._heard_s > port.idle_s_max:

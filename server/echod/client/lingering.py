@@ -14,8 +14,11 @@ a flood of them is closed at once, and costs no more than it must.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,13 +34,6 @@ DISCARD_BYTES = 65_536
 DISCARD_BYTES_MAX = 1 << 20
 # SO_LINGER on with 0 seconds: closing resets, and the kernel keeps nothing.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-# Linux's; elsewhere the kernel has its own, longer, patience.
-USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
-# Of `send_s_max`, for what is in the kernel already: the progress of who reads slowly behind a
-# balancer shows in steps of that one's buffers, and these bytes answer lines.
-PATIENCES = 3
-# It is told milliseconds, as an int of 32 bits.
-USER_TIMEOUT_S_MAX = 2_000_000
 
 
 def reset(sock: _socket.socket) -> None:
@@ -47,18 +43,24 @@ def reset(sock: _socket.socket) -> None:
     sock.close()
 
 
-def part(sock: _socket.socket, patience_s: float) -> None:
-    """Close in order; what the client has still to take is kept for a time without progress.
+def unacknowledged_bytes(sock: _socket.socket) -> int:
+    """What the kernel keeps of what was sent, until the client's kernel has it (tcp(7), SIOCOUTQ).
 
-    That is three times `patience_s`, which is `send_s_max`.
-
-    By itself the kernel keeps its send buffer for minutes, for every client that comes, takes
-    nothing, is closed and comes again.
+    What a slow client takes shows here first: the kernel takes nothing more of a connection
+    before it has freed a whole segment, which may be 64 kB.
     """
-    if USER_TIMEOUT is not None:
-        with contextlib.suppress(OSError):
-            patience_ms = int(1000 * min(PATIENCES * patience_s, USER_TIMEOUT_S_MAX))
-            sock.setsockopt(socket.IPPROTO_TCP, USER_TIMEOUT, patience_ms)
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def part(port: Port, sock: _socket.socket) -> None:
+    """Close, once the client has taken what was sent; at once if it has, as most have."""
+    try:
+        if unacknowledged_bytes(sock):
+            sock.shutdown(socket.SHUT_WR)
+            port.capacity.departing.add(Parting(port, sock))
+            return
+    except OSError:
+        pass  # the client is gone
     sock.close()
 
 
@@ -93,9 +95,43 @@ def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
-        part(sock, port.send_s_max)
+        reset(sock)
         return False
     return True
+
+
+class Parting:
+    """A socket on which all was sent and not all is taken, in the place that its client had.
+
+    The daemon keeps it, for the kernel can't be told for how long to: closed, it would keep
+    what a client never takes for minutes, and TCP_USER_TIMEOUT counts a client that reads
+    slowly but steadily, its window shut between, as one that reads nothing.
+    """
+
+    __slots__ = ("_left", "_port", "_progress_s", "_socket")
+
+    def __init__(self, port: Port, sock: _socket.socket) -> None:
+        self._port = port
+        self._socket = sock
+        self._left = 0
+        self._progress_s = port.clock.now_s
+
+    def sweep(self, now_s: float) -> None:
+        """Close when all is taken; reset without progress for `send_s_max`."""
+        sock = self._socket
+        # Of a client that has reset the connection the kernel counts on what it never took.
+        gone = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        left = 0 if gone else unacknowledged_bytes(sock)
+        if left and left != self._left:
+            self._left = left
+            self._progress_s = now_s
+        elif not left or now_s - self._progress_s > self._port.send_s_max:
+            self.close()
+
+    def close(self) -> None:
+        """Close for good: what has not been taken by now is dropped."""
+        self._port.capacity.departing.discard(self)
+        reset(self._socket) if self._left else self._socket.close()
 
 
 class Lingering:
@@ -108,7 +144,11 @@ class Lingering:
     __slots__ = ("_closed", "_crowd", "_left", "_port", "_reader", "_socket", "_until_s", "source")
 
     def __init__(
-        self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering], peer: str
+        self,
+        port: Port,
+        sock: _socket.socket,
+        crowd: Crowd[Lingering] | Crowd[Lingering | Parting],
+        peer: str,
     ) -> None:
         self._port = port
         self._crowd = crowd
@@ -145,15 +185,24 @@ class Lingering:
 
     def sweep(self, now_s: float) -> None:
         """Close when the time is over."""
-        if now_s >= self._until_s:
-            self.close()
+        if now_s >= self._until_s and (sock := self._detach()):
+            # Who was refused has had its time: others are waiting for the place.
+            if self._crowd is self._port.capacity.departing:
+                part(self._port, sock)
+            else:
+                sock.close()
 
     def close(self) -> None:
         """Close for good."""
+        if sock := self._detach():
+            sock.close()
+
+    def _detach(self) -> _socket.socket | None:
+        """Leave the crowd; whoever asked has the socket now. None if it was closed before."""
         if self._closed:
-            return
+            return None
         self._closed = True
         self._crowd.discard(self)
         self._port.sources.part(self.source, self, self._port.clock.now_s)
         self._reader.close()
-        part(self._socket, self._port.send_s_max)
+        return self._socket

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from echod.client.connection import Connection
-    from echod.client.lingering import Lingering
+    from echod.client.lingering import Lingering, Parting
     from echod.loop.clock import Clock
     from echod.metrics import Metrics
     from echod.ports.listener import Handshake
@@ -98,8 +98,8 @@ class Capacity:
         self.handshakes: Crowd[Handshake] = Crowd(
             "handshake", HANDSHAKES_MAX, lambda handshake: handshake.close(), metrics
         )
-        self.departing: Crowd[Lingering] = Crowd(
-            "departing", connections_max, lambda lingering: lingering.close(), metrics
+        self.departing: Crowd[Lingering | Parting] = Crowd(
+            "departing", connections_max, lambda departing: departing.close(), metrics
         )
         self.refused: Crowd[Lingering] = Crowd(
             "refused", REFUSED_MAX, lambda lingering: lingering.close(), metrics
