@@ -35,7 +35,8 @@ COMMANDS = {
 def build_parser() -> argparse.ArgumentParser:
     """The parser of `fleet`, with every command's own below it."""
     parser = argparse.ArgumentParser(
-        prog="fleet", description="The echo fleet without containers, and measurements of it."
+        prog="fleet",
+        description="Run the echo fleet without containers, watch it, break it, measure it.",
     )
     subparsers = parser.add_subparsers(dest="command", required=True)
     for command in COMMANDS.values():

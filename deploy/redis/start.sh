@@ -14,8 +14,8 @@ secrets=$2
 server=$3
 shift 3
 
-# password NAME: what the secret of that name holds. A file of the exporter's is JSON whose
-# last text is the password (it takes no other), any other is the password.
+# password NAME: the password in the secret of that name. The exporter's file is JSON whose
+# last text is the password (the exporter takes no other form); any other file is the password.
 password() {
   text=
   IFS= read -r text <"$secrets/$1" || [ -n "$text" ]

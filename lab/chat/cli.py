@@ -25,17 +25,23 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `chat` and its flags."""
     parser = subparsers.add_parser(
         "chat",
-        help="talk in a room, and go on when a daemon dies",
+        help="talk in a room; goes on when a daemon dies",
         description="Talk in a room of the running fleet; two terminals make two people.",
     )
-    parser.add_argument("--room", type=_room, default="lobby", help="[%(default)s]")
-    parser.add_argument("--host", help=f"[{HOST}, or the running `fleet up`]")
+    parser.add_argument(
+        "--room", type=_room, default="lobby", help="name of the room [%(default)s]"
+    )
+    parser.add_argument(
+        "--host", help=f"address of the session port [{HOST}, or the running `fleet up`]"
+    )
     parser.add_argument(
         "--port", type=_port, nargs="+", metavar="PORT",
-        help=f"of sessions; of several the next is tried after a fault [{PORT}]",
+        help=f"session ports; after a fault the next one is tried [{PORT}]",
     )  # fmt: skip
-    parser.add_argument("--dir", type=Path, metavar="DIR", help="of the `fleet up`, if several run")
-    parser.add_argument("--plain", action="store_true", help="lines on stdin and stdout")
+    parser.add_argument(
+        "--dir", type=Path, metavar="DIR", help="folder of the `fleet up`, if several run"
+    )
+    parser.add_argument("--plain", action="store_true", help="no screen: lines on stdin and stdout")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -36,30 +36,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `drill` and its flags."""
     parser = subparsers.add_parser(
         "drill",
-        help="break the fleet under load, and hold what clients saw to what is promised",
-        description="Break the fleet under load, and hold what clients saw to docs/protocol.md.",
+        help="break the fleet under load, and check what clients saw",
+        description="Break the fleet under load, and check what clients saw against docs/protocol.md.",
     )
     parser.add_argument(
-        "names", nargs="+", metavar="NAME", help="drills, `all` of them, or `list` to see them"
+        "names", nargs="+", metavar="NAME", help="names of drills, or `all`, or `list` to see them"
     )
-    parser.add_argument("--compose", action="store_true", help="on the containers that run")
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of `mix`: the same faults at the same times"
+        "--compose", action="store_true", help="play the drills on the running containers"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="for `mix`: one seed, the same faults and times"
     )
     for flag, kind, most, what in (
-        ("--seconds", float, SECONDS_MAX, "of `mix`: how long clients send"),
-        ("--lines", int, LINES_MAX, "of `mix`: until so many are sent, instead"),
-        ("--deliveries", int, LINES_MAX, "of `rooms-mix`: until so many came, instead"),
-        ("--clients", int, CLIENTS_MAX, "of sessions; `rooms-…`: members"),
-        ("--rate", float, RATE_MAX, "lines, or posts, a second of each"),
+        ("--seconds", float, SECONDS_MAX, "for `mix`: how long clients send"),
+        ("--lines", int, LINES_MAX, "for `mix`: until so many lines are sent, instead"),
+        ("--deliveries", int, LINES_MAX, "for `rooms-mix`: until so many messages came"),
+        ("--clients", int, CLIENTS_MAX, "number of session clients; for `rooms-…`: of members"),
+        ("--rate", float, RATE_MAX, "lines a second of each client, posts of each member"),
     ):
         parser.add_argument(flag, type=_up_to(kind, most), metavar="N", help=what)
     parser.add_argument(
         "--grafana", default=GRAFANA, metavar="URL",
-        help="gets an annotation for each step, if it is there [%(default)s]",
+        help="Grafana that gets an annotation for each step, if it answers [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="[%(default)s]"
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder [%(default)s]"
     )
 
 

@@ -57,17 +57,18 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Add `secrets` and its flags."""
     parser = subparsers.add_parser(
         "secrets",
-        help="passwords and certificates of your own",
-        description="Make what is missing in the folder, and renew certificates in time.",
+        help="make passwords and certificates of your own",
+        description="Make the missing passwords and certificates in the folder, and renew certificates"
+        " in their last month.",
     )
     parser.add_argument(
-        "--dir", type=Path, default=Path("secrets/own"), help="[default %(default)s]"
+        "--dir", type=Path, default=Path("secrets/own"), help="the folder [default %(default)s]"
     )
     parser.add_argument(
         "--name",
         action="append",
         default=[],
-        help="a host name or address of HAProxy's, beside " + ", ".join(NAMES),
+        help="one more host name or address of HAProxy, beside " + ", ".join(NAMES),
     )
 
 

@@ -54,50 +54,51 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     """Add `up` and its flags."""
     parser = subparsers.add_parser(
         "up",
-        help="the whole fleet as local processes, until Ctrl-C",
+        help="run the whole fleet as local processes, until Ctrl-C",
         description="Bring the fleet up without containers. Settings of the daemons (ECHOD_…),"
-        " of HAProxy and of the load are taken from the environment.",
+        " of HAProxy and of the load come from the environment.",
     )
     parser.add_argument(
         "--daemons",
         type=_whole(1, DAEMONS_MAX),
         default=os.environ.get("ECHOD_REPLICAS") or "4",
         metavar="N",
-        help=f"how many, 1 to {DAEMONS_MAX} [ECHOD_REPLICAS, default %(default)s]",
+        help=f"number of daemons, 1 to {DAEMONS_MAX} [ECHOD_REPLICAS, default %(default)s]",
     )
     parser.add_argument(
         "--durability",
         choices=echod_config.DURABILITIES,
-        help="of the plain port [ECHOD_DURABILITY]",
+        help="durability of the plain port [ECHOD_DURABILITY]",
     )
     parser.add_argument(
         "--appendfsync",
         choices=("no-aof", "no", "everysec", "always"),
         default="always",
-        help="when Redis's append-only file reaches the disk [default %(default)s]",
+        help="when Redis writes its append-only file to the disk [default %(default)s]",
     )
-    parser.add_argument("--no-load", action="store_true", help="without Locust")
+    parser.add_argument("--no-load", action="store_true", help="start no Locust")
     for flag, variable, default, what in PORTS:
         parser.add_argument(
             flag,
             type=_whole(0, PORT_MAX),
             default=os.environ.get(variable) or str(default),
             metavar="PORT",
-            help=f"of {what}, 0 for any free one [{variable}, default %(default)s]",
+            help=f"port of {what}, 0 for any free port [{variable}, default %(default)s]",
         )
     parser.add_argument(
         "--secrets",
         type=Path,
         default=os.environ.get("SECRETS") or None,
         metavar="DIR",
-        help="passwords and certificates, as `fleet secrets` makes them [SECRETS, default:"
+        help="folder with passwords and certificates from `fleet secrets` [SECRETS, default:"
         " new passwords, no TLS]",
     )
     parser.add_argument(
         "--dir",
         type=Path,
         metavar="DIR",
-        help="data, configurations, logs [default: a temporary one, kept if a part dies]",
+        help="folder for data, configurations and logs [default: a temporary folder, kept if a part"
+        " dies]",
     )
 
 

@@ -29,20 +29,25 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `top` and its flags."""
     parser = subparsers.add_parser(
         "top",
-        help="the running fleet in the terminal, and keys to break and mend it",
+        help="show the running fleet in the terminal, with keys to break and mend it",
         description="Show the running fleet: `fleet up` of this user, or the containers.",
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--dir", type=Path, metavar="DIR", help="of the `fleet up`, if several run")
-    where.add_argument("--compose", action="store_true", help="the containers")
+    where.add_argument(
+        "--dir", type=Path, metavar="DIR", help="folder of the `fleet up`, if several run"
+    )
+    where.add_argument("--compose", action="store_true", help="show the containers")
     parser.add_argument(
-        "--project", default="echofleet", metavar="NAME", help="of the containers [%(default)s]"
+        "--project",
+        default="echofleet",
+        metavar="NAME",
+        help="Compose project of the containers [%(default)s]",
     )
     parser.add_argument(
         "--prometheus",
         default=f"http://127.0.0.1:{os.environ.get('PROMETHEUS_PORT') or 9090}",
         metavar="URL",
-        help="who asks the containers [PROMETHEUS_PORT, default %(default)s]",
+        help="Prometheus that scrapes the containers [PROMETHEUS_PORT, default %(default)s]",
     )
     parser.add_argument(
         "--every",
@@ -51,14 +56,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="S",
         help="seconds between two looks [default %(default)g]",
     )
-    parser.add_argument("--once", action="store_true", help="print what is seen once, and end")
-    parser.add_argument("--json", action="store_true", help="with --once: for scripts")
+    parser.add_argument("--once", action="store_true", help="print one look, and end")
+    parser.add_argument("--json", action="store_true", help="with --once: print JSON for scripts")
     parser.add_argument(
         "--do",
         nargs=2,
         metavar=("ACTION", "DAEMON"),
-        help=f"one of {', '.join(control.ACTIONS)} to a daemon, as the keys do, and end;"
-        " with --svg: halfway to the picture",
+        help=f"do one of {', '.join(control.ACTIONS)} to a daemon, as the keys do, and end;"
+        " with --svg: halfway through the looks",
     )
     parser.add_argument(
         "--svg", type=Path, metavar="PATH", help="write the screen as a picture, and end"

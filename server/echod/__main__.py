@@ -1,4 +1,4 @@
-"""`echod`: patch, parse, run."""
+"""The command `echod`: patch the standard library, parse the settings, run the daemon."""
 
 # ruff: noqa: E402 — gevent patches before anything it patches is imported
 from gevent import monkey

@@ -2,8 +2,8 @@
 
 One frozen dataclass is the single source: the flags, the environment variables
 (`ECHOD_` and the name in upper case), `--help` and the `echod_limit` metric are all
-made from it. The defaults of the wire's limits are PROTOCOL's table. What each may be is
-`values/checks.py`'s, what `_setting` says beside it, and `Config._fit_together`.
+made from it. The defaults of the wire's limits are those of PROTOCOL's table. Three places
+check a value: `values/checks.py`, the bounds given to `_setting`, and `Config._fit_together`.
 """
 
 from __future__ import annotations
@@ -61,119 +61,141 @@ class Config:
     # Where it listens.
     host: str = _setting(
         "127.0.0.1",
-        "address all ports listen on; 0.0.0.0 in a container",
+        "address that all ports listen on; 0.0.0.0 in a container",
         must=checks.listening_address,
     )
-    echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free one")
+    echo_port: int = _setting(1234, "plain port, PROTOCOL §1; 0 picks a free port")
     session_port: int = _setting(1235, "session port, PROTOCOL §2")
-    admin_port: int = _setting(8080, "HTTP: /metrics, /livez, /readyz")
-    agent_port: int = _setting(8081, "HAProxy's agent-check asks here")
+    admin_port: int = _setting(8080, "HTTP port: /metrics, /livez, /readyz")
+    agent_port: int = _setting(8081, "port that HAProxy's agent-check asks")
     name: str = _setting(
         "",
-        "this daemon's name in logs and store; empty: host and random part",
+        "this daemon's name in logs and store; empty: the host's name and a random part",
         must=checks.daemon_name,
     )
 
     # What an answer means.
     store: str = _setting(
         "memory://",
-        "memory://, redis[s]://[user[:password]@]host:port/db or unix:///path (values/store_url.py)",
+        "where the state is: memory://, redis[s]://[user[:password]@]host:port/db or unix:///path"
+        " (values/store_url.py)",
         must=store_url.parse,
         secret=True,
     )
     store_password_file: str = _setting(
-        "", "the password's file, read at every connect: keeps it out of the URL"
+        "",
+        "file with the store's password, read at every connect: keeps the password out of the URL",
     )
     durability: str = _setting(
         "commit", "what a reply on the plain port waits for, PROTOCOL §5", choices=DURABILITIES
     )
-    async_lines_max: int = _setting(10_000, "durability async: lines that a crash may lose")
-    async_s_max: float = _setting(1.0, "durability async: age of the oldest of them")
+    async_lines_max: int = _setting(
+        10_000, "durability async: answered lines that a crash may lose"
+    )
+    async_s_max: float = _setting(1.0, "durability async: age of the oldest such line")
     session_ttl_s: float = _setting(
-        300.0, "a session lives on so long after its last line; at least 3 times its idle time"
+        300.0,
+        "the store keeps a session so long after its last line; at least 3 times"
+        " --session-idle-s-max",
     )
 
     # Who may speak first.
     proxy_protocol: bool = _setting(False, "require a PROXY v2 header from every peer")  # noqa: FBT003
     proxy_networks: str = _setting(
         PRIVATE_NETWORKS,
-        "peers a PROXY header is taken from; others are refused",
+        "networks whose peers may send a PROXY header; other peers are refused",
         must=checks.network_list,
     )
     proxy_header_bytes_max: int = _setting(
         1024,
-        "the header, its TLVs included; HAProxy's with a unique id has under 200",
+        "length of the PROXY header with its TLVs; HAProxy's header with a unique id has under 200",
         least=232,  # the longest addresses, two of UNIX sockets
         most=65_551,  # a length of 16 bits and what stands before it
     )
-    proxy_s_max: float = _setting(5.0, "from accept to the end of that header")
+    proxy_s_max: float = _setting(5.0, "from accept to the end of the PROXY header")
 
     # How much one client may take (PROTOCOL's table, limit=True makes a metric of it).
     connections_max: int = _setting(
-        10_000, "clients at once; one more is answered busy", limit=True
+        10_000, "clients at once, both ports together; one more is answered busy", limit=True
     )
     line_bytes_max: int = _setting(
         8_192,
-        "a line with its LF",
+        "length of a line with its LF",
         limit=True,
         least=128,  # the longest request without text, a JOIN: 64 of a room, an epoch, an offset
         most=1 << 24,  # a state of two lines is a thirtieth of what Redis takes as one value
     )
     line_s_max: float = _setting(60.0, "from a line's first byte to its LF", limit=True)
-    echo_idle_s_max: float = _setting(5.0, "plain port: nothing received", limit=True)
-    session_idle_s_max: float = _setting(60.0, "session port: nothing received", limit=True)
+    echo_idle_s_max: float = _setting(
+        5.0, "plain port: a client that sends nothing for so long is closed", limit=True
+    )
+    session_idle_s_max: float = _setting(
+        60.0, "session port: a client that sends nothing for so long is closed", limit=True
+    )
     inflight_lines_max: int = _setting(
-        1_000, "unanswered lines; at the limit a connection is not read", limit=True
+        1_000, "unanswered lines of a connection; at the limit it is not read", limit=True
     )
     outbox_bytes_max: int = _setting(
-        1 << 20, "replies one client has not taken; above it: slow-consumer", limit=True
+        1 << 20,
+        "bytes that one client has not taken; above the limit it is closed: slow-consumer",
+        limit=True,
     )
     unsent_bytes_max: int = _setting(
         128 << 20,
-        "what waits for all clients to take or end it, kernel buffers included; above"
-        " it those with most are closed: slow-consumer",
+        "bytes that all clients together have not taken, and unfinished lines, kernel buffers"
+        " included; above the limit the clients with most are closed: slow-consumer",
         limit=True,
     )
-    send_s_max: float = _setting(10.0, "unsent replies without progress", limit=True)
+    send_s_max: float = _setting(
+        10.0, "a client that takes none of its unsent bytes for so long is closed", limit=True
+    )
     source_bytes_max: int = _setting(
         4_000_000,
-        "bytes a second of one client address, of IPv6 a /64; above it its connections wait,"
-        " unread (docs/adr/0011)",
+        "bytes a second from one client address (an IPv6 /64 counts as one); above the limit its"
+        " connections wait unread (docs/adr/0011)",
         limit=True,
     )
     kernel_send_bytes: int = _setting(
         65_536,
-        "SO_SNDBUF of a client's socket, of which the kernel takes twice, and by itself"
-        " 4 MB; below 48 kB delayed ACKs stall bulk",
+        "SO_SNDBUF of a client's socket; the kernel takes twice as much, and 4 MB without this"
+        " setting; below 48 kB delayed ACKs stall bulk transfers",
         limit=True,
         least=4_096,
         most=1 << 30,  # an int in the kernel, which doubles it
     )
     kernel_receive_bytes: int = _setting(
         32_768,
-        "SO_RCVBUF of a client's socket, of which the kernel takes twice, and by itself"
-        " 6 MB and more",
+        "SO_RCVBUF of a client's socket; the kernel takes twice as much, and 6 MB and more"
+        " without this setting",
         limit=True,
         least=4_096,
         most=1 << 30,
     )
     linger_s_max: float = _setting(
-        2.0, "reading on after ERR, so that a reset does not overtake it", limit=True
+        2.0,
+        "after ERR the daemon reads on for so long, so that a reset does not overtake the ERR",
+        limit=True,
     )
 
     # How much the store may take.
-    commit_s_max: float = _setting(2.0, "from a line to the store's acknowledgement", limit=True)
+    commit_s_max: float = _setting(
+        2.0, "from reading a line to the store's acknowledgement; then unavailable", limit=True
+    )
     batch_writes_max: int = _setting(
-        1_000, "writes of one batch: bounds a round trip, and what is sent again", limit=True
+        1_000,
+        "writes of one batch: limits a round trip, and what a broken connection repeats",
+        limit=True,
     )
     pending_bytes_max: int = _setting(
-        32 << 20, "what waits for the store, of all clients; above it nobody is read", limit=True
+        32 << 20,
+        "bytes of all clients that wait for the store; above the limit no client is read",
+        limit=True,
     )
 
     store_fill_max: float = _setting(
         0.8,
-        "share of the store's memory above which newcomers are answered busy, and half-way from"
-        " it to full no post is taken: who is served stays served",
+        "share of the store's memory; from it on new clients are answered busy, and from half-way"
+        " between it and full on posts are refused: connected clients stay served",
         limit=True,
         least=0.01,
         most=0.99,
@@ -182,17 +204,18 @@ class Config:
     # How long the store keeps what the daemons themselves renew: with their ticks of 0.1 s.
     announcement_s: float = _setting(
         90.0,
-        "how many members a daemon has in a room; said anew three times as often",
+        "life of a daemon's announcement that it has members in a room; renewed three times in"
+        " its life",
         least=RENEWED_S_MIN,
     )
     lease_s: float = _setting(
         4.0,
-        "a daemon after its last heartbeat, of which there are eight to a lease",
+        "life of a daemon's lease after its last heartbeat; a lease has eight heartbeats",
         least=RENEWED_S_MIN,
     )
     marker_s: float = _setting(
         86_400.0,
-        "by which a daemon that was cut off sees whether the store remembers",
+        "life of the key by which a daemon notices that the store has lost data",
         least=RENEWED_S_MIN,
     )
 
@@ -201,35 +224,39 @@ class Config:
         "room", "how a post finds its members' daemons (docs/adr/0009)", choices=ROUTES
     )
     room_tick_s: float = _setting(
-        0.0, "gather messages so long before sending them on: fewer sends; 0: never", zero=True
+        0.0,
+        "the daemon gathers messages so long before it sends them: fewer sends; 0: it does not",
+        zero=True,
     )
     rooms_joined_max: int = _setting(100, "rooms of one connection", limit=True)
     rooms_max: int = _setting(
-        10_000, "rooms of all connections; one more is too-many-rooms", limit=True
+        10_000, "rooms of all connections; one more is answered too-many-rooms", limit=True
     )
     memberships_max: int = _setting(
-        100_000, "memberships of all connections; one more is too-many-rooms", limit=True
+        100_000, "memberships of all connections; one more is answered too-many-rooms", limit=True
     )
     room_messages_max: int = _setting(
-        1_000, "messages kept of a room, about: what a member may have missed", limit=True
+        1_000,
+        "about how many messages the store keeps of a room, for members that come back",
+        limit=True,
     )
     room_s_max: float = _setting(
-        3_600.0, "age of a room's oldest message; the room's life after its last", limit=True
+        3_600.0, "age of a room's oldest message; a room's life after its last message", limit=True
     )
     room_linger_s: float = _setting(
-        5.0, "a room without members is listened to so long: they may be on their way back"
+        5.0, "how long the daemon listens to a room without members: they may be on their way back"
     )
 
     # Leaving.
     drain_s: float = _setting(10.0, "from SIGTERM to closing what is left", limit=True)
     agent_interval_s: float = _setting(
-        0.5, "HAProxy's agent-inter: a drain goes on accepting for two of them"
+        0.5, "HAProxy's agent-inter; a draining daemon goes on accepting for two intervals"
     )
 
     reader: str = _setting(
-        "callback", "how a socket is waited for (docs/adr/0001)", choices=READERS
+        "callback", "how the daemon waits for a socket (docs/adr/0001)", choices=READERS
     )
-    log_level: str = _setting("info", "least level that is logged", choices=LOG_LEVELS)
+    log_level: str = _setting("info", "lowest level that is logged", choices=LOG_LEVELS)
 
     def __post_init__(self) -> None:
         """Refuse what can't be served.
@@ -331,8 +358,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
     """
     parser = argparse.ArgumentParser(
         prog="echod",
-        description="One echo daemon. Each flag is also an environment variable, --name and"
-        " ECHOD_NAME; one that is empty counts as not set.",
+        description="One echo daemon. Each flag has an environment variable, as --name has"
+        " ECHOD_NAME; an empty variable counts as not set.",
     )
     for spec in dataclasses.fields(Config):
         kind = type(spec.default)

@@ -57,34 +57,47 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `bench` and its flags."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure echod beside other servers, or many connections on it",
-        description="Measure echod beside other servers, or many connections on it.",
+        help="compare echod with other servers, or put many connections on it",
+        description="Compare echod with other servers, or put many connections on it.",
     )
     parser.add_argument(
         "--scenario",
         choices=SCENARIOS,
         default="table",
-        help="table: servers compared in closed loop; many: a line a second from each of many"
-        " connections, to one daemon; many-haproxy: to four behind HAProxy [%(default)s]",
+        help="table: compare servers in closed loop; many: many connections to one daemon, a line a"
+        " second each; many-haproxy: the same to four daemons behind HAProxy [%(default)s]",
     )
-    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
+    )
     parser.add_argument(
         "--rows",
         type=lambda text: text.split(","),
         default=["*"],
         metavar="NAME,…",
-        help=f"of the table, with * and ?: {', '.join(row.name for row in rows.ROWS)}",
+        help=f"rows of the table, with * and ?: {', '.join(row.name for row in rows.ROWS)}",
     )
     parser.add_argument(
-        "--connections", type=_numbers, metavar="N,…", help="[100,5000; many 9900, 4900]"
-    )
-    parser.add_argument("--rounds", type=_rounds, metavar="N", help="of the table [3; 5000: 1]")
-    parser.add_argument("--seconds", type=_seconds, metavar="S", help="measured each time [2; 60]")
-    parser.add_argument(
-        "--line-bytes", type=_line_bytes, default=64, metavar="N", help="[%(default)s]"
+        "--connections",
+        type=_numbers,
+        metavar="N,…",
+        help="numbers of connections [100,5000; many 9900, 4900]",
     )
     parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="the figures [results/bench-DATE.json]"
+        "--rounds", type=_rounds, metavar="N", help="rounds of the table [3; 5000: 1]"
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, metavar="S", help="length of a measurement [2; 60]"
+    )
+    parser.add_argument(
+        "--line-bytes",
+        type=_line_bytes,
+        default=64,
+        metavar="N",
+        help="length of a line [%(default)s]",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="PATH", help="file for the figures [results/bench-DATE.json]"
     )
 
 

@@ -78,7 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `experiment` and its commands."""
     parser = subparsers.add_parser(
         "experiment",
-        help="a question, measurements, and a report that answers it",
+        help="measure, and write a report that answers questions",
         description="Measure, and write a report that a person can read and pass on.",
     )
     commands = parser.add_subparsers(dest="experiment", required=True)
@@ -102,16 +102,16 @@ def run(args: argparse.Namespace) -> int:
 def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "models",
-        help="the article's workload on each of its servers, and on the fleet",
-        description="The article's workload on each of its servers, and on the fleet.",
+        help="compare the article's servers and the fleet under the article's workload",
+        description="Compare the article's servers and the fleet under the article's workload.",
     )
     parser.set_defaults(run_experiment=_models)
     for flag, kind, least, most, what in (
-        ("--clients", int, 1, CLIENTS_MAX, "at once"),
-        ("--lines", int, 2, LINES_MAX, "of each client"),
-        ("--pause-scale", float, *PAUSE_SCALE, "times the article's second between lines"),
-        ("--serial-clients", int, 2, CLIENTS_MAX, "of the serial server; extrapolated"),
-        ("--repeat", int, 1, REPEATS_MAX, "each system so often, in turns"),
+        ("--clients", int, 1, CLIENTS_MAX, "clients at once"),
+        ("--lines", int, 2, LINES_MAX, "lines of each client"),
+        ("--pause-scale", float, *PAUSE_SCALE, "the article's pause of 1 s, times this"),
+        ("--serial-clients", int, 2, CLIENTS_MAX, "clients of the serial server"),
+        ("--repeat", int, 1, REPEATS_MAX, "repeats of each system, in turns"),
     ):
         default = getattr(MODELS, flag[2:].replace("-", "_"))
         parser.add_argument(
@@ -122,14 +122,14 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         type=command.between(int, 1, LOOPS_MAX),
         default=1,
         metavar="N",
-        help="[%(default)s]",
+        help="loops [%(default)s]",
     )
     parser.add_argument(
         "--only",
         type=lambda text: text.split(","),
         default=["*"],
         metavar="NAME,…",
-        help=f"with * and ?: {', '.join(system.name for system in systems.SYSTEMS)}",
+        help=f"only these systems, with * and ?: {', '.join(system.name for system in systems.SYSTEMS)}",
     )
     command.add_common(parser)
 
@@ -137,16 +137,18 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "scaling",
-        help="the same load on 1, 2, 4, 8 daemons; what each part of the fleet costs",
-        description="The same load on more and more daemons; what each part of the fleet costs;"
-        " how many connections one daemon holds.",
+        help="put the same load on 1, 2, 4, 8 daemons; what each part of the fleet costs",
+        description="Put the same load on more and more daemons. The report says what each part of the"
+        " fleet costs, and how many connections one daemon holds.",
     )
     parser.set_defaults(run_experiment=_scaling)
-    parser.add_argument("--daemons", type=command.sizes, metavar="N,…", help="[1,2,4,8]")
+    parser.add_argument(
+        "--daemons", type=command.sizes, metavar="N,…", help="numbers of daemons [1,2,4,8]"
+    )
     for flag, kind, least, most, what in (
-        ("--connections", int, 1, CONNECTIONS_MAX, "in all, shared by the daemons"),
-        ("--seconds", float, 0.1, SECONDS_MAX, "measured each time"),
-        ("--repeat", int, 1, REPEATS_MAX, "each so often, in turns"),
+        ("--connections", int, 1, CONNECTIONS_MAX, "connections in all, shared by the daemons"),
+        ("--seconds", float, 0.1, SECONDS_MAX, "length of a measurement"),
+        ("--repeat", int, 1, REPEATS_MAX, "repeats, in turns"),
     ):
         parser.add_argument(
             flag, type=command.between(kind, least, most), metavar="N",
@@ -156,7 +158,7 @@ def _add_scaling(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--appendfsync",
         choices=("no-aof", "no", "everysec", "always"),
         default="always",
-        help="of Redis [%(default)s, as shipped]",
+        help="Redis's setting [%(default)s, as shipped]",
     )
     parser.add_argument(
         "--c10k", type=command.between(int, 0, c10k.CONNECTIONS_MAX), metavar="N",

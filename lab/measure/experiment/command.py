@@ -26,9 +26,11 @@ REPEATS_MAX, DAEMONS_MAX, SECONDS_MAX = 100, 64, 60.0
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every experiment has."""
-    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="[%(default)s]"
+        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder [%(default)s]"
     )
 
 

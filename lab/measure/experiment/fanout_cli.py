@@ -58,14 +58,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command."""
     parser = commands.add_parser(
         "fanout",
-        help="posts to rooms over daemons, by each way to route; beside the peers",
-        description="How a post reaches the members of a room on other servers: three ways to route"
-        " it, and what others do.",
+        help="measure how posts reach a room on several daemons, by route; compare with peers",
+        description="Measure how a post reaches the members of a room on other servers: by three"
+        " routes, and compared with other systems.",
     )
     parser.set_defaults(run_experiment=run)
-    parser.add_argument("--daemons", type=command.sizes, metavar="N,…", help="[1,2,4,8]")
     parser.add_argument(
-        "--routes", type=_names, default=ROUTES, metavar="NAME,…", help=f"[{','.join(ROUTES)}]"
+        "--daemons", type=command.sizes, metavar="N,…", help="numbers of daemons [1,2,4,8]"
+    )
+    parser.add_argument(
+        "--routes",
+        type=_names,
+        default=ROUTES,
+        metavar="NAME,…",
+        help=f"routes [{','.join(ROUTES)}]",
     )
     parser.add_argument(
         "--peers",
@@ -73,21 +79,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=["none"],
         metavar="all|none|NAME,…",
         help=f"[none]; {', '.join(peer.name for peer in PEERS)}: {COMPARED_SERVERS} processes each,"
-        " installed at first use; all of them take as long again",
+        " installed at first use; all peers take as long again",
     )
     parser.add_argument(
         "--seconds", type=command.between(float, 0.1, SECONDS_MAX), metavar="N",
-        help=f"measured each time [{DEFAULTS.seconds:g}]",
+        help=f"length of a measurement [{DEFAULTS.seconds:g}]",
     )  # fmt: skip
     parser.add_argument(
         "--repeat", type=command.between(int, 1, REPEATS_MAX), metavar="N",
-        help=f"each so often, in turns [{DEFAULTS.repeat}]",
+        help=f"repeats, in turns [{DEFAULTS.repeat}]",
     )  # fmt: skip
     parser.add_argument(
         "--appendfsync",
         choices=("no-aof", "no", "everysec", "always"),
         default="always",
-        help="of the daemons' Redis [%(default)s, as shipped]",
+        help="setting of the daemons' Redis [%(default)s, as shipped]",
     )
     command.add_common(parser)
 
