@@ -10,17 +10,22 @@ from __future__ import annotations
 import io
 import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from lab.report.page import Plot
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
+
+    from lab.report.words import Range
 
 # Nearly black in the files; no data colour is this.
 INK = "#16181b"
@@ -56,6 +61,16 @@ _LOOK: dict[Any, Any] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of every bar, with its look."""
+
+    name: str
+    colour: str
+    hatch: str
+    widths: Sequence[float]
+
+
 def canvas(height_inches: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure in the common look, and its axes side by side; call it within `look()`."""
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
@@ -67,6 +82,33 @@ def look() -> Iterator[None]:
     """The common look, as a context: `with plots.look(): …`."""
     with mpl.rc_context(_LOOK):
         yield
+
+
+def plot(directory: Path, name: str, title: str, caption: str, draw: Callable[[], Figure]) -> Plot:
+    """What `draw` returns, in the common look, as files in `directory` and a part of a page."""
+    with look():
+        figure = draw()
+    return Plot(name, title, caption, save(figure, directory, name, f"{title}. {caption}"))
+
+
+def stacked(axes: Axes, parts: Sequence[Part], names: Sequence[str]) -> list[float]:
+    """A bar for each name, from below, of its parts one after the other; returns their lengths."""
+    behind = [0.0] * len(names)
+    for part in parts:
+        if any(part.widths):
+            axes.barh(
+                range(len(names)), part.widths, left=behind, height=0.64,
+                color=part.colour, hatch=part.hatch, label=part.name,
+            )  # fmt: skip
+        behind = [left + width for left, width in zip(behind, part.widths, strict=True)]
+    axes.set_yticks(range(len(names)), names)
+    axes.grid(visible=False, axis="y")
+    return behind
+
+
+def whiskers(of: Sequence[Range]) -> list[list[float]]:
+    """From the medians down to the least and up to the most, as matplotlib's errors."""
+    return [[one.median - one.min for one in of], [one.max - one.median for one in of]]
 
 
 def save(figure: Figure, directory: Path, name: str, label: str) -> str:

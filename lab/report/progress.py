@@ -1,53 +1,47 @@
-"""How far an experiment is: a bar on a terminal's last line, else a line for each step."""
+"""How far a run is: a bar on a terminal's last line, else a line for each step."""
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import Self
 
-BAR_WIDTH = 24
-
-# Rewrites the terminal's line from its beginning, and clears what was longer before.
-_REWRITE = "\r\x1b[K"
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 
 class Progress:
     """Steps done out of a known number; on stderr. Leave its `with` block to end the bar."""
 
     def __init__(self, steps: int) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Bar(
+            *(BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn()),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps)
         self._steps = steps
-        self._done = 0
+        self._done = -1
         self._begin = time.monotonic()
-        self._live = sys.stderr.isatty()
 
     def step(self, text: str) -> None:
         """Say what begins now."""
-        counted = f"{self._done + 1:>{len(str(self._steps))}}/{self._steps}"
-        if self._live:
-            print(f"{_REWRITE}{self._bar()} {counted}  {text}", end="", file=sys.stderr, flush=True)
-        else:
-            print(f"{counted}  {text}", file=sys.stderr, flush=True)
         self._done += 1
+        self._bar.update(self._task, completed=self._done, description=text)
+        if self._bar.disable:
+            self.note(f"{self._done + 1:>{len(str(self._steps))}}/{self._steps}  {text}")
 
     def note(self, text: str) -> None:
         """Say what is done between two steps."""
-        begin, end = (f"{_REWRITE}{self._bar()} ", "") if self._live else ("", "\n")
-        print(f"{begin}{text}", end=end, file=sys.stderr, flush=True)
+        self._console.print(text, markup=False)
 
     def __enter__(self) -> Self:
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        took_s = time.monotonic() - self._begin
-        begin = _REWRITE if self._live else ""
-        print(f"{begin}{self._done} steps in {took_s:.0f} s", file=sys.stderr, flush=True)
-
-    def _bar(self) -> str:
-        filled = BAR_WIDTH * self._done // self._steps
-        bar = "█" * filled + "░" * (BAR_WIDTH - filled)
-        if not self._done:
-            return bar
-        spent_s = time.monotonic() - self._begin
-        left_s = round(spent_s / self._done * (self._steps - self._done))
-        return f"{bar} {left_s // 60}:{left_s % 60:02} left"
+        self._bar.stop()
+        self.note(f"{self._done + 1} steps in {time.monotonic() - self._begin:.0f} s")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import asdict
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError
@@ -104,18 +103,8 @@ def against_the_last(root: Path, command: str, answers: Sequence[Answer]) -> str
 
 def write_index(root: Path) -> Path:
     """List every run in `root/index.html`; returns its path."""
-    items = []
-    for name, run in runs(root):
-        failed = '<p class="warning">It had failures: see the report.</p>' if run["failed"] else ""
-        items.append(
-            f'<section class="answer"><h3><a href="{escape(name)}/report.html">'
-            f"{page.prose(run['title'])}</a></h3>"
-            f'<p class="date">{escape(run["date"])} · <code>{escape(run["command"])}</code></p>'
-            f"{failed}<p>{page.prose(run['lead'])}</p></section>"
-        )
-    body = "<h1>Experiments</h1>\n" + ("\n".join(items) or "<p>None yet.</p>")
     path = root / "index.html"
-    path.write_text(page.document("Experiments", body))
+    path.write_text(page.render_index(runs(root)))
     return path
 
 

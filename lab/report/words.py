@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Range(Protocol):
+    """What can be shown as a median and its range."""
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+
+    @property
+    def min(self) -> float:
+        """The least."""
+
+    @property
+    def max(self) -> float:
+        """The most."""
 
 
 def number(value: float) -> str:
@@ -24,6 +40,12 @@ def number(value: float) -> str:
 def percent(share: float) -> str:
     """0.153 → `15 %`."""
     return f"{100 * share:.0f} %"
+
+
+def span(shares: Sequence[float]) -> str:
+    """From the least to the most: `12%-15%`, or `12%` if there is nothing between them."""
+    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    return low if low == high else f"{low}-{high}"
 
 
 def align(lines: Sequence[Sequence[str]]) -> str:

@@ -7,13 +7,16 @@ from dataclasses import replace
 
 import pytest
 
-from lab.measure.experiment import costs, models_answers, models_summary, scaling_answers
-from lab.measure.experiment.c10k import Held
-from lab.measure.experiment.costs import Busy
-from lab.measure.experiment.models import Measured
-from lab.measure.experiment.scaling import Point
-from lab.measure.experiment.stack import SHAPES
-from lab.measure.experiment.workload import Workload
+from lab.measure.models import answers as models_answers
+from lab.measure.models import summary as models_summary
+from lab.measure.models.measure import Measured
+from lab.measure.models.workload import Workload
+from lab.measure.scaling import answers as scaling_answers
+from lab.measure.scaling import costs
+from lab.measure.scaling.c10k import Held
+from lab.measure.scaling.costs import Busy
+from lab.measure.scaling.measure import Point
+from lab.measure.scaling.stack import SHAPES
 from lab.report.answers import NO, SAME, YES, Answer
 
 ARTICLE = Workload(clients=100, lines=10, pause_s=0.1)

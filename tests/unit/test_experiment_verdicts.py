@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.measure.experiment.samples import (
+from lab.measure.samples import (
     CONTRADICTION_MAX,
     GREY,
     REPEATS_MIN,

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from lab import cache
-from lab.measure.bench import compiler, cores, many, rows, table
+from lab.measure import compiler, cores
+from lab.measure.bench import many, rows, table
 from lab.measure.bench.compare import Comparison, compare
-from lab.measure.bench.errors import BenchError
 from lab.measure.bench.measure import Place, beside_the_load
 from lab.measure.bench.summary import judge, summarise
+from lab.measure.errors import MeasureError
 from lab.report import machine
 
 SCENARIOS = ("table", "many", "many-haproxy")
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         LabError: This machine can't run it.
     """
     if sys.platform != "linux":
-        raise BenchError("fleet bench needs Linux: epoll, /proc and CPU affinity")
+        raise MeasureError("fleet bench needs Linux: epoll, /proc and CPU affinity")
     started = datetime.now().astimezone()
     defaults = (QUICK if args.quick else DEFAULTS)[args.scenario]
     comparison = Comparison(

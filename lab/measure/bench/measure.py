@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.fleet import processes, redis_server
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.generator import Load, Result
-from lab.measure.bench.histogram import percentile
-from lab.measure.bench.process_stats import CpuTime, cpu_time, rss_bytes, rss_bytes_max
+from lab.measure.clocks import CpuTime, cpu_time, rss_bytes, rss_bytes_max
+from lab.measure.errors import MeasureError
+from lab.measure.generator import Load, Result
+from lab.measure.histogram import percentile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lab.fleet.redis_server import RedisServer
-    from lab.measure.bench.cores import Cores
-    from lab.measure.bench.generator import Settings
     from lab.measure.bench.rows import Row
+    from lab.measure.cores import Cores
+    from lab.measure.generator import Settings
 
 BASELINES = Path(__file__).parent / "baselines"
 
@@ -115,14 +115,11 @@ def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Ru
         with Load(place.programs / "load", served.port, settings, log) as load:
             load.await_connected()
             rss_idle = rss_bytes(pid)
-            load.go()
-            server_before, redis_before = served.cpu_times()
-            load.await_measured()
-            server_after, redis_after = served.cpu_times()
-            result = load.await_result()
-            words = load.words()
-        if result.failures or not result.round_trips:
-            raise BenchError(f"{result.explain()}\n{words}\n{served.server.log_tail()}".strip())
+            try:
+                result, before, after = load.play(served.cpu_times)
+            except MeasureError as error:
+                raise MeasureError(f"{error}\n{served.server.log_tail()}".strip()) from None
+        (server_before, redis_before), (server_after, redis_after) = before, after
         seen = _Seen(
             server=server_after - server_before,
             redis=redis_after - redis_before if redis_after and redis_before else None,
@@ -193,7 +190,7 @@ def _serving(row: Row, place: Place) -> Iterator[_Served]:
                 cpu=place.cores.server if pin else None,
             )
         except OSError as error:
-            raise BenchError(f"{row.name}: {error}") from None
+            raise MeasureError(f"{row.name}: {error}") from None
         stack.callback(server.kill)
         port = int(server.ready[row.port].rpartition(":")[2])
         _first_line(port, FIRST_LINES[row.port])
@@ -208,4 +205,4 @@ def _first_line(port: int, lines: Mapping[bytes, bytes]) -> None:
             client.sendall(line)
             reply = replies.readline()
             if not reply.startswith(expected):
-                raise BenchError(f"the first line was answered by {reply!r}")
+                raise MeasureError(f"the first line was answered by {reply!r}")

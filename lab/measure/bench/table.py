@@ -11,8 +11,8 @@ from lab.report.words import align
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.measure.bench.cores import Cores
     from lab.measure.bench.summary import Spread, Summary, Verdict
+    from lab.measure.cores import Cores
     from lab.report.machine import Machine
 
 NOTHING = "-"

@@ -1,0 +1,213 @@
+"""The report of `fleet experiment scaling`: raw data, plots, tables, words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lab.measure import calm
+from lab.measure.samples import ranged
+from lab.measure.scaling import answers, costs, pictures
+from lab.measure.scaling.measure import REPEATS_OF_A_START
+from lab.report import results
+from lab.report.page import Report, Table
+from lab.report.plots import plot
+from lab.report.words import number, percent, span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from lab.measure.scaling.answers import Summary
+    from lab.measure.scaling.c10k import Held
+    from lab.measure.scaling.measure import Plan, Point
+    from lab.measure.scaling.usl import Law
+    from lab.report.page import Plot
+
+HEADERS = (
+    *("parts", "daemons", "round trips/s", "p50, ms", "p99, ms"),
+    *("daemons, µs", "Redis, µs", "HAProxy, µs", "load, µs"),
+)
+BUSY_HEADERS = (
+    "parts",
+    "daemons",
+    "each daemon",
+    "Redis: CPU",
+    "disk",
+    "HAProxy",
+    "load",
+    "machine",
+)
+
+
+def write(
+    directory: Path, plan: Plan, points: Sequence[Point], held: Held | None, cpus: int
+) -> Report:
+    """Write the raw figures and the plots into `directory`, and put everything together."""
+    results.write_csv(directory / "points.csv", [_flat(point) for point in points])
+    if held:
+        results.write_csv(directory / "c10k.csv", [asdict(held)])
+    summaries = answers.summarise(points)
+    laws = answers.laws(points)
+    counts = ", ".join(map(str, plan.daemons))
+    return Report(
+        title="How the fleet scales",
+        question=f"The same {plan.connections} connections, each with one line in flight, on"
+        f" {counts} daemons: how many round trips do they get, what does each part of the fleet"
+        " pay for one, which part is full, and what would more CPUs bring?",
+        lead=answers.lead(summaries, cpus),
+        answers=answers.answers(summaries, cpus, held),
+        plots=_plots(directory, summaries, laws, cpus) if summaries else [],
+        tables=[_table(summaries), _busy(summaries), _laws(laws)],
+        method=_method(plan),
+        files=[
+            ("points.csv", "every measurement: rate, latency, CPU and busyness by part"),
+            ("c10k.csv", "what one daemon held"),
+        ],
+    )
+
+
+def _plots(
+    directory: Path, summaries: Sequence[Summary], laws: Mapping[str, Law], cpus: int
+) -> list[Plot]:
+    shapes = answers.by_shape(summaries)
+    measured = answers.fleet_costs(summaries)
+    drawn = [
+        plot(
+            directory,
+            "throughput",
+            "Round trips by daemons",
+            "Points are medians with their range, curves the fitted law (figures below). A"
+            " curve that rises in a straight line scales; one that lies flat has met a limit."
+            " Right of the dotted line there are more daemons than CPUs.",
+            partial(pictures.throughput, shapes, laws, cpus),
+        ),
+        plot(
+            directory,
+            "cpu",
+            "What each part pays for a round trip",
+            "CPU time, so it shows what a part costs, not how long a client waits. It is what"
+            " the prediction below is made from.",
+            partial(pictures.cpu, summaries),
+        ),
+        plot(
+            directory,
+            "latency",
+            "Time to a reply",
+            "Every connection asks again as soon as it is answered, so these times follow from"
+            " the rates: compare them with each other, not with a fleet at rest.",
+            partial(pictures.latency, shapes),
+        ),
+    ]
+    if measured:
+        drawn.append(
+            plot(
+                directory,
+                "prediction",
+                "What the costs predict for more CPUs",
+                "All CPUs: CPUs / (daemon + HAProxy + Redis). Redis's thread: 1 / (Redis +"
+                " its wait for the disk), between the wait as measured and none. The fleet"
+                " can't be above the lower of the two; where the bands cross, more CPUs stop"
+                " helping one Redis. The load generator is taken to be elsewhere.",
+                partial(pictures.prediction, measured),
+            )
+        )
+    return drawn
+
+
+def _table(summaries: Sequence[Summary]) -> Table:
+    return Table(
+        "Rates, latencies, costs",
+        "Medians of the repeats, in brackets their range. µs are CPU for a round trip: of all"
+        " daemons, of Redis, of HAProxy, of the load generator.",
+        HEADERS,
+        [
+            [
+                one.shape,
+                str(one.daemons),
+                ranged(one.rate),
+                ranged(one.p50_us.times(1e-3)),
+                ranged(one.p99_us.times(1e-3)),
+                *(
+                    ranged(part) if part.max else "-"
+                    for part in (one.daemons_us, one.redis_us, one.haproxy_us, one.load_us)
+                ),
+            ]
+            for one in summaries
+        ],
+    )
+
+
+def _busy(summaries: Sequence[Summary]) -> Table:
+    return Table(
+        "How busy each part was",
+        "The least to the most of the repeats. A daemon, Redis's thread and a load process can"
+        " have one CPU each, HAProxy as many as there are; disk is Redis's thread waiting for"
+        " it, seen by looking at the thread's state; machine is all CPUs together.",
+        BUSY_HEADERS,
+        [
+            [
+                one.shape,
+                str(one.daemons),
+                *(span([getattr(busy, name) for busy in one.busy]) for name in _BUSY),
+            ]
+            for one in summaries
+        ],
+    )
+
+
+_BUSY = ("daemons", "redis", "redis_disk", "haproxy", "load", "machine")
+
+
+def _laws(laws: Mapping[str, Law]) -> Table:
+    return Table(
+        "The Universal Scalability Law, fitted",
+        "X(N) = rate · N / (1 + contention · (N - 1) + crosstalk · N · (N - 1)). Where the"
+        " machine's CPUs or a single part ran out, contention says that, and nothing of the"
+        " daemons. The fit's error is relative, root mean square.",
+        ("parts", "rate of one, /s", "contention", "crosstalk", "peak at", "error"),
+        [
+            [
+                shape,
+                number(law.rate),
+                number(law.contention),
+                number(law.crosstalk),
+                "no peak" if math.isinf(law.peak) else f"{number(law.peak)} daemons",
+                f"{law.error:.1%}",
+            ]
+            for shape, law in laws.items()
+        ],
+    )
+
+
+def _method(plan: Plan) -> list[str]:
+    return [
+        (
+            f"{plan.connections} connections in closed loop (one line of 64 bytes in flight each, the"
+            " next sent when the reply has come; every byte is compared) for"
+            f" {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, {plan.repeats} times in"
+            " turns, with rising and with falling numbers of daemons, which are started afresh for"
+            f" every {REPEATS_OF_A_START} turns. What is compared is compared within a turn."
+            " The load generator is C, one process for each daemon. Redis has appendfsync"
+            f" {plan.appendfsync}, the daemons durability commit; without store it is none."
+        ),
+        (
+            "CPU is the kernel's count for each process in the measured seconds. A process that sends"
+            " over loopback also does the receiver's part of TCP, so each part is charged for some of"
+            " its neighbour's. Everything shares this machine's CPUs and nothing is pinned."
+        ),
+        (
+            f"A part counts as full when it used {percent(costs.FULL)} or more of what it can have, and as"
+            f" free below {percent(costs.FREE)}, if the whole interval of its repeats lies there; in between"
+            " the report does not decide. A part's own limit is named before the machine's."
+        ),
+        calm.METHOD,
+    ]
+
+
+def _flat(point: Point) -> dict[str, Any]:
+    row = asdict(point)
+    shape, busy = row.pop("shape"), row.pop("busy")
+    return {**shape, **row, **{f"{name}_busy": value for name, value in busy.items()}}
