@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -18,9 +18,11 @@ from markupsafe import Markup, escape
 from lab.report.answers import SAME
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lab.report.answers import Answer
+
+Shown = TypeVar("Shown")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,18 @@ class Table:
     caption: str
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        caption: str,
+        shown: Iterable[Shown],
+        columns: Mapping[str, Callable[[Shown], str]],
+    ) -> Table:
+        """A row for each of `shown`; each column is its header and the cell under it."""
+        rows = [[cell(one) for cell in columns.values()] for one in shown]
+        return cls(title, caption, list(columns), rows)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Range(Protocol):
@@ -42,9 +42,10 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def span(shares: Sequence[float]) -> str:
+def span(shares: Iterable[float]) -> str:
     """From the least to the most: `12%-15%`, or `12%` if there is nothing between them."""
-    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    known = list(shares)
+    low, high = f"{min(known):.0%}", f"{max(known):.0%}"
     return low if low == high else f"{low}-{high}"
 
 

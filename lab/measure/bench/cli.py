@@ -21,6 +21,7 @@ from lab.measure.bench import many, rows, table
 from lab.measure.bench.compare import Comparison, compare
 from lab.measure.bench.measure import Place, beside_the_load
 from lab.measure.bench.summary import judge, summarise
+from lab.measure.command import between, names
 from lab.measure.errors import MeasureError
 from lab.report import machine
 
@@ -50,9 +51,9 @@ QUICK = {
     "many-haproxy": Defaults((200,), 2.0),
 }
 
-# More of either is a mistake.
+# More of either is a mistake, and so is less than a clock's step.
 ROUNDS_MAX = 100
-SECONDS_MAX = 3_600.0
+SECONDS_MIN, SECONDS_MAX = 0.01, 3_600.0
 LINE_BYTES = (32, 8_192)  # c/load.c, LINE_BYTES_MIN and _MAX
 
 
@@ -73,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--quick", action="store_true", help="a smoke run; its figures say nothing")
     parser.add_argument(
         "--rows",
-        type=lambda text: text.split(","),
+        type=names,
         default=["*"],
         metavar="NAME,…",
         help=f"of the table, with * and ?: {', '.join(row.name for row in rows.ROWS)}",
@@ -81,10 +82,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--connections", type=_numbers, metavar="N,…", help="[100,5000; many 9900, 4900]"
     )
-    parser.add_argument("--rounds", type=_rounds, metavar="N", help="of the table [3; 5000: 1]")
-    parser.add_argument("--seconds", type=_seconds, metavar="S", help="measured each time [2; 60]")
     parser.add_argument(
-        "--line-bytes", type=_line_bytes, default=64, metavar="N", help="[%(default)s]"
+        "--rounds", type=between(int, 1, ROUNDS_MAX), metavar="N", help="of the table [3; 5000: 1]"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=between(float, SECONDS_MIN, SECONDS_MAX),
+        metavar="S",
+        help="measured each time [2; 60]",
+    )
+    parser.add_argument(
+        "--line-bytes",
+        type=between(int, *LINE_BYTES),
+        default=64,
+        metavar="N",
+        help="[%(default)s]",
     )
     parser.add_argument(
         "--json", type=Path, metavar="PATH", help="the figures [results/bench-DATE.json]"
@@ -189,25 +201,3 @@ def _numbers(text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text}: a number of connections is above 0")
     return numbers
-
-
-def _rounds(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= ROUNDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 to {ROUNDS_MAX}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0, up to {SECONDS_MAX:g}")
-    return number
-
-
-def _line_bytes(text: str) -> int:
-    number = int(text)
-    least, most = LINE_BYTES
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text}: must be {least} to {most}")
-    return number

@@ -22,6 +22,7 @@ from lab.measure.clocks import CpuTime, cpu_time, rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
 from lab.measure.generator import Load, Result
 from lab.measure.histogram import percentile
+from lab.measure.serving import port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from lab.measure.generator import Settings
 
 BASELINES = Path(__file__).parent / "baselines"
+
+# Of all replies: half, 99 and 999 of 1,000.
+PARTS = (0.5, 0.99, 0.999)
 
 # The first line to a server that has just said that it is ready.
 FIRST_LINE_S_MAX = 10.0
@@ -90,17 +94,6 @@ class _Served:
         return cpu_time(self.server.pid), cpu_time(self.redis.pid) if self.redis else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the kernel counted: CPU of the measured period, resident memory."""
-
-    server: CpuTime
-    redis: CpuTime | None
-    rss_alone: int
-    rss_idle: int
-    rss_max: int
-
-
 def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Run, Result]:
     """Measure `row` in round `number`.
 
@@ -119,36 +112,32 @@ def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Ru
                 result, before, after = load.play(served.cpu_times)
             except MeasureError as error:
                 raise MeasureError(f"{error}\n{served.server.log_tail()}".strip()) from None
-        (server_before, redis_before), (server_after, redis_after) = before, after
-        seen = _Seen(
-            server=server_after - server_before,
-            redis=redis_after - redis_before if redis_after and redis_before else None,
-            rss_alone=rss_alone,
-            rss_idle=rss_idle,
-            rss_max=rss_bytes_max(pid),
-        )
-    return _run(row, number, settings, result, seen), result
-
-
-def _run(row: Row, number: int, settings: Settings, result: Result, seen: _Seen) -> Run:
+        rss_max = rss_bytes_max(pid)
+    server, redis = (
+        now - then if now and then else None for now, then in zip(after, before, strict=True)
+    )
+    if server is None:
+        raise AssertionError("a server has a CPU clock")
     count, connections = result.round_trips, settings.connections
-    return Run(
+    p50_us, p99_us, p999_us = (percentile(result.histogram_ns, part) / 1e3 for part in PARTS)
+    run = Run(
         row=row.name,
         connections=connections,
         round=number,
         round_trips_per_s=count / result.seconds,
-        server_us=seen.server.total_ns / count / 1e3,
-        server_kernel_share=seen.server.kernel_share,
-        server_busy=seen.server.total_ns / 1e9 / result.seconds,
-        redis_us=seen.redis.total_ns / count / 1e3 if seen.redis else None,
+        server_us=server.total_ns / count / 1e3,
+        server_kernel_share=server.kernel_share,
+        server_busy=server.total_ns / 1e9 / result.seconds,
+        redis_us=redis.total_ns / count / 1e3 if redis else None,
         load_us=result.cpu_s / count * 1e6,
-        p50_us=percentile(result.histogram_ns, 0.5) / 1e3,
-        p99_us=percentile(result.histogram_ns, 0.99) / 1e3,
-        p999_us=percentile(result.histogram_ns, 0.999) / 1e3,
+        p50_us=p50_us,
+        p99_us=p99_us,
+        p999_us=p999_us,
         max_us=result.latency_ns_max / 1e3,
-        memory_bytes=(seen.rss_idle - seen.rss_alone) / connections,
-        memory_bytes_max=(seen.rss_max - seen.rss_alone) / connections,
+        memory_bytes=(rss_idle - rss_alone) / connections,
+        memory_bytes_max=(rss_max - rss_alone) / connections,
     )
+    return run, result
 
 
 @contextmanager
@@ -192,7 +181,7 @@ def _serving(row: Row, place: Place) -> Iterator[_Served]:
         except OSError as error:
             raise MeasureError(f"{row.name}: {error}") from None
         stack.callback(server.kill)
-        port = int(server.ready[row.port].rpartition(":")[2])
+        port = port_of(server.ready[row.port])
         _first_line(port, FIRST_LINES[row.port])
         yield _Served(server, redis, port)
 

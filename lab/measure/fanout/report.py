@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from lab.measure.fanout.summary import Summary
     from lab.report.page import Plot
 
-HEADERS = (
-    *("system", "servers", "rooms", "deliveries/s", "p50, ms", "p99, ms"),
-    *("servers, µs", "Redis, µs", "deliveries/CPU s", "copies", "in vain", "lost", "reordered"),
-)
-BUSY_HEADERS = ("system", "servers", "rooms", "busiest server", "Redis", "load", "machine")
-
 
 def write(directory: Path, plan: Plan, points: Sequence[Point]) -> Report:
     """Write the raw figures and the plots into `directory`, and put everything together."""
@@ -108,54 +102,48 @@ def _compared(summaries: Sequence[Summary], loads: Sequence[Load]) -> dict[str, 
 
 
 def _table(summaries: Sequence[Summary], titles: Mapping[str, str]) -> Table:
-    return Table(
+    return Table.of(
         "Rates, latencies, costs",
         "Medians of the repeats, in brackets their range. µs are CPU for a delivery, of all servers"
         " and of Redis. A copy is a publication that reached a daemon, for a post; in vain are those"
         " that found no member there. Lost are deliveries missing, repeated or wrong, reordered"
         " those behind a later post, in all repeats.",
-        HEADERS,
-        [
-            [
-                titles[one.system],
-                str(one.servers),
-                short(one.load),
-                ranged(one.rate),
-                ranged(one.p50_ms),
-                ranged(one.p99_ms),
-                ranged(one.servers_us),
-                ranged(one.redis_us),
-                ranged(one.per_cpu_s),
-                number(one.copies.median) if one.copies.max else "-",
-                f"{one.vain.median:.0%}" if one.copies.max else "-",
-                f"{one.lost:,}",
-                f"{one.reordered:,}",
-            ]
-            for one in summaries
-        ],
+        summaries,
+        {
+            "system": lambda one: titles[one.system],
+            "servers": lambda one: str(one.servers),
+            "rooms": lambda one: short(one.load),
+            "deliveries/s": lambda one: ranged(one.rate),
+            "p50, ms": lambda one: ranged(one.p50_ms),
+            "p99, ms": lambda one: ranged(one.p99_ms),
+            "servers, µs": lambda one: ranged(one.servers_us),
+            "Redis, µs": lambda one: ranged(one.redis_us),
+            "deliveries/CPU s": lambda one: ranged(one.per_cpu_s),
+            "copies": lambda one: number(one.copies.median) if one.copies.max else "-",
+            "in vain": lambda one: f"{one.vain.median:.0%}" if one.copies.max else "-",
+            "lost": lambda one: f"{one.lost:,}",
+            "reordered": lambda one: f"{one.reordered:,}",
+        },
     )
 
 
 def _busy(summaries: Sequence[Summary], titles: Mapping[str, str]) -> Table:
-    return Table(
+    return Table.of(
         "How busy each part was",
         "The least to the most of the repeats. A server process, Redis's thread and the load"
         f" generator can have one CPU each; machine is all CPUs together. Above {BUSY_MAX:.0%} of a"
         " server or of the machine, latencies are those of a queue.",
-        BUSY_HEADERS,
-        [
-            [
-                titles[one.system],
-                str(one.servers),
-                short(one.load),
-                *(span([getattr(busy, part) for busy in one.busy]) for part in _BUSY),
-            ]
-            for one in summaries
-        ],
+        summaries,
+        {
+            "system": lambda one: titles[one.system],
+            "servers": lambda one: str(one.servers),
+            "rooms": lambda one: short(one.load),
+            "busiest server": lambda one: span(busy.server for busy in one.busy),
+            "Redis": lambda one: span(busy.redis for busy in one.busy),
+            "load": lambda one: span(busy.load for busy in one.busy),
+            "machine": lambda one: span(busy.machine for busy in one.busy),
+        },
     )
-
-
-_BUSY = ("server", "redis", "load", "machine")
 
 
 def _method(plan: Plan) -> list[str]:

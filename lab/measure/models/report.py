@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from lab.measure.models.workload import Visit
     from lab.report.page import Plot
 
-HEADERS = (
-    *("server", "loop, s", "served at once", "CPU a loop, ms", "memory at most, MiB"),
-    *("MiB before clients", "reply p50, ms", "p99, ms", "load busy"),
-)
-
 
 def write(directory: Path, plan: Plan, outcome: Outcome) -> Report:
     """Write the raw figures and the plots into `directory`, and put everything together."""
@@ -117,28 +112,26 @@ def _plots(
 
 
 def _table(summaries: Mapping[str, Summary]) -> Table:
-    return Table(
+    mib = 1 / pictures.MIB
+    return Table.of(
         "Every system",
         "Medians of the repeats, in brackets their range. The serial server's loop is"
         " extrapolated to all clients; its other figures are those of the clients it was given.",
-        HEADERS,
-        [_cells(one) for one in summaries.values()],
+        summaries.values(),
+        {
+            "server": lambda one: systems.TITLES[one.system],
+            "loop, s": lambda one: (
+                ranged(one.loop_s) + (" extrapolated" if one.extrapolated else "")
+            ),
+            "served at once": lambda one: f"{one.served_at_once} of {one.clients}",
+            "CPU a loop, ms": lambda one: ranged(one.cpu_s.times(1e3)),
+            "memory at most, MiB": lambda one: ranged(one.most_bytes.times(mib)),
+            "MiB before clients": lambda one: number(one.idle_bytes.median * mib),
+            "reply p50, ms": lambda one: number(one.reply_p50_s.median * 1e3),
+            "p99, ms": lambda one: number(one.reply_p99_s.median * 1e3),
+            "load busy": lambda one: f"{one.load_busy.max:.0%}",
+        },
     )
-
-
-def _cells(one: Summary) -> list[str]:
-    mib = 1 / pictures.MIB
-    return [
-        systems.TITLES[one.system],
-        ranged(one.loop_s) + (" extrapolated" if one.extrapolated else ""),
-        f"{one.served_at_once} of {one.clients}",
-        ranged(one.cpu_s.times(1e3)),
-        ranged(one.most_bytes.times(mib)),
-        number(one.idle_bytes.median * mib),
-        number(one.reply_p50_s.median * 1e3),
-        number(one.reply_p99_s.median * 1e3),
-        f"{one.load_busy.max:.0%}",
-    ]
 
 
 def _method(plan: Plan) -> list[str]:

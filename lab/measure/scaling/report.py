@@ -17,29 +17,15 @@ from lab.report.plots import plot
 from lab.report.words import number, percent, span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.measure.samples import Repeats
     from lab.measure.scaling.answers import Summary
     from lab.measure.scaling.c10k import Held
     from lab.measure.scaling.measure import Plan, Point
     from lab.measure.scaling.usl import Law
     from lab.report.page import Plot
-
-HEADERS = (
-    *("parts", "daemons", "round trips/s", "p50, ms", "p99, ms"),
-    *("daemons, µs", "Redis, µs", "HAProxy, µs", "load, µs"),
-)
-BUSY_HEADERS = (
-    "parts",
-    "daemons",
-    "each daemon",
-    "Redis: CPU",
-    "disk",
-    "HAProxy",
-    "load",
-    "machine",
-)
 
 
 def write(
@@ -118,67 +104,65 @@ def _plots(
 
 
 def _table(summaries: Sequence[Summary]) -> Table:
-    return Table(
+    def cost(part: Callable[[Summary], Repeats]) -> Callable[[Summary], str]:
+        return lambda one: ranged(part(one)) if part(one).max else "-"
+
+    return Table.of(
         "Rates, latencies, costs",
         "Medians of the repeats, in brackets their range. µs are CPU for a round trip: of all"
         " daemons, of Redis, of HAProxy, of the load generator.",
-        HEADERS,
-        [
-            [
-                one.shape,
-                str(one.daemons),
-                ranged(one.rate),
-                ranged(one.p50_us.times(1e-3)),
-                ranged(one.p99_us.times(1e-3)),
-                *(
-                    ranged(part) if part.max else "-"
-                    for part in (one.daemons_us, one.redis_us, one.haproxy_us, one.load_us)
-                ),
-            ]
-            for one in summaries
-        ],
+        summaries,
+        {
+            "parts": lambda one: one.shape,
+            "daemons": lambda one: str(one.daemons),
+            "round trips/s": lambda one: ranged(one.rate),
+            "p50, ms": lambda one: ranged(one.p50_us.times(1e-3)),
+            "p99, ms": lambda one: ranged(one.p99_us.times(1e-3)),
+            "daemons, µs": cost(lambda one: one.daemons_us),
+            "Redis, µs": cost(lambda one: one.redis_us),
+            "HAProxy, µs": cost(lambda one: one.haproxy_us),
+            "load, µs": cost(lambda one: one.load_us),
+        },
     )
 
 
 def _busy(summaries: Sequence[Summary]) -> Table:
-    return Table(
+    return Table.of(
         "How busy each part was",
         "The least to the most of the repeats. A daemon, Redis's thread and a load process can"
         " have one CPU each, HAProxy as many as there are; disk is Redis's thread waiting for"
         " it, seen by looking at the thread's state; machine is all CPUs together.",
-        BUSY_HEADERS,
-        [
-            [
-                one.shape,
-                str(one.daemons),
-                *(span([getattr(busy, name) for busy in one.busy]) for name in _BUSY),
-            ]
-            for one in summaries
-        ],
+        summaries,
+        {
+            "parts": lambda one: one.shape,
+            "daemons": lambda one: str(one.daemons),
+            "each daemon": lambda one: span(busy.daemons for busy in one.busy),
+            "Redis: CPU": lambda one: span(busy.redis for busy in one.busy),
+            "disk": lambda one: span(busy.redis_disk for busy in one.busy),
+            "HAProxy": lambda one: span(busy.haproxy for busy in one.busy),
+            "load": lambda one: span(busy.load for busy in one.busy),
+            "machine": lambda one: span(busy.machine for busy in one.busy),
+        },
     )
 
 
-_BUSY = ("daemons", "redis", "redis_disk", "haproxy", "load", "machine")
-
-
 def _laws(laws: Mapping[str, Law]) -> Table:
-    return Table(
+    return Table.of(
         "The Universal Scalability Law, fitted",
         "X(N) = rate · N / (1 + contention · (N - 1) + crosstalk · N · (N - 1)). Where the"
         " machine's CPUs or a single part ran out, contention says that, and nothing of the"
         " daemons. The fit's error is relative, root mean square.",
-        ("parts", "rate of one, /s", "contention", "crosstalk", "peak at", "error"),
-        [
-            [
-                shape,
-                number(law.rate),
-                number(law.contention),
-                number(law.crosstalk),
-                "no peak" if math.isinf(law.peak) else f"{number(law.peak)} daemons",
-                f"{law.error:.1%}",
-            ]
-            for shape, law in laws.items()
-        ],
+        laws,
+        {
+            "parts": str,
+            "rate of one, /s": lambda shape: number(laws[shape].rate),
+            "contention": lambda shape: number(laws[shape].contention),
+            "crosstalk": lambda shape: number(laws[shape].crosstalk),
+            "peak at": lambda shape: (
+                "no peak" if math.isinf(laws[shape].peak) else f"{number(laws[shape].peak)} daemons"
+            ),
+            "error": lambda shape: f"{laws[shape].error:.1%}",
+        },
     )
 
 
