@@ -129,9 +129,10 @@ def _rooms(load: Load) -> str:
 
 
 def _compared(summaries: Sequence[Summary], load: Load, route: str) -> str:
-    one, other = _pair(summaries, load, route)
-    if one is None or other is None:
+    pair = _routes(summaries, load, route)
+    if pair is None:
         return ""
+    one, other = pair
     times = bounded(ratio(one.total_us, other.total_us))
     return (
         f"a delivery by {NAMES[route]} takes {times} times the CPU that it takes by"
@@ -139,21 +140,27 @@ def _compared(summaries: Sequence[Summary], load: Load, route: str) -> str:
     )
 
 
-def _pair(
-    summaries: Sequence[Summary], load: Load, route: str
-) -> tuple[Summary | None, Summary | None]:
-    """That route, and a channel for each room, with the most servers that both have."""
-    one = find(summaries, daemons(route).name, load)
-    other = find(summaries, daemons(ROOM).name, load, one.servers if one else None)
+def _beside(
+    summaries: Sequence[Summary], names: tuple[str, str], load: Load, servers: int | None = None
+) -> tuple[Summary, Summary] | None:
+    """Two systems under one load, with so many servers, or the most of the first; None if not."""
+    one = find(summaries, names[0], load, servers)
+    other = find(summaries, names[1], load, one.servers if one else None)
     if one is None or other is None or not comparable(one.total_us, other.total_us):
-        return None, None
+        return None
     return one, other
 
 
+def _routes(summaries: Sequence[Summary], load: Load, route: str) -> tuple[Summary, Summary] | None:
+    """That route, and a channel for each room."""
+    return _beside(summaries, (daemons(route).name, daemons(ROOM).name), load)
+
+
 def _way(summaries: Sequence[Summary], load: Load, route: str) -> Answer | None:
-    one, other = _pair(summaries, load, route)
-    if one is None or other is None:
+    pair = _routes(summaries, load, route)
+    if pair is None:
         return None
+    one, other = pair
     # Far from what is the case: broadcast to small rooms takes a half more, and all others alike.
     in_vain = route == BROADCAST and load.members < one.servers
     factor = A_QUARTER_MORE if in_vain else HALF_AGAIN
@@ -255,10 +262,10 @@ def _stops(summaries: Sequence[Summary], grid: Sequence[Load], route: str) -> An
 
 
 def _tick(summaries: Sequence[Summary], load: Load, tick_s: float) -> Answer | None:
-    ticking = find(summaries, daemons(ROOM, tick_s).name, load)
-    other = find(summaries, daemons(ROOM).name, load, ticking.servers if ticking else None)
-    if ticking is None or other is None or not comparable(ticking.total_us, other.total_us):
+    pair = _beside(summaries, (daemons(ROOM, tick_s).name, daemons(ROOM).name), load)
+    if pair is None:
         return None
+    ticking, other = pair
     times = ratio(other.total_us, ticking.total_us)
     return Answer(
         f"{_title(load)}: do deliveries that are gathered for {tick_s * 1e3:g} ms cost at most two"
@@ -283,11 +290,8 @@ def _queued(*ones: Summary) -> str:
 
 
 def _held_against(summaries: Sequence[Summary], promise: Promise) -> tuple[Summary, Summary] | None:
-    own = find(summaries, daemons(ROOM, promise.tick_s).name, promise.load, COMPARED_SERVERS)
-    peer = find(summaries, promise.peer, promise.load, COMPARED_SERVERS)
-    if own is None or peer is None or not comparable(own.total_us, peer.total_us):
-        return None
-    return own, peer
+    names = (daemons(ROOM, promise.tick_s).name, promise.peer)
+    return _beside(summaries, names, promise.load, COMPARED_SERVERS)
 
 
 def _promise(summaries: Sequence[Summary], promise: Promise) -> Answer | None:

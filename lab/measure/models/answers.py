@@ -77,6 +77,10 @@ PAIRS: tuple[tuple[str, str, str, Callable[[Summary], Repeats], str, float], ...
 )
 
 
+# What state in Redis and HAProxy in front cost is seen between these.
+FLEET_AND_BARE = ("fleet_1", "gevent_streamserver")
+
+
 def answers(summaries: Mapping[str, Summary], workload: Workload) -> list[Answer]:
     """Every conclusion that these systems allow."""
     made = [
@@ -187,25 +191,29 @@ def _pair(  # noqa: PLR0913, PLR0917 — the columns of PAIRS
     what: str,
     factor: float,
 ) -> Answer | None:
-    one, other = summaries.get(name), summaries.get(other_name)
-    if not one or not other or not comparable(figure(one), figure(other)):
+    found = _beside(summaries, name, other_name, figure)
+    if not found:
         return None
-    times = ratio(figure(one), figure(other))
+    one, other, times = found
     text = f"Here {_title(one)} takes {bounded(times)} times the {what} of {_title(other)}."
     return Answer(question, at_least(times, factor), text)
 
 
-def _fleet_and_bare(
-    summaries: Mapping[str, Summary], figure: Callable[[Summary], Repeats]
+def _beside(
+    summaries: Mapping[str, Summary],
+    name: str,
+    other_name: str,
+    figure: Callable[[Summary], Repeats],
 ) -> tuple[Summary, Summary, Interval] | None:
-    fleet, bare = summaries.get("fleet_1"), summaries.get("gevent_streamserver")
-    if not fleet or not bare or not comparable(figure(fleet), figure(bare)):
+    """Two systems, and their ratio; None if they have none."""
+    one, other = summaries.get(name), summaries.get(other_name)
+    if not one or not other or not comparable(figure(one), figure(other)):
         return None
-    return fleet, bare, ratio(figure(fleet), figure(bare))
+    return one, other, ratio(figure(one), figure(other))
 
 
 def _state_time(summaries: Mapping[str, Summary]) -> Answer | None:
-    found = _fleet_and_bare(summaries, lambda one: one.loop_s)
+    found = _beside(summaries, *FLEET_AND_BARE, lambda one: one.loop_s)
     if not found:
         return None
     fleet, bare, times = found
@@ -218,7 +226,7 @@ def _state_time(summaries: Mapping[str, Summary]) -> Answer | None:
 
 
 def _state_cpu(summaries: Mapping[str, Summary]) -> Answer | None:
-    found = _fleet_and_bare(summaries, lambda one: one.cpu_s)
+    found = _beside(summaries, *FLEET_AND_BARE, lambda one: one.cpu_s)
     if not found:
         return None
     fleet, bare, times = found
@@ -235,11 +243,13 @@ def _state_cpu(summaries: Mapping[str, Summary]) -> Answer | None:
 
 
 def _daemons(summaries: Mapping[str, Summary], workload: Workload) -> Answer | None:
-    fleets = [one for name, one in summaries.items() if name.startswith("fleet_")]
-    if len(fleets) < 2 or not comparable(fleets[0].loop_s, fleets[-1].loop_s):  # noqa: PLR2004
+    fleets = [name for name in summaries if name.startswith("fleet_")]
+    if len(fleets) < 2:  # noqa: PLR2004 — a comparison
         return None
-    few, many = fleets[0], fleets[-1]
-    times = ratio(few.loop_s, many.loop_s)
+    found = _beside(summaries, fleets[0], fleets[-1], lambda one: one.loop_s)
+    if not found:
+        return None
+    few, many, times = found
     used = few.cpu_s_of(SERVERS).median / few.loop_s.median
     rate = workload.clients / workload.pause_s if workload.pause_s else 0.0
     text = (
