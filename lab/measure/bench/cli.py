@@ -141,8 +141,10 @@ def run(args: argparse.Namespace) -> int:
         "machine": {
             **facts.facts,
             "compiler": compiler.version(),
-            **asdict(used),
+            "server_cpu": used.server,
+            "load_cpu": used.load,
             "pinned": used.pinned,
+            "siblings": used.siblings,
         },
         **figures,
     }

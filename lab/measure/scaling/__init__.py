@@ -2,5 +2,5 @@
 
 cli ─▶ measure ─▶ stack (daemons, Redis, HAProxy), the bench's generator ─▶ Point
 ├───▶ c10k (many connections on one daemon)
-└───▶ report ──▶ answers ─▶ usl, costs; pictures
+└───▶ report ──▶ answers ─▶ summary ─▶ usl, costs; pictures
 """

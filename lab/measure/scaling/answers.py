@@ -6,17 +6,15 @@ from typing import TYPE_CHECKING
 
 from lab.measure.samples import (
     A_TENTH_MORE,
-    Figure,
-    Group,
     at_least,
     bounded,
     comparable,
-    grouped,
     ranged,
     ratio,
     spread,
 )
-from lab.measure.scaling import costs, usl
+from lab.measure.scaling import costs
+from lab.measure.scaling.summary import FULL_FLEET, by_shape, fleet_costs
 from lab.report.answers import NO, SAME, YES, Answer
 from lab.report.words import number
 
@@ -25,74 +23,12 @@ if TYPE_CHECKING:
 
     from lab.measure.scaling.c10k import Held
     from lab.measure.scaling.costs import Costs, Prediction
-    from lab.measure.scaling.measure import Point
+    from lab.measure.scaling.summary import Summary
 
 PREDICTED_CPUS = (8, 64)
 
 # The article's A12, by its name.
 C10K = 10_000
-
-FULL_FLEET = "Redis, HAProxy"
-
-
-class Summary(Group["Point"]):
-    """One shape with one number of daemons, over its repeats; µs are CPU for a round trip."""
-
-    rate = Figure(lambda point: point.round_trips_per_s)
-    p50_us = Figure()
-    p99_us = Figure()
-    daemons_us = Figure()
-    redis_us = Figure()
-    redis_disk_us = Figure()
-    haproxy_us = Figure()
-    load_us = Figure()
-    servers_us = Figure(lambda point: point.daemons_us + point.redis_us + point.haproxy_us)
-    """Daemons, Redis and HAProxy together."""
-
-    def __init__(self, repeats: Sequence[Point]) -> None:
-        super().__init__(repeats)
-        self.shape = self.first.shape.name
-        self.daemons = self.first.daemons
-        self.busy = [point.busy for point in repeats]
-        self.saturated = costs.saturated(self.busy)
-        """The part that was full (costs.py)."""
-
-
-def summarise(points: Sequence[Point]) -> list[Summary]:
-    """One for each shape and number of daemons, in the order of their first repeat."""
-    groups = grouped(points, lambda point: (point.shape, point.daemons))
-    return [Summary(group) for group in groups.values()]
-
-
-def by_shape(summaries: Sequence[Summary]) -> dict[str, list[Summary]]:
-    """Each shape's summaries, by rising number of daemons."""
-    shapes: dict[str, list[Summary]] = {}
-    for one in sorted(summaries, key=lambda one: one.daemons):
-        shapes.setdefault(one.shape, []).append(one)
-    return {one.shape: shapes[one.shape] for one in summaries}
-
-
-def laws(points: Sequence[Point]) -> dict[str, usl.Law]:
-    """The law of each shape that was measured with enough numbers of daemons."""
-    found = {}
-    for shape, group in grouped(points, lambda point: point.shape.name).items():
-        pairs = [(point.daemons, point.round_trips_per_s) for point in group]
-        if len({size for size, _ in pairs}) >= usl.SIZES_MIN:
-            found[shape] = usl.fit(pairs)
-    return found
-
-
-def fleet_costs(summaries: Sequence[Summary]) -> Costs | None:
-    """The full fleet's costs for a round trip: the medians, over all numbers of daemons."""
-    fleet = [one for one in summaries if one.shape == FULL_FLEET]
-    if not fleet:
-        return None
-    return costs.Costs(
-        daemon=spread([one.daemons_us.median for one in fleet]),
-        redis=spread([one.redis_us.median for one in fleet]),
-        redis_disk=spread([one.redis_disk_us.median for one in fleet]),
-        haproxy=spread([one.haproxy_us.median for one in fleet]),
-    )
 
 
 def answers(summaries: Sequence[Summary], cpus: int, held: Held | None) -> list[Answer]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lab.measure.scaling.answers import Summary
     from lab.measure.scaling.costs import Costs
+    from lab.measure.scaling.summary import Summary
     from lab.measure.scaling.usl import Law
 
 SERIES = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.measure import calm
 from lab.measure.samples import ranged
-from lab.measure.scaling import answers, costs, pictures
+from lab.measure.scaling import answers, costs, pictures, summary
 from lab.measure.scaling.measure import REPEATS_OF_A_START
 from lab.report import results
 from lab.report.page import Report, Table
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.measure.samples import Repeats
-    from lab.measure.scaling.answers import Summary
     from lab.measure.scaling.c10k import Held
     from lab.measure.scaling.measure import Plan, Point
+    from lab.measure.scaling.summary import Summary
     from lab.measure.scaling.usl import Law
     from lab.report.page import Plot
 
@@ -35,8 +35,8 @@ def write(
     results.write_csv(directory / "points.csv", [_flat(point) for point in points])
     if held:
         results.write_csv(directory / "c10k.csv", [asdict(held)])
-    summaries = answers.summarise(points)
-    laws = answers.laws(points)
+    summaries = summary.summarise(points)
+    laws = summary.laws(points)
     counts = ", ".join(map(str, plan.daemons))
     return Report(
         title="How the fleet scales",
@@ -58,8 +58,8 @@ def write(
 def _plots(
     directory: Path, summaries: Sequence[Summary], laws: Mapping[str, Law], cpus: int
 ) -> list[Plot]:
-    shapes = answers.by_shape(summaries)
-    measured = answers.fleet_costs(summaries)
+    shapes = summary.by_shape(summaries)
+    measured = summary.fleet_costs(summaries)
     drawn = [
         plot(
             directory,
