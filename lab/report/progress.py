@@ -20,6 +20,7 @@ class Progress:
             TextColumn("{task.description}", markup=False),
             console=self._console,
             transient=True,
+            auto_refresh=False,  # no thread that draws while something is measured
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=steps)
@@ -30,7 +31,7 @@ class Progress:
     def step(self, text: str) -> None:
         """Say what begins now."""
         self._done += 1
-        self._bar.update(self._task, completed=self._done, description=text)
+        self._bar.update(self._task, completed=self._done, description=text, refresh=True)
         if self._bar.disable:
             self.note(f"{self._done + 1:>{len(str(self._steps))}}/{self._steps}  {text}")
 
