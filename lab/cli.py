@@ -14,8 +14,8 @@ from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.fleet import secret_files
 from lab.fleet import up as local_up
+from lab.measure import experiments as experiment
 from lab.measure.bench import cli as bench
-from lab.measure.experiment import cli as experiment
 from lab.top import cli as top
 
 if TYPE_CHECKING:

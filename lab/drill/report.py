@@ -9,8 +9,8 @@ from lab.drill.expectations import ALWAYS
 from lab.drill.figures import PARTS, rank
 from lab.drill.scenario import Verdict
 from lab.drill.violations import RULES
-from lab.measure.experiment import page, plots
-from lab.measure.experiment.samples import Answer
+from lab.report import page, plots
+from lab.report.answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

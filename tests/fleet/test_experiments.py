@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from lab import cli
-from lab.measure.bench import compiler
-from lab.measure.bench.errors import BenchError
-from lab.measure.experiment import systems
+from lab.measure import compiler
+from lab.measure.errors import MeasureError
+from lab.measure.models import systems
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -120,7 +120,7 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
     """Every shape on every number of daemons; parts that are not there cost nothing."""
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
     argv = ["experiment", "scaling", "--quick", "--daemons", "1,2", "--results", str(tmp_path)]
     assert cli.main(argv) == 0

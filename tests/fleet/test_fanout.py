@@ -11,10 +11,11 @@ import psutil
 import pytest
 
 from lab import cli
-from lab.measure.bench import compiler
-from lab.measure.bench.errors import BenchError
-from lab.measure.experiment import fanout, fanout_systems
-from lab.measure.experiment.fanout_load import Fanout, Result
+from lab.measure import compiler
+from lab.measure.errors import MeasureError
+from lab.measure.fanout import measure as fanout
+from lab.measure.fanout import systems as fanout_systems
+from lab.measure.fanout.generator import Fanout, Result
 from lab.measure.peers import install, servers
 from lab.measure.peers.servers import PEERS, Peer
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def _compiler() -> None:
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
 
 

@@ -1,6 +1,6 @@
 """A server of rooms in a thread, right in all three speeches or wrong in one chosen way.
 
-For the tests of the fan-out's load generator (lab/measure/bench/c/fanout.c).
+For the tests of the fan-out's load generator (lab/measure/c/fanout.c).
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ import pytest
 
 from lab import cli
 from lab.fleet import processes
-from lab.measure.bench import compiler, rows
-from lab.measure.bench.errors import BenchError
+from lab.measure import compiler
+from lab.measure.bench import rows
 from lab.measure.bench.measure import BASELINES
+from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ def _compiler() -> None:
     """Only where the C programs can be built."""
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from lab.measure.bench import rows, table
 from lab.measure.bench.compare import Comparison
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.histogram import percentile
-from lab.measure.bench.machine import Cores, choose_cores, parse_cpu_list
 from lab.measure.bench.many import Outcome
 from lab.measure.bench.measure import Run
 from lab.measure.bench.summary import Spread, judge, summarise
+from lab.measure.cores import Cores, choose_cores, parse_cpu_list
+from lab.measure.errors import MeasureError
+from lab.measure.histogram import percentile
 
 RUN = Run(
     row=rows.FLOOR,
@@ -146,7 +146,7 @@ def test_verdicts_read_as_sentences() -> None:
 def test_rows_are_selected_by_pattern_in_their_order() -> None:
     """Patterns add up; one that fits nothing names what there is."""
     assert [row.name for row in rows.select(["echod-none", "c-*"])] == [rows.FLOOR, "echod-none"]
-    with pytest.raises(BenchError, match=rows.REDIS_PY):
+    with pytest.raises(MeasureError, match=rows.REDIS_PY):
         rows.select(["c-*", "nothing"])
 
 

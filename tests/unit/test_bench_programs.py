@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fleet import processes
-from lab.measure.bench import compiler
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.generator import Load, Result, Settings
-from lab.measure.bench.process_stats import cpu_time, rss_bytes, rss_bytes_max
+from lab.measure import compiler
+from lab.measure.clocks import cpu_time, rss_bytes, rss_bytes_max
+from lab.measure.errors import MeasureError
+from lab.measure.generator import Load, Result, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the built programs."""
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
     return compiler.build(tmp_path_factory.mktemp("cache"))
 
@@ -206,7 +206,7 @@ def test_a_server_that_fails_at_once_is_an_error(programs: Path, tmp_path: Path)
     with (
         faulty(refuse, line=1) as port,
         Load(programs / "load", port, SHORT, tmp_path / "load.log") as load,
-        pytest.raises(BenchError, match="the first line was not answered"),
+        pytest.raises(MeasureError, match="the first line was not answered"),
     ):
         load.await_connected()
 
@@ -217,7 +217,7 @@ def test_nobody_listening_is_an_error(programs: Path, tmp_path: Path) -> None:
         port = closed.getsockname()[1]
     with (
         Load(programs / "load", port, SHORT, tmp_path / "load.log") as load,
-        pytest.raises(BenchError, match="Connection refused"),
+        pytest.raises(MeasureError, match="Connection refused"),
     ):
         load.await_connected()
 
@@ -317,7 +317,7 @@ def test_a_process_that_is_gone_has_no_figures(floor: processes.Process) -> None
     """It is an error with the process's number, not a traceback."""
     floor.kill()
     for ask in (cpu_time, rss_bytes, rss_bytes_max):
-        with pytest.raises(BenchError, match=str(floor.pid)):
+        with pytest.raises(MeasureError, match=str(floor.pid)):
             ask(floor.pid)
 
 
@@ -326,7 +326,7 @@ def test_a_bad_setting_is_named(programs: Path, tmp_path: Path) -> None:
     settings = Settings(connections=1, seconds=1, line_bytes=9_000)
     with (
         Load(programs / "load", 1, settings, tmp_path / "load.log") as load,
-        pytest.raises(BenchError, match="--line-bytes 9000: must be 32 to 8192"),
+        pytest.raises(MeasureError, match="--line-bytes 9000: must be 32 to 8192"),
     ):
         load.await_connected()
 
@@ -334,7 +334,7 @@ def test_a_bad_setting_is_named(programs: Path, tmp_path: Path) -> None:
 def test_a_missing_compiler_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It says what is missing and how to get it."""
     monkeypatch.setenv("CC", str(tmp_path / "no-such-cc"))
-    with pytest.raises(BenchError, match=r"no C compiler: .*no-such-cc.*apt-get install"):
+    with pytest.raises(MeasureError, match=r"no C compiler: .*no-such-cc.*apt-get install"):
         compiler.build(tmp_path)
 
 
@@ -346,7 +346,7 @@ def test_a_failing_compiler_is_quoted(monkeypatch: pytest.MonkeyPatch, tmp_path:
     cache = tmp_path / "cache"
     cache.mkdir()
     monkeypatch.setenv("CC", shlex.quote(str(script)))
-    with pytest.raises(BenchError, match=r"(?s)failed:.*no"):
+    with pytest.raises(MeasureError, match=r"(?s)failed:.*no"):
         compiler.build(cache)
     assert not list(cache.iterdir())
 

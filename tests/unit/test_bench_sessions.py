@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.bench import compiler
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.generator import Load, Result, Settings
+from lab.measure import compiler
+from lab.measure.errors import MeasureError
+from lab.measure.generator import Load, Result, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,7 +30,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the built programs."""
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
     return compiler.build(tmp_path_factory.mktemp("cache"))
 
@@ -160,7 +160,7 @@ def test_a_wrong_welcome_is_an_error(programs: Path, tmp_path: Path, welcome: by
     with (
         serving(welcome=(welcome,)) as port,
         Load(programs / "load", port, SHORT, tmp_path / "load.log") as load,
-        pytest.raises(BenchError, match="HELLO or the first line was not answered"),
+        pytest.raises(MeasureError, match="HELLO or the first line was not answered"),
     ):
         load.await_connected()
 
@@ -170,6 +170,6 @@ def test_a_text_leaves_room_for_its_verb(programs: Path, tmp_path: Path) -> None
     settings = Settings(connections=1, seconds=1, line_bytes=8_192, session=True)
     with (
         Load(programs / "load", 1, settings, tmp_path / "load.log") as load,
-        pytest.raises(BenchError, match="--line-bytes 8192: must be 32 to 8160"),
+        pytest.raises(MeasureError, match="--line-bytes 8192: must be 32 to 8160"),
     ):
         load.await_connected()

@@ -7,14 +7,18 @@ from dataclasses import replace
 
 import pytest
 
-from lab.measure.experiment import costs, models_answers, models_summary, scaling_answers
-from lab.measure.experiment.c10k import Held
-from lab.measure.experiment.costs import Busy
-from lab.measure.experiment.models import Measured
-from lab.measure.experiment.samples import NO, SAME, YES, Answer
-from lab.measure.experiment.scaling import Point
-from lab.measure.experiment.stack import SHAPES
-from lab.measure.experiment.workload import Workload
+from lab.measure.models import answers as models_answers
+from lab.measure.models import summary as models_summary
+from lab.measure.models.measure import Measured
+from lab.measure.models.workload import Workload
+from lab.measure.scaling import answers as scaling_answers
+from lab.measure.scaling import costs
+from lab.measure.scaling import summary as scaling_summary
+from lab.measure.scaling.c10k import Held
+from lab.measure.scaling.costs import Busy
+from lab.measure.scaling.measure import Point
+from lab.measure.scaling.stack import SHAPES
+from lab.report.answers import NO, SAME, YES, Answer
 
 ARTICLE = Workload(clients=100, lines=10, pause_s=0.1)
 MIB = 1 << 20
@@ -199,7 +203,7 @@ def points(busy: Busy = IDLE, growth: float = 1.0, repeats: int = 8) -> list[Poi
 
 def test_cpus_that_ran_out_are_not_the_design() -> None:
     """On a full machine the lead says whose limit it was."""
-    summaries = scaling_answers.summarise(points())
+    summaries = scaling_summary.summarise(points())
     assert "The 2 CPUs ran out" in scaling_answers.lead(summaries, cpus=2)
     answers = {answer.question: answer for answer in scaling_answers.answers(summaries, 2, None)}
     full = answers["Redis, HAProxy: what is full with 4 daemons?"]
@@ -212,7 +216,7 @@ def test_cpus_that_ran_out_are_not_the_design() -> None:
 def test_growth_and_its_limit_are_named() -> None:
     """Where a part is full, it is that part."""
     busy = replace(IDLE, redis=0.8, redis_disk=0.15, machine=0.5)
-    summaries = scaling_answers.summarise(points(busy, growth=1.6))
+    summaries = scaling_summary.summarise(points(busy, growth=1.6))
     lead = scaling_answers.lead(summaries, cpus=16)
     assert "4 daemons carry at least 2 times what 1 does" in lead
     assert f"Full was {costs.REDIS}" in lead
@@ -220,7 +224,7 @@ def test_growth_and_its_limit_are_named() -> None:
 
 def test_costs_and_predictions() -> None:
     """From the full fleet's medians: 41 µs a round trip, 10 of them Redis's."""
-    summaries = scaling_answers.summarise(points())
+    summaries = scaling_summary.summarise(points())
     answers = {answer.question: answer for answer in scaling_answers.answers(summaries, 2, None)}
     store = answers["Does the store take at least a tenth more CPU?"]
     assert store.verdict == YES
@@ -234,8 +238,8 @@ def test_costs_and_predictions() -> None:
 
 def test_laws_need_three_sizes() -> None:
     """One for each shape; none from two numbers of daemons."""
-    assert set(scaling_answers.laws(points())) == {shape.name for shape in SHAPES}
-    assert not scaling_answers.laws([point for point in points() if point.daemons < 4])
+    assert set(scaling_summary.laws(points())) == {shape.name for shape in SHAPES}
+    assert not scaling_summary.laws([point for point in points() if point.daemons < 4])
 
 
 def test_c10k_is_not_claimed_by_fewer() -> None:
@@ -244,7 +248,7 @@ def test_c10k_is_not_claimed_by_fewer() -> None:
     question = "Does one daemon hold 10,000 connections?"
 
     def verdict(one: Held) -> str:
-        answers = scaling_answers.answers(scaling_answers.summarise(points()), 2, one)
+        answers = scaling_answers.answers(scaling_summary.summarise(points()), 2, one)
         return next(answer.verdict for answer in answers if answer.question == question)
 
     assert verdict(held) == "yes"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.measure.experiment import calm
-from lab.measure.experiment.calm import OTHERS_MAX, TRIES_MAX, Calm, Cpus
+from lab.measure import calm, clocks
+from lab.measure.calm import OTHERS_MAX, TRIES_MAX, Calm
+from lab.measure.clocks import Cpus
 
 
 class Shares:
@@ -51,7 +52,7 @@ def test_time_for_it_is_bounded_and_shared_by_the_repeats(monkeypatch: pytest.Mo
         nonlocal now_s
         now_s += 4.0
 
-    monkeypatch.setattr("lab.measure.experiment.calm.time.perf_counter", lambda: now_s)
+    monkeypatch.setattr("lab.measure.calm.time.perf_counter", lambda: now_s)
     Shares(monkeypatch, *[0.5] * 20)
     one = Calm(repeats=2, extra_s=10.0)
     one.measure(1, make)
@@ -105,11 +106,11 @@ def test_own_processes_are_not_others() -> None:
         child.wait(30)
     ended_s = calm.own_cpu_s() - before_s
     assert ended_s >= 0.15
-    begin, cpus = time.process_time(), calm.cpus()
+    begin, cpus = time.process_time(), clocks.cpus()
     while time.process_time() - begin < 0.1:
         pass
     assert calm.own_cpu_s() - before_s - ended_s >= 0.08
-    after = calm.cpus()
+    after = clocks.cpus()
     assert after.total > cpus.total
     assert after.used - cpus.used >= 0.05
     assert 0 < OTHERS_MAX < 1

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.bench import process_stats
-from lab.measure.bench.errors import BenchError
-from lab.measure.experiment import page, plots, results, systems
-from lab.measure.experiment.errors import ExperimentError
-from lab.measure.experiment.page import Plot, Report, Table
-from lab.measure.experiment.samples import SAME, Answer
+from lab.errors import LabError
+from lab.measure import clocks
+from lab.measure.errors import MeasureError
+from lab.measure.models import systems
+from lab.report import page, plots, results
+from lab.report.answers import SAME, Answer
+from lab.report.page import Plot, Report, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,7 @@ REPORT = Report(
     commands=["fleet experiment x --a '1-2'"],
     files=[("a.csv", "figures")],
     date="2030-01-02 03:04:05 +0000",
+    reading="As they are.",
     warnings=["Careful."],
 )
 VOID = {"meta", "br"}
@@ -174,7 +176,7 @@ def test_csv_has_every_column_of_every_row(tmp_path: Path) -> None:
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     """A file in the way is an error for the person, before anything is measured."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExperimentError, match="file"):
+    with pytest.raises(LabError, match="file"):
         results.new_directory(tmp_path / "file", "x", datetime(2030, 1, 2, tzinfo=UTC))
 
 
@@ -187,13 +189,13 @@ def test_the_cpu_clock_counts_ended_threads() -> None:
         while used_s < 0.02:
             used_s = time.thread_time()
 
-    before = process_stats.cpu_ns(os.getpid())
+    before = clocks.cpu_ns(os.getpid())
     thread = threading.Thread(target=burn)
     thread.start()
     thread.join()
-    assert (process_stats.cpu_ns(os.getpid()) - before) / 1e9 >= used_s
-    with pytest.raises(BenchError, match="No such process"):
-        process_stats.cpu_ns(2**22)
+    assert (clocks.cpu_ns(os.getpid()) - before) / 1e9 >= used_s
+    with pytest.raises(MeasureError, match="No such process"):
+        clocks.cpu_ns(2**22)
 
 
 def test_systems_are_selected_by_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,13 +203,13 @@ def test_systems_are_selected_by_pattern(monkeypatch: pytest.MonkeyPatch) -> Non
     chosen, left_out = systems.select(["fleet_*", "serial"])
     assert [system.name for system in chosen] == ["serial", "fleet_1", "fleet_2", "fleet_4"]
     assert not left_out
-    with pytest.raises(ExperimentError, match="gevent_streamserver"):
+    with pytest.raises(MeasureError, match="gevent_streamserver"):
         systems.select(["nothing"])
     monkeypatch.setenv("PATH", "")
     chosen, left_out = systems.select(["node_*", "serial"])
     assert [system.name for system in chosen] == ["serial"]
     assert set(left_out) == {"node_callbacks", "node_async"}
-    with pytest.raises(ExperimentError, match="nothing is left"):
+    with pytest.raises(MeasureError, match="nothing is left"):
         systems.select(["node_*"])
 
 

@@ -7,16 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from lab.measure.experiment import fanout_answers
-from lab.measure.experiment.fanout import Busy, Load, Point
-from lab.measure.experiment.fanout_answers import DAEMONS_FIRST, REDIS_FIRST, Promise
-from lab.measure.experiment.fanout_cli import FAST, GRID, TICK_S, _promises
-from lab.measure.experiment.fanout_summary import summarise
-from lab.measure.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
-from lab.measure.experiment.samples import NO, SAME, YES, Answer
+from lab.measure.fanout import answers as fanout_answers
+from lab.measure.fanout.answers import DAEMONS_FIRST, REDIS_FIRST, Promise, promises
+from lab.measure.fanout.measure import Busy, Point
+from lab.measure.fanout.plan import LOADS, TICK_S, Load
+from lab.measure.fanout.summary import summarise
+from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.report.answers import NO, SAME, YES, Answer
 from tests.unit.test_fanout_summary import point
 
 REPEATS = 8
+GRID, FAST = LOADS.grid, LOADS.fast
 LARGE, SOME, SMALL = GRID
 
 
@@ -59,9 +60,7 @@ def run(seed: int = 1, noise: float = 0.03, dear: float = 100.0) -> list[Point]:
 
 def answers(points: list[Point]) -> dict[str, Answer]:
     """By their questions."""
-    found = fanout_answers.answers(
-        summarise(points), GRID, (FAST, TICK_S), _promises(list(GRID), FAST)
-    )
+    found = fanout_answers.answers(summarise(points), LOADS, promises(LOADS))
     return {answer.question: answer for answer in found}
 
 
@@ -144,5 +143,5 @@ def test_a_promise_needs_its_load() -> None:
     """A peer that was measured under another load is not held against it."""
     promise = Promise("channels", "Channels", LARGE, 0.0, 2.0)
     points = [*run(), point("channels", 4, LARGE.times(0.1), 1)]
-    found = fanout_answers.answers(summarise(points), GRID, (FAST, TICK_S), [promise])
+    found = fanout_answers.answers(summarise(points), LOADS, [promise])
     assert not any("Channels" in answer.question for answer in found)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.bench import compiler
-from lab.measure.bench.errors import BenchError
-from lab.measure.experiment.fanout_load import Fanout, Result, Settings
+from lab.measure import compiler
+from lab.measure.errors import MeasureError
+from lab.measure.fanout.generator import Fanout, Result, Settings
 from tests.unit.fanout_servers import CLOSE, frame, right, serving
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built generator."""
     try:
         compiler.compiler()
-    except BenchError as error:
+    except MeasureError as error:
         pytest.skip(str(error))
     return compiler.build(tmp_path_factory.mktemp("cache")) / "fanout"
 
@@ -195,7 +195,7 @@ def test_an_early_end_is_found(program: Path, tmp_path: Path) -> None:
         serving("channels") as (ports, _),
         Fanout(program, ports, replace(settings("echod"), join_s_max=1), tmp_path / "log") as load,
     ):
-        with pytest.raises(BenchError):
+        with pytest.raises(MeasureError):
             load.await_connected()
         assert "0 of 12 members joined" in load.words()
 

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.measure.experiment.fanout import Busy, Load, Point
-from lab.measure.experiment.fanout_summary import PostCost, post_cost, stop, summarise
-from lab.measure.experiment.samples import Repeats
+from lab.measure.fanout.measure import Busy, Point
+from lab.measure.fanout.plan import Load
+from lab.measure.fanout.summary import PostCost, post_cost, stop, summarise
+from lab.measure.samples import Repeats
 
 SMALL = Load(500, 2, 200)
 IDLE = Busy(server=0.2, redis=0.1, load=0.1, machine=0.4)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.measure.experiment import fanout_systems
-from lab.measure.experiment.errors import ExperimentError
-from lab.measure.experiment.fanout_systems import POSTS, PUBLICATIONS, ROUTES, VAIN, daemons
+from lab.measure.errors import MeasureError
+from lab.measure.fanout import systems as fanout_systems
+from lab.measure.fanout.systems import POSTS, PUBLICATIONS, ROUTES, VAIN, daemons
 from lab.measure.peers import install, servers
 
 PAGE = """# HELP echod_room_posts_total SAYs sent to the store.
@@ -31,9 +31,9 @@ def test_counters_are_read() -> None:
 def test_names_are_checked() -> None:
     """A route or a peer that there is not is refused, with those that there are."""
     fanout_systems.require(ROUTES)
-    with pytest.raises(ExperimentError, match="there are broadcast, room, directed"):
+    with pytest.raises(MeasureError, match="there are broadcast, room, directed"):
         fanout_systems.require(["pigeon"])
-    with pytest.raises(ExperimentError, match="all, none, socketio-redis"):
+    with pytest.raises(MeasureError, match="all, none, socketio-redis"):
         fanout_systems.choose_peers(["pigeon"])
     assert fanout_systems.choose_peers(["none"]) == ({}, {})
 
@@ -117,6 +117,6 @@ def test_locks_are_whole_and_name_no_host() -> None:
 
 def test_every_peer_speaks_what_the_generator_knows() -> None:
     """Its speech is one of c/fanout_settings.h."""
-    header = Path(fanout_systems.__file__).parents[1] / "bench" / "c" / "fanout_settings.h"
+    header = Path(fanout_systems.__file__).parents[1] / "c" / "fanout_settings.h"
     for peer in servers.PEERS:
         assert f'"{peer.speech}"' in header.read_text()

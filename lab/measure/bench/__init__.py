@@ -1,9 +1,9 @@
 """`fleet bench`: servers compared in closed loop, and many connections on the fleet.
 
-    cli ──▶ compare ──▶ measure ──▶ generator (c/load.c), process_stats ──▶ Run
+    cli ──▶ compare ──▶ measure ──▶ generator (c/load.c), clocks ──▶ Run
      │                     └─ rows: which server, which Redis     histogram: percentiles
      ├──▶ many (the same, paced, also through HAProxy)
-     └──▶ summary ──▶ table        machine: what it ran on       compiler: builds c/
+     └──▶ summary ──▶ table
 
 `rows`, `histogram`, `summary` and `table` are pure. docs/bench.md says what each figure is.
 """

@@ -15,11 +15,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lab.measure.bench import compiler, machine, many, rows, table
+from lab import cache
+from lab.measure import compiler, cores
+from lab.measure.bench import many, rows, table
 from lab.measure.bench.compare import Comparison, compare
-from lab.measure.bench.errors import BenchError
 from lab.measure.bench.measure import Place, beside_the_load
 from lab.measure.bench.summary import judge, summarise
+from lab.measure.command import between, names
+from lab.measure.errors import MeasureError
+from lab.report import machine
 
 SCENARIOS = ("table", "many", "many-haproxy")
 
@@ -47,9 +51,9 @@ QUICK = {
     "many-haproxy": Defaults((200,), 2.0),
 }
 
-# More of either is a mistake.
+# More of either is a mistake, and so is less than a clock's step.
 ROUNDS_MAX = 100
-SECONDS_MAX = 3_600.0
+SECONDS_MIN, SECONDS_MAX = 0.01, 3_600.0
 LINE_BYTES = (32, 8_192)  # c/load.c, LINE_BYTES_MIN and _MAX
 
 
@@ -72,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--rows",
-        type=lambda text: text.split(","),
+        type=names,
         default=["*"],
         metavar="NAME,…",
         help=f"rows of the table, with * and ?: {', '.join(row.name for row in rows.ROWS)}",
@@ -84,14 +88,20 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="numbers of connections [100,5000; many 9900, 4900]",
     )
     parser.add_argument(
-        "--rounds", type=_rounds, metavar="N", help="rounds of the table [3; 5000: 1]"
+        "--rounds",
+        type=between(int, 1, ROUNDS_MAX),
+        metavar="N",
+        help="rounds of the table [3; 5000: 1]",
     )
     parser.add_argument(
-        "--seconds", type=_seconds, metavar="S", help="length of a measurement [2; 60]"
+        "--seconds",
+        type=between(float, SECONDS_MIN, SECONDS_MAX),
+        metavar="S",
+        help="length of a measurement [2; 60]",
     )
     parser.add_argument(
         "--line-bytes",
-        type=_line_bytes,
+        type=between(int, *LINE_BYTES),
         default=64,
         metavar="N",
         help="length of a line [%(default)s]",
@@ -108,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         LabError: This machine can't run it.
     """
     if sys.platform != "linux":
-        raise BenchError("fleet bench needs Linux: epoll, /proc and CPU affinity")
+        raise MeasureError("fleet bench needs Linux: epoll, /proc and CPU affinity")
     started = datetime.now().astimezone()
     defaults = (QUICK if args.quick else DEFAULTS)[args.scenario]
     comparison = Comparison(
@@ -119,13 +129,13 @@ def run(args: argparse.Namespace) -> int:
         line_bytes=args.line_bytes,
         warm_up_s=defaults.warm_up_s,
     )
-    machine.require(max(comparison.connections))
-    cache = compiler.cache_directory()
+    cores.require(max(comparison.connections))
+    data = cache.directory("bench")
     # Four daemons, HAProxy, Redis and the load share what there is, as they will elsewhere.
-    cores = machine.UNPINNED if args.scenario == "many-haproxy" else machine.cores()
-    place = Place(cores, cache, compiler.build(cache))
-    facts = machine.describe(cores, cache)
-    print(table.machine(facts), end="\n\n", flush=True)
+    used = cores.UNPINNED if args.scenario == "many-haproxy" else cores.choose()
+    place = Place(used, data, compiler.build(data))
+    facts = machine.describe()
+    print(table.machine(facts, used, compiler.version()), end="\n\n", flush=True)
     if args.scenario == "table":
         ended_well, figures = _table(comparison, place)
     else:
@@ -136,7 +146,14 @@ def run(args: argparse.Namespace) -> int:
         "quick": args.quick,
         "seconds": comparison.seconds,
         "line_bytes": comparison.line_bytes,
-        "machine": facts,
+        "machine": {
+            **facts.facts,
+            "compiler": compiler.version(),
+            "server_cpu": used.server,
+            "load_cpu": used.load,
+            "pinned": used.pinned,
+            "siblings": used.siblings,
+        },
         **figures,
     }
     _write(args.json or Path("results") / f"bench-{started:%Y-%m-%d-%H%M%S}.json", report)
@@ -194,25 +211,3 @@ def _numbers(text: str) -> tuple[int, ...]:
     if min(numbers) < 1:
         raise argparse.ArgumentTypeError(f"{text}: a number of connections is above 0")
     return numbers
-
-
-def _rounds(text: str) -> int:
-    number = int(text)
-    if not 1 <= number <= ROUNDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 to {ROUNDS_MAX}")
-    return number
-
-
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= SECONDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: must be above 0, up to {SECONDS_MAX:g}")
-    return number
-
-
-def _line_bytes(text: str) -> int:
-    number = int(text)
-    least, most = LINE_BYTES
-    if not least <= number <= most:
-        raise argparse.ArgumentTypeError(f"{text}: must be {least} to {most}")
-    return number

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.errors import LabError
-from lab.measure.bench.generator import Settings
 from lab.measure.bench.measure import Place, Run, beside_the_load, measure
+from lab.measure.generator import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 from lab.fleet.local import Fleet, Plan
 from lab.measure.bench import rows
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.generator import Load, Settings
-from lab.measure.bench.histogram import percentile
-from lab.measure.bench.measure import measure
-from lab.measure.bench.process_stats import rss_bytes, rss_bytes_max
+from lab.measure.bench.measure import PARTS, measure
+from lab.measure.clocks import rss_bytes, rss_bytes_max
+from lab.measure.generator import Load, Settings
+from lab.measure.histogram import percentile
+from lab.measure.serving import port_of
 
 if TYPE_CHECKING:
     from lab.measure.bench.measure import Place
+    from lab.measure.generator import Result
 
 # What the project promises (docs/bench.md).
 P999_MS_MAX = 250.0
@@ -38,7 +39,7 @@ WARM_UP_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was seen; there were no failures, or there would be a `BenchError` in its place."""
+    """What was seen; there were no failures, or there would be a `MeasureError` in its place."""
 
     scenario: str
     connections: int
@@ -89,7 +90,7 @@ def alone(load: Settings, place: Place) -> Outcome:
     """
     (row,) = rows.select([f"{rows.COMMIT}-always"])
     run, result = measure(row, 1, load, place)
-    return _outcome("many", load, result.round_trips, result.histogram_ns, run.memory_bytes_max)
+    return _outcome("many", load, result, run.memory_bytes_max)
 
 
 def through_haproxy(load: Settings, place: Place) -> Outcome:
@@ -102,37 +103,26 @@ def through_haproxy(load: Settings, place: Place) -> Outcome:
         directory = Path(made)
         plan = Plan(directory / "fleet", daemons=DAEMONS, durability="commit", load=False)
         with Fleet(plan) as fleet:
-            port = int(fleet.ready["echo"].rpartition(":")[2])
+            port = port_of(fleet.ready["echo"])
             pids = [daemon.pid for daemon in fleet.daemons]
             rss_alone = sum(map(rss_bytes, pids))
             with Load(place.programs / "load", port, load, directory / "load.log") as running:
                 running.await_connected()
-                running.go()
-                running.await_measured()
-                result = running.await_result()
-                words = running.words()
+                result, _, _ = running.play(lambda: None)
             memory = (sum(map(rss_bytes_max, pids)) - rss_alone) / load.connections
-    if result.failures:
-        raise BenchError(f"{result.explain()}\n{words}".strip())
-    return _outcome("many-haproxy", load, result.round_trips, result.histogram_ns, memory)
+    return _outcome("many-haproxy", load, result, memory)
 
 
-def _outcome(
-    scenario: str,
-    load: Settings,
-    round_trips: int,
-    histogram_ns: list[tuple[int, int]],
-    memory_bytes: float,
-) -> Outcome:
-    p50, p99, p999 = (percentile(histogram_ns, part) / 1e6 for part in (0.5, 0.99, 0.999))
+def _outcome(scenario: str, load: Settings, result: Result, memory_bytes: float) -> Outcome:
+    p50, p99, p999 = (percentile(result.histogram_ns, part) / 1e6 for part in PARTS)
     return Outcome(
         scenario=scenario,
         connections=load.connections,
         seconds=load.seconds,
-        round_trips=round_trips,
+        round_trips=result.round_trips,
         p50_ms=p50,
         p99_ms=p99,
         p999_ms=p999,
-        max_ms=histogram_ns[-1][0] / 1e6,
+        max_ms=result.histogram_ns[-1][0] / 1e6,
         memory_bytes=memory_bytes,
     )

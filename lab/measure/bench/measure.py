@@ -18,20 +18,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.fleet import processes, redis_server
-from lab.measure.bench.errors import BenchError
-from lab.measure.bench.generator import Load, Result
-from lab.measure.bench.histogram import percentile
-from lab.measure.bench.process_stats import CpuTime, cpu_time, rss_bytes, rss_bytes_max
+from lab.measure.clocks import CpuTime, cpu_time, rss_bytes, rss_bytes_max
+from lab.measure.errors import MeasureError
+from lab.measure.generator import Load, Result
+from lab.measure.histogram import percentile
+from lab.measure.serving import port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lab.fleet.redis_server import RedisServer
-    from lab.measure.bench.generator import Settings
-    from lab.measure.bench.machine import Cores
     from lab.measure.bench.rows import Row
+    from lab.measure.cores import Cores
+    from lab.measure.generator import Settings
 
 BASELINES = Path(__file__).parent / "baselines"
+
+# Of all replies: half, 99 and 999 of 1,000.
+PARTS = (0.5, 0.99, 0.999)
 
 # The first line to a server that has just said that it is ready.
 FIRST_LINE_S_MAX = 10.0
@@ -90,17 +94,6 @@ class _Served:
         return cpu_time(self.server.pid), cpu_time(self.redis.pid) if self.redis else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What the kernel counted: CPU of the measured period, resident memory."""
-
-    server: CpuTime
-    redis: CpuTime | None
-    rss_alone: int
-    rss_idle: int
-    rss_max: int
-
-
 def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Run, Result]:
     """Measure `row` in round `number`.
 
@@ -115,43 +108,36 @@ def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Ru
         with Load(place.programs / "load", served.port, settings, log) as load:
             load.await_connected()
             rss_idle = rss_bytes(pid)
-            load.go()
-            server_before, redis_before = served.cpu_times()
-            load.await_measured()
-            server_after, redis_after = served.cpu_times()
-            result = load.await_result()
-            words = load.words()
-        if result.failures or not result.round_trips:
-            raise BenchError(f"{result.explain()}\n{words}\n{served.server.log_tail()}".strip())
-        seen = _Seen(
-            server=server_after - server_before,
-            redis=redis_after - redis_before if redis_after and redis_before else None,
-            rss_alone=rss_alone,
-            rss_idle=rss_idle,
-            rss_max=rss_bytes_max(pid),
-        )
-    return _run(row, number, settings, result, seen), result
-
-
-def _run(row: Row, number: int, settings: Settings, result: Result, seen: _Seen) -> Run:
+            try:
+                result, before, after = load.play(served.cpu_times)
+            except MeasureError as error:
+                raise MeasureError(f"{error}\n{served.server.log_tail()}".strip()) from None
+        rss_max = rss_bytes_max(pid)
+    server, redis = (
+        now - then if now and then else None for now, then in zip(after, before, strict=True)
+    )
+    if server is None:
+        raise AssertionError("a server has a CPU clock")
     count, connections = result.round_trips, settings.connections
-    return Run(
+    p50_us, p99_us, p999_us = (percentile(result.histogram_ns, part) / 1e3 for part in PARTS)
+    run = Run(
         row=row.name,
         connections=connections,
         round=number,
         round_trips_per_s=count / result.seconds,
-        server_us=seen.server.total_ns / count / 1e3,
-        server_kernel_share=seen.server.kernel_share,
-        server_busy=seen.server.total_ns / 1e9 / result.seconds,
-        redis_us=seen.redis.total_ns / count / 1e3 if seen.redis else None,
+        server_us=server.total_ns / count / 1e3,
+        server_kernel_share=server.kernel_share,
+        server_busy=server.total_ns / 1e9 / result.seconds,
+        redis_us=redis.total_ns / count / 1e3 if redis else None,
         load_us=result.cpu_s / count * 1e6,
-        p50_us=percentile(result.histogram_ns, 0.5) / 1e3,
-        p99_us=percentile(result.histogram_ns, 0.99) / 1e3,
-        p999_us=percentile(result.histogram_ns, 0.999) / 1e3,
+        p50_us=p50_us,
+        p99_us=p99_us,
+        p999_us=p999_us,
         max_us=result.latency_ns_max / 1e3,
-        memory_bytes=(seen.rss_idle - seen.rss_alone) / connections,
-        memory_bytes_max=(seen.rss_max - seen.rss_alone) / connections,
+        memory_bytes=(rss_idle - rss_alone) / connections,
+        memory_bytes_max=(rss_max - rss_alone) / connections,
     )
+    return run, result
 
 
 @contextmanager
@@ -193,9 +179,9 @@ def _serving(row: Row, place: Place) -> Iterator[_Served]:
                 cpu=place.cores.server if pin else None,
             )
         except OSError as error:
-            raise BenchError(f"{row.name}: {error}") from None
+            raise MeasureError(f"{row.name}: {error}") from None
         stack.callback(server.kill)
-        port = int(server.ready[row.port].rpartition(":")[2])
+        port = port_of(server.ready[row.port])
         _first_line(port, FIRST_LINES[row.port])
         yield _Served(server, redis, port)
 
@@ -208,4 +194,4 @@ def _first_line(port: int, lines: Mapping[bytes, bytes]) -> None:
             client.sendall(line)
             reply = replies.readline()
             if not reply.startswith(expected):
-                raise BenchError(f"the first line was answered by {reply!r}")
+                raise MeasureError(f"the first line was answered by {reply!r}")

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
-from lab.measure.bench.errors import BenchError
+from lab.measure.command import choose
+from lab.measure.serving import ECHOD
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,16 +44,7 @@ def _baseline(name: str, *arguments: str) -> tuple[str, ...]:
 
 
 def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
-    return (
-        *("{python}", "-m", "echod", "--echo-port", "0", "--session-port", "0"),
-        *("--admin-port", "0", "--agent-port", "0"),
-        *("--durability", durability, "--log-level", "warning"),
-        # Idle connections are held while their memory is read, longer on a busy machine.
-        *("--echo-idle-s-max", "600", "--session-idle-s-max", "600", "--session-ttl-s", "1800"),
-        # All of the load has one address: what a daemon can do, not what an address may.
-        *("--source-bytes-max", "1000000000"),
-        *arguments,
-    )
+    return ("{python}", *ECHOD, "--durability", durability, *arguments)
 
 
 _STORE = ("--store", "{store}")
@@ -80,10 +71,6 @@ def select(patterns: Sequence[str]) -> list[Row]:
     """The rows whose name fits any of the patterns (`*`, `?`), in the table's order.
 
     Raises:
-        BenchError: for a pattern that fits none.
+        MeasureError: for a pattern that fits none.
     """
-    for pattern in patterns:
-        if not any(fnmatchcase(row.name, pattern) for row in ROWS):
-            names = ", ".join(row.name for row in ROWS)
-            raise BenchError(f"--rows {pattern}: fits no row; there are {names}")
-    return [row for row in ROWS if any(fnmatchcase(row.name, pattern) for pattern in patterns)]
+    return choose("--rows", "row", patterns, ROWS)

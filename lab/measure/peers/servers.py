@@ -1,7 +1,7 @@
 """Server processes of one peer on one Redis: started, listening, and ended.
 
 Redis is as it comes, without an append-only file: none of the peers asks for one. Called by
-`lab.measure.experiment.fanout_systems`.
+`lab.measure.fanout.run`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lab.fleet import ports, processes, redis_server
 from lab.measure.peers import install
+from lab.measure.serving import REDIS, SERVERS, Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,15 +45,6 @@ class Peer:
     """Under each load, before anything of it counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Processes that listen."""
-
-    ports: list[int]
-    servers: list[int]
-    redis: int
-
-
 @contextmanager
 def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[Running]:
     """Start `count` processes and their Redis in `directory`; all is killed at the end.
@@ -80,8 +72,7 @@ def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[
                 server.await_ready(READY_S_MAX)
         yield Running(
             [int(server.ready["port"]) for server in servers],
-            [server.pid for server in servers],
-            redis.pid,
+            {SERVERS: [server.pid for server in servers], REDIS: [redis.pid]},
         )
 
 

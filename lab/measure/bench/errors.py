@@ -1,7 +1,0 @@
-"""The benchmark's error, beside those of `lab/errors.py`."""
-
-from lab.errors import LabError
-
-
-class BenchError(LabError):
-    """A measurement can't be made, or a reply was not right; the text says which."""

@@ -1,0 +1,158 @@
+"""What other programs used of the CPUs during a measurement; measuring again if it was much.
+
+A figure of CPU grows when strangers share the caches, and a rate falls when they share the
+CPUs. So each measurement is watched from outside: what the CPUs did, less what this program
+and all that it started used. Called by `session.py`.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import psutil
+
+from lab.measure.clocks import cpus
+from lab.report.words import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.measure.clocks import Cpus
+
+Made = TypeVar("Made")
+
+# Of all CPUs together. A machine at rest shows up to 5 % here: its own housekeeping, and the
+# clock ticks in which the kernel counts. A busy neighbour on two CPUs shows 50 %.
+OTHERS_MAX = 0.15
+
+# For all that is measured again in one run: each experiment stays under five minutes.
+EXTRA_S = 30.0
+
+# Of all measurements: fewer that stayed disturbed don't reach an interval (samples.py).
+DISTURBED_MAX = 0.1
+
+# A neighbour that stays is not waited for.
+TRIES_MAX = 3
+
+# A paragraph of each report.
+METHOD = (
+    "During each measurement the kernel's count for all CPUs is held against that of the"
+    f" experiment's own processes. If others used more than {percent(OTHERS_MAX)} of the CPUs, it is made"
+    f" again at once, {TRIES_MAX - 1} times at most and within {EXTRA_S:g} s in all, and the calmest counts; one"
+    " with a wrong reply always counts. The raw figures have that share (others)."
+)
+
+
+def own_cpu_s() -> float:
+    """Of this program and all below it, those that have ended too."""
+    here = psutil.Process()
+    total = 0.0
+    for process in (here, *here.children(recursive=True)):
+        try:
+            total += sum(process.cpu_times()[:4])  # its own, and of the children it waited for
+        except psutil.NoSuchProcess:
+            continue  # it ends just now: counted by the next, or missed
+    return total
+
+
+@dataclass(slots=True)
+class Seen:
+    """`others` is known when the watching has ended."""
+
+    others: float = 0.0
+    """Of all CPUs, 0 to 1."""
+
+
+@contextmanager
+def watching() -> Iterator[Seen]:
+    """What others use of the CPUs meanwhile."""
+    seen = Seen()
+    before, own_before = cpus(), own_cpu_s()
+    yield seen
+    after, own_after = cpus(), own_cpu_s()
+    seen.others = others(before, after, own_after - own_before)
+
+
+def others(before: Cpus, after: Cpus, own_s: float) -> float:
+    """The share of all CPUs that neither `own_s` nor interrupts explain, 0 to 1."""
+    total = after.total - before.total
+    if total <= 0:
+        return 0.0
+    used = after.used - before.used - (after.interrupts - before.interrupts)
+    return min(1.0, max(0.0, used - own_s) / total)
+
+
+class Calm:
+    """Measures again what others disturbed, as long as there is time for it.
+
+    Args:
+        repeats: Of the whole run: time that one does not need is left to those after it.
+        extra_s: For all of them together.
+    """
+
+    def __init__(self, repeats: int, extra_s: float = EXTRA_S) -> None:
+        self.again = 0
+        self.shares: list[float] = []
+        self._extra_s = extra_s
+        self._repeats = repeats
+        self._spent_s = 0.0
+
+    def measure(
+        self,
+        repeat: int,
+        make: Callable[[], Made],
+        final: Callable[[Made], bool] = lambda _: False,
+    ) -> tuple[Made, float]:
+        """The calmest of up to `TRIES_MAX` tries, and what others used of the CPUs in it.
+
+        Whatever `make` raises ends it: a failure is never measured away. So is what is
+        `final`, however busy the machine was.
+        """
+        tries: list[tuple[float, Made]] = []
+        while True:
+            began_s = time.perf_counter()
+            with watching() as seen:
+                made = make()
+            if final(made):
+                tries = [(seen.others, made)]
+                break
+            tries.append((seen.others, made))
+            took_s = time.perf_counter() - began_s
+            if (
+                seen.others <= OTHERS_MAX
+                or len(tries) == TRIES_MAX
+                or self._spent_s + took_s > self._extra_s * repeat / self._repeats
+            ):
+                break
+            self._spent_s += took_s
+            self.again += 1
+        share, calmest = min(tries, key=lambda one: one[0])
+        self.shares.append(share)
+        return calmest, share
+
+    def row(self) -> tuple[str, str]:
+        """For the report's table of the machine."""
+        if not self.shares:
+            return "Other programs", "nothing was measured"
+        text = (
+            f"used {percent(statistics.median(self.shares))} of the CPUs during a measurement (median;"
+            f" at most {percent(max(self.shares))}); above {percent(OTHERS_MAX)} it was made again while"
+            f" there was time, {self.again} times"
+        )
+        return "Other programs", text
+
+    def warnings(self) -> list[str]:
+        """One, if too much of what is reported was disturbed."""
+        disturbed = sum(share > OTHERS_MAX for share in self.shares)
+        if disturbed <= DISTURBED_MAX * len(self.shares):
+            return []
+        text = (
+            f"Other programs used more than {percent(OTHERS_MAX)} of the CPUs during {disturbed} of"
+            f" {len(self.shares)} measurements ({self.again} were made again, the calmest counts):"
+            " figures are worse for it, and more answers may be left open."
+        )
+        return [text]

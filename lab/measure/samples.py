@@ -1,0 +1,256 @@
+"""Repeats of one figure, and when two figures differ. Pure.
+
+A report's sentence must come out the same in the next run. Four things make it so:
+
+  pairs     two figures are compared within each repeat, where they were measured shortly
+            after one another: what slows a minute slows both, and leaves their ratio alone;
+  interval  the ratio lies within the middle of all means of two repeats: Hodges' and
+            Lehmann's interval, by Wilcoxon's signed ranks. No law of the noise is assumed but
+            that it hits either side alike; one wild repeat moves one end, by half its distance;
+  factor    a question names a factor (`at_least`), and is answered only if the whole interval
+            lies on one side of it, with `GREY` between the sides; else the answer is `SAME`;
+  distance  questions name factors that are far from what is the case: one whose truth lies
+            at the margin is the wrong question.
+
+So for any truth and noise, two runs contradict each other less than once in
+1 / `CONTRADICTION_MAX` times, as long as their repeats are independent. That one decides and
+the other does not depends on the last point; tests/unit/test_experiment_verdicts.py has both.
+
+E. L. Lehmann, "Nonparametrics: Statistical Methods Based on Ranks", 1975, sections 3.2 and 4.5.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from lab.report.answers import NO, SAME, YES
+from lab.report.words import number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from lab.report.words import Range
+
+# Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
+CONTRADICTION_MAX = 1 / 1000
+
+# "At least twice" is denied only below twice by a tenth. The repeats of one run share the
+# machine's mood, and the next run has another, which no interval of one run can know.
+GREY = 1.1
+
+# How to read the answers: a paragraph of each report.
+READING = (
+    "Figures change from run to run, answers should not. So each question names a factor, the two"
+    ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
+    " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
+    f' below it by another {percent(GREY - 1)}; else it is "{SAME}". By that rule two runs contradict'
+    " each other less than once in a thousand times."
+)
+
+# Factors that questions name.
+A_TENTH_MORE, A_QUARTER_MORE, HALF_AGAIN, TWICE = 1.1, 1.25, 1.5, 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """One figure, by the number of the repeat."""
+
+    by_repeat: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        if not self.by_repeat:
+            raise ValueError("no repeats to take a median of")
+
+    @property
+    def median(self) -> float:
+        """Of all."""
+        return statistics.median(self.by_repeat.values())
+
+    @property
+    def min(self) -> float:
+        """Of all."""
+        return min(self.by_repeat.values())
+
+    @property
+    def max(self) -> float:
+        """Of all."""
+        return max(self.by_repeat.values())
+
+    def map(self, change: Callable[[float], float]) -> Repeats:
+        """Each of them changed."""
+        return Repeats({repeat: change(value) for repeat, value in self.by_repeat.items()})
+
+    def times(self, factor: float) -> Repeats:
+        """Each of them times `factor`."""
+        return self.map(lambda value: value * factor)
+
+
+class Repeated(Protocol):
+    """A measurement, of which there are repeats."""
+
+    @property
+    def repeat(self) -> int:
+        """Counted from 1."""
+
+
+Made = TypeVar("Made", bound=Repeated)
+Key = TypeVar("Key")
+
+
+class Group(Generic[Made]):
+    """The repeats of one measurement. A subclass names its figures, each a `Figure`."""
+
+    def __init__(self, repeats: Sequence[Made]) -> None:
+        self.repeats = repeats
+
+    @property
+    def first(self) -> Made:
+        """One of them, for what is the same in all."""
+        return self.repeats[0]
+
+    def of(self, figure: Callable[[Made], float]) -> Repeats:
+        """One figure of all of them."""
+        return Repeats({one.repeat: figure(one) for one in self.repeats})
+
+
+class Figure:
+    """A figure of a `Group`: read of each repeat by `read`, or under its own name."""
+
+    def __init__(self, read: Callable[[Any], float] | None = None) -> None:
+        self._read = read
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._read = self._read or attrgetter(name)
+
+    def __get__(self, group: Group[Any], owner: type) -> Repeats:
+        if self._read is None:
+            raise AssertionError("a figure is an attribute of a class")
+        return group.of(self._read)
+
+
+def grouped(made: Iterable[Made], key: Callable[[Made], Key]) -> dict[Key, list[Made]]:
+    """Those with the same key together, in the order of their first."""
+    groups: dict[Key, list[Made]] = {}
+    for one in made:
+        groups.setdefault(key(one), []).append(one)
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Where a figure lies. Too few repeats leave it open: -inf to inf."""
+
+    middle: float
+    low: float
+    high: float
+
+    def map(self, change: Callable[[float], float]) -> Interval:
+        """All three through a rising function."""
+        return Interval(change(self.middle), change(self.low), change(self.high))
+
+    @property
+    def known(self) -> bool:
+        """Whether there were enough repeats to bound it."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Hodges' and Lehmann's estimate, and the interval around it.
+
+    Of all means of two values, a value and itself too, the middle one, and those between
+    which `left_out` of them lie outside at either end.
+
+    Raises:
+        ValueError: There are none.
+    """
+    known = list(values)
+    if not known:
+        raise ValueError("no repeats to take a median of")
+    means = sorted((one + other) / 2 for at, one in enumerate(known) for other in known[at:])
+    outside = left_out(len(known))
+    if outside is None:
+        return Interval(statistics.median(means), -math.inf, math.inf)
+    return Interval(statistics.median(means), means[outside], means[-1 - outside])
+
+
+@cache
+def left_out(count: int) -> int | None:
+    """Of the means of two of `count` values, how many lie outside at either end; None: too few.
+
+    The most for which each end misses the truth so seldom that two runs, which must miss at
+    opposite ends to contradict each other, do so at most `CONTRADICTION_MAX` of the times.
+    """
+    miss_max = math.sqrt(CONTRADICTION_MAX / 2)  # one end, then the other: 2 * miss²
+    # How many subsets of the ranks 1 to `count` have each sum: Wilcoxon's statistic, exactly.
+    subsets = [1]
+    for rank in range(1, count + 1):
+        longer = subsets + [0] * rank
+        for total, ways in enumerate(subsets):
+            longer[total + rank] += ways
+        subsets = longer
+    missed = 0
+    for total, ways in enumerate(subsets):
+        missed += ways
+        if missed > miss_max * 2**count:
+            return total - 1 if total else None
+    return None
+
+
+def _deciding_min() -> int:
+    return next(count for count in range(1, 100) if left_out(count) is not None)
+
+
+# With fewer repeats nothing is decided.
+REPEATS_MIN = _deciding_min()
+
+
+def ratio(one: Repeats, other: Repeats) -> Interval:
+    """`one` over `other`, compared within each repeat that both have.
+
+    Raises:
+        ValueError: They have none in common, or a repeat is not above 0.
+    """
+    common = [repeat for repeat in one.by_repeat if repeat in other.by_repeat]
+    if min(one.min, other.min) <= 0:
+        raise ValueError("no ratio to what is not above 0")
+    logs = [math.log(one.by_repeat[repeat] / other.by_repeat[repeat]) for repeat in common]
+    return interval(logs).map(math.exp)
+
+
+def comparable(one: Repeats, other: Repeats) -> bool:
+    """Whether they have a ratio."""
+    return min(one.min, other.min) > 0 and not one.by_repeat.keys().isdisjoint(other.by_repeat)
+
+
+def at_least(one: Interval, factor: float, grey: float = GREY) -> str:
+    """`YES` if all of it is at least `factor`, `NO` if all is below `factor / grey`; else `SAME`."""
+    if one.low >= factor:
+        return YES
+    return NO if one.high < factor / grey else SAME
+
+
+def ranged(one: Range, unit: str = "") -> str:
+    """`1.02 s (1.01-1.05)`, for a sentence or a cell; without the range if there is none."""
+    return _with_range(one.median, one.min, one.max, unit)
+
+
+def bounded(one: Interval, unit: str = "") -> str:
+    """`1.78 (1.61-1.95)`, its interval in brackets if it is known."""
+    if not one.known:
+        return f"{number(one.middle)}{unit}"
+    return _with_range(one.middle, one.low, one.high, unit)
+
+
+def _with_range(middle: float, low: float, high: float, unit: str) -> str:
+    text, least, most = f"{number(middle)}{unit}", number(low), number(high)
+    return text if least == most else f"{text} ({least}-{most})"
+
+
+def spread(values: Sequence[float]) -> Repeats:
+    """Values that are no repeats of each other, to show their median and range."""
+    return Repeats(dict(enumerate(values)))

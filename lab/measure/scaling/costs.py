@@ -1,0 +1,131 @@
+"""Which part of the fleet is full, and what measured costs predict for more CPUs. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.measure.samples import interval
+from lab.report.answers import SAME
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.measure.samples import Repeats
+
+# Of what a part can use: it is full if the interval of its repeats (samples.py) lies above the
+# first, and free if it lies below the second. What lies between them says nothing.
+FULL, FREE = 0.88, 0.8
+
+DAEMONS, REDIS, HAPROXY, LOAD, CPUS, NOTHING = (
+    "the daemons",
+    "Redis's single thread",
+    "HAProxy's threads",
+    "the load generator",
+    "this machine's CPUs",
+    "no part",
+)
+
+
+# In a prediction: the load generator is elsewhere then.
+PREDICTED_CPUS = "the CPUs, with daemons and HAProxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """How busy each part was in one measurement, 0 to 1 of what it can use.
+
+    `redis` is its thread's CPU and `redis_disk` its time in the disk: both fill the thread.
+    `machine` is all CPUs of the machine together, whoever used them.
+    """
+
+    daemons: float
+    redis: float
+    redis_disk: float
+    haproxy: float
+    load: float
+    machine: float
+
+
+def saturated(repeats: Sequence[Busy]) -> str:
+    """The part that was full; `SAME` if that is not certain.
+
+    A part's own limit comes before the machine's: a daemon that fills its CPU is the limit
+    also where no CPU is left. A machine without a free CPU hides every other limit.
+    """
+    for name, values in (
+        (DAEMONS, [one.daemons for one in repeats]),
+        (REDIS, [one.redis + one.redis_disk for one in repeats]),
+        (HAPROXY, [one.haproxy for one in repeats]),
+        (LOAD, [one.load for one in repeats]),
+        (CPUS, [one.machine for one in repeats]),
+    ):
+        used = interval(values)
+        if used.low >= FULL:
+            return name
+        if used.high >= FREE:
+            return SAME
+    return NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """µs of each part for a round trip; ranges over all repeats and numbers of daemons."""
+
+    daemon: Repeats
+    redis: Repeats
+    redis_disk: Repeats
+    haproxy: Repeats
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Limits in round trips/s of a machine with so many CPUs: (least, most)."""
+
+    cpus: int
+    all_cpus: tuple[float, float]
+    redis: tuple[float, float]
+
+    @property
+    def limit(self) -> tuple[float, float]:
+        """What the fleet can do there, at most."""
+        return min(self.all_cpus[0], self.redis[0]), min(self.all_cpus[1], self.redis[1])
+
+    @property
+    def first(self) -> str:
+        """What is full first: the CPUs (daemons and HAProxy), or Redis; `SAME` if it may be both."""
+        if self.all_cpus[1] < self.redis[0]:
+            return PREDICTED_CPUS
+        if self.redis[1] < self.all_cpus[0]:
+            return REDIS
+        return SAME
+
+
+def predict(costs: Costs, cpus: int) -> Prediction:
+    """By `all_cpus = cpus / (daemon + HAProxy + Redis)` and `redis = 1 / (Redis + disk)`.
+
+    Costs are of a round trip, and are taken as they were measured: with more load the disk's
+    share falls, for one fsync then serves more lines. So its wait is in the least limit only.
+    """
+    dear = costs.daemon.max + costs.haproxy.max + costs.redis.max
+    cheap = costs.daemon.min + costs.haproxy.min + costs.redis.min
+    thread_dear = costs.redis.max + costs.redis_disk.max
+    return Prediction(
+        cpus=cpus,
+        all_cpus=(cpus * 1e6 / dear, cpus * 1e6 / cheap),
+        redis=(1e6 / thread_dear, 1e6 / costs.redis.min),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """CPUs that each part uses at some rate."""
+
+    daemons: float
+    haproxy: float
+    redis: float
+
+
+def needs(costs: Costs, rate: float) -> Needs:
+    """At `rate` round trips/s, by the least costs: rate times µs / 10^6."""
+    return Needs(*(rate * part.min / 1e6 for part in (costs.daemon, costs.haproxy, costs.redis)))

@@ -1,0 +1,126 @@
+"""One run of an experiment, from its empty directory to its report.
+
+Session ─▶ measure, again and again: progress, calm, what failed ─▶ finish: the report, told
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeVar
+
+from lab.errors import LabError
+from lab.measure.calm import EXTRA_S, Calm
+from lab.measure.command import typed
+from lab.measure.samples import READING, REPEATS_MIN
+from lab.report import machine, results
+from lab.report.progress import Progress
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Mapping
+
+    from lab.report.page import Report
+
+Made = TypeVar("Made")
+
+FILES = (
+    ("*.svg, *.png", "the plots"),
+    ("run.json", "the answers, for the index and the next run"),
+)
+
+
+class Session:
+    """A run: where its files go, and what every experiment does with its measurements.
+
+    Args:
+        args: The command line, with `add_common`'s flags filled in.
+        name: Of the experiment.
+        repeats: Of each measurement.
+        steps: Measurements in all.
+
+    Attributes:
+        directory: `results/NAME-DATE`, for raw figures and plots.
+        machine: What it runs on.
+        failed: In words; any makes the exit status 1.
+    """
+
+    def __init__(self, args: argparse.Namespace, name: str, repeats: int, steps: int) -> None:
+        self._quick: bool = args.quick
+        self._root = args.results
+        self._name = name
+        self._repeats = repeats
+        self._started = datetime.now().astimezone()
+        self.directory = results.new_directory(self._root, name, self._started)
+        self.machine = machine.describe()
+        self.progress = Progress(steps)
+        # A smoke run does not wait for a quiet machine.
+        self._calm = Calm(repeats, extra_s=0.0 if self._quick else EXTRA_S)
+        self.failed: list[str] = []
+
+    def measure(
+        self,
+        what: str,
+        repeat: int,
+        make: Callable[[], Made],
+        final: Callable[[Made], bool] = lambda _: False,
+    ) -> tuple[Made, float] | None:
+        """The next step: as `Calm.measure`, told; None if it failed."""
+        self.progress.step(f"{what}, repeat {repeat}")
+        with self.collecting(f"{what}, repeat {repeat}"):
+            return self._calm.measure(repeat, make, final)
+        return None
+
+    @contextmanager
+    def collecting(self, what: str) -> Iterator[None]:
+        """Note a `LabError`, and go on."""
+        try:
+            yield
+        except LabError as error:
+            self.failed.append(f"{what}: {error}")
+
+    def finish(self, report: Report, left_out: Mapping[str, str] | None = None) -> int:
+        """Fill in what is the run's, write it and tell it; the exit status.
+
+        Args:
+            report: The experiment's own part.
+            left_out: What could not be measured here, with the reason.
+        """
+        report = replace(
+            report,
+            files=[*report.files, *FILES],
+            machine=[*self.machine.rows, self._calm.row()],
+            commands=["make setup", f".venv/bin/{typed()}"],
+            date=f"{self._started:%Y-%m-%d %H:%M:%S %z}",
+            reading=READING,
+            warnings=[
+                *self._cautions(),
+                *self.machine.warnings,
+                *self._calm.warnings(),
+                *(f"{name} was left out: {reason}." for name, reason in (left_out or {}).items()),
+                *(f"Failed: {text}" for text in self.failed),
+            ],
+        )
+        agreement = results.against_the_last(self._root, typed(), report.answers)
+        report = replace(report, agreement=f"This run {agreement}." if agreement else "")
+        failed = bool(self.failed)
+        results.write_run(self.directory, report, self._name, typed(), failed=failed)
+        index = results.write_index(self._root)
+        print(f"{report.title}\n\n{report.lead}")
+        for answer in report.answers:
+            print(f"\n{answer.question}  [{answer.verdict}]\n  {answer.text}")
+        for text in report.warnings:
+            print(f"\nNOTE {text}")
+        if report.agreement:
+            print(f"\n{report.agreement}")
+        print(f"\nreport: {self.directory / 'report.html'}\nall runs: {index}")
+        return 1 if failed else 0
+
+    def _cautions(self) -> list[str]:
+        """Why the answers of so small a run must not be trusted."""
+        if self._quick:
+            return ["This was a smoke run (--quick): it shows that it works, and no figure."]
+        if self._repeats < REPEATS_MIN:
+            return [f"With fewer than {REPEATS_MIN} repeats no comparison is decided."]
+        return []
