@@ -20,7 +20,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common, dashboard
 
-from lab.drill.grafana import TAG as DRILL
+from lab.fleet.grafana import TAG as DRILL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from lab.drill.figures import BIN_S
+from lab.drill.judge.figures import BIN_S
 from lab.measure.experiment import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lab.drill.scenario import Outcome
+    from lab.drill.judge.outcome import Outcome
 
 HEIGHT_INCHES = 5.4
 # Labels of steps that are nearer than this share of the picture are put on other heights.

@@ -7,10 +7,12 @@ names. Used by the local fleet and its tests.
 
 from __future__ import annotations
 
+import csv
 import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from lab import web
 from lab.errors import LabError
 from lab.fleet import ports, processes, secret_files
 from lab.fleet.binaries import Binary
@@ -29,6 +31,9 @@ BINARY = Binary(
 
 # `haproxy -c` reads one small file.
 CHECK_S_MAX = 10.0
+
+# Its statistics, when it is well.
+PAGE_S_MAX = 2.0
 
 # Of the open files, those that are no client's: listeners, checks, logs, threads' pollers.
 FILES_RESERVED = 500
@@ -147,6 +152,20 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
         return process
 
     return ports.start_on(list(wanted.values()), attempt)
+
+
+def up(stats: str) -> set[tuple[str, str]]:
+    """(backend, server) of the servers that its checks have found well; empty if it is silent.
+
+    Args:
+        stats: host:port of its statistics.
+    """
+    try:
+        page = web.read(f"http://{stats}/;csv", PAGE_S_MAX).decode()
+    except OSError:
+        return set()
+    rows = csv.DictReader(page.removeprefix("# ").splitlines())
+    return {(row["pxname"], row["svname"]) for row in rows if row["status"] == "UP"}
 
 
 def _check(program: str, config: Path, env: dict[str, str]) -> None:

@@ -76,6 +76,12 @@ def check(wishes: Sequence[Wish]) -> None:
         raise PortError("\n".join(refused))
 
 
+def split(address: str) -> tuple[str, int]:
+    """`host:port` in its two parts."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
 def _fill(ports: Sequence[int]) -> list[int]:
     with contextlib.ExitStack() as held:
         filled = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.top.samples import Buckets, Reading
+    from lab.fleet.metrics import Buckets, Reading
 
 
 def elapsed_s(before: Reading, now: Reading) -> float:

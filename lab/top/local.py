@@ -12,10 +12,10 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.fleet import control
-from lab.top import samples, servers
+from lab.fleet import control, metrics
+from lab.fleet.metrics import Reading, Samples
+from lab.top import servers
 from lab.top.parts import Life, Look, Part
-from lab.top.samples import Reading, Samples
 from lab.top.source import ANSWER_S_MAX, at_once, page
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class LocalSource:
 
 
 def _page_part(name: str, lives: Mapping[str, str], ready: Mapping[str, Any], address: str) -> Part:
-    return _part(name, lives, ready, lambda: samples.from_text(page(f"http://{address}")))
+    return _part(name, lives, ready, lambda: metrics.from_text(page(f"http://{address}")))
 
 
 def _part(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab.drill.figures import Figures, rank
+from lab.drill.judge.figures import Figures, rank
 from tests.unit.drill_model import Model
 
 if TYPE_CHECKING:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab.cli import main
-from lab.drill import drills, expectations, mixture
-from lab.drill.figures import Break, Figures
-from lab.drill.scenario import Drill, Mark, Outcome, Step
-from lab.drill.violations import Violation
+from lab.drill import drills
+from lab.drill.drills import mixture
+from lab.drill.judge import expectations
+from lab.drill.judge.figures import Break, Figures
+from lab.drill.judge.outcome import Mark, Outcome
+from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
+    from lab.drill.scenario import Drill, Step
     from loadtest.history import Event
 
 

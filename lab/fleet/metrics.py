@@ -1,6 +1,6 @@
-"""Samples as a part of the fleet exposes them, by name and labels. Pure.
+"""Samples as a part of the fleet exposes them, by name and labels.
 
-Two ways lead here: the text of `/metrics`, and what Prometheus has kept of it.
+Three ways lead here: a part's page, its text, and what Prometheus has kept of it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from lab import web
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+# A page of a daemon that is well; one that is not is waited for no longer.
+PAGE_S_MAX = 2.0
 
 Buckets = tuple[tuple[float, float], ...]
 """(upper bound, how many values up to it), by rising bound; the last bound is +Inf."""
@@ -55,6 +60,15 @@ class Reading:
 
     at_s: float
     samples: Samples
+
+
+def read(address: str, wait_s: float = PAGE_S_MAX) -> Samples:
+    """What a part says now; `address` is host:port.
+
+    Raises:
+        OSError: It does not answer in time.
+    """
+    return from_text(web.read(f"http://{address}/metrics", wait_s).decode())
 
 
 def from_text(text: str) -> Samples:

@@ -1,4 +1,4 @@
-"""The links of a drill, as a drill says what happens to them; `links` is the process that does it.
+"""Links that can be cut, as who cuts them sees them; `links` is the process that does it.
 
 Every call returns when the fault is there, so that a drill knows its time.
 """
@@ -11,13 +11,11 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from lab.fleet import processes
+from lab.fleet import ports, processes
+from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-HOST = "127.0.0.1"
 
 # One order: the process does nothing that waits.
 ORDER_S_MAX = 10.0
@@ -81,14 +79,14 @@ class Network:
 
     def __init__(self, directory: Path) -> None:
         self.process = processes.start(
-            [sys.executable, "-m", "lab.drill.links"], log=directory / "links.log"
+            [sys.executable, "-m", "lab.fleet.links"], log=directory / "links.log"
         )
         self._control = socket.create_connection((HOST, self.process.ready["control"]), ORDER_S_MAX)
         self._answers = self._control.makefile("rb")
 
     def add(self, name: str, target: str) -> Link:
         """A link to `target` (host:port)."""
-        answer = self.order("add", name=name, target=_split(target))
+        answer = self.order("add", name=name, target=ports.split(target))
         return Link(self, name, f"{HOST}:{answer['port']}")
 
     def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
@@ -115,8 +113,3 @@ class Network:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _split(address: str) -> Sequence[Any]:
-    host, _, port = address.rpartition(":")
-    return [host, int(port)]

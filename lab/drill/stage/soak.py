@@ -11,8 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 from echod.config import flag_of
-from lab.drill.local_stage import LocalStage, page_of
-from lab.fleet import processes
+from lab.drill.stage.local import LocalStage
+from lab.fleet import metrics, processes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 MEMORY, IDLE = "memory", "idle"
 PORTS: Final = ("echo", "session", "admin", "agent")
-KEPT: Final = "echod_memory_keys{kind="
 
 
 class SoakStage(LocalStage):
@@ -58,14 +57,10 @@ class SoakStage(LocalStage):
 
     def keys(self) -> dict[str, int]:
         """Those of Redis by their prefix, and of the daemon with a store of its own."""
-        kept = {}
-        for line in page_of(
-            f"http://{self.fleet.parts[MEMORY].ready['admin']}/metrics"
-        ).splitlines():
-            if line.startswith(KEPT):
-                kind, _, value = line.removeprefix(KEPT).partition("} ")
-                kept[f"{MEMORY}:{kind.strip(chr(34))}"] = int(float(value))
-        return super().keys() | kept
+        kept = metrics.read(self.fleet.parts[MEMORY].ready["admin"]).by_label(
+            "echod_memory_keys", "kind"
+        )
+        return super().keys() | {f"{MEMORY}:{kind}": int(count) for kind, count in kept.items()}
 
     def _start_beside(self, name: str, *flags: str) -> None:
         """A daemon that no balancer knows."""

@@ -1,13 +1,12 @@
-"""A note in Grafana for each step of a drill, where a Grafana answers and lets us."""
+"""Notes in Grafana of what was done to the fleet, where a Grafana answers and lets us."""
 
 from __future__ import annotations
 
 import base64
 import json
-import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from lab import web
@@ -15,35 +14,35 @@ from lab import web
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.drill.scenario import Mark
-
 # On loopback, a page that is not there in a second is not there.
 ANSWER_S_MAX = 1.0
 TAG = "drill"
 
 
-def annotate(url: str, drill: str, marks: Sequence[Mark]) -> str:
-    """Post one annotation for each mark; returns in words what came of it. Never raises.
+class Note(NamedTuple):
+    """What is shown at a moment (Unix time), and found by its tag."""
+
+    at_s: float
+    tag: str
+    text: str
+
+
+def annotate(url: str, drill: str, notes: Sequence[Note]) -> str:
+    """Post one annotation for each note; returns in words what came of it. Never raises.
 
     `url` may hold a user and a password. The reader's rights do not allow it: Grafana's
     anonymous organisation role has to be Editor, or a user be given.
     """
-    offset_s = time.time() - time.monotonic()
     try:
-        for mark in marks:
-            _post(
-                url,
-                {
-                    "time": round(1000 * (mark.t + offset_s)),
-                    "tags": [TAG, drill, "heal" if mark.heals else "fault"],
-                    "text": f"{drill}: {mark.text}",
-                },
-            )
+        for note in notes:
+            tags = [TAG, drill, note.tag]
+            text = f"{drill}: {note.text}"
+            _post(url, {"time": round(1000 * note.at_s), "tags": tags, "text": text})
     except urllib.error.HTTPError as error:
         return f"Grafana at {_bare(url)} refuses annotations ({error.code} {error.reason})"
     except (OSError, ValueError) as error:
         return f"no Grafana at {_bare(url)} ({error})"
-    return f"{len(marks)} annotations in Grafana at {_bare(url)}, tagged {TAG}"
+    return f"{len(notes)} annotations in Grafana at {_bare(url)}, tagged {TAG}"
 
 
 def _post(url: str, annotation: dict[str, Any]) -> None:

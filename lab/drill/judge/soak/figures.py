@@ -8,7 +8,7 @@ to have been in time was. One whose own signs were further apart than they may b
 served badly: it is excused, and counted, since a run of which many are excused proves nothing.
 
 A client is named `L<store>-<kind><number>.<session>`: `Lr-say2.1` is the first session of the
-second that only says SAY, on Redis. `soak_load.py` has the kinds.
+second that only says SAY, on Redis. `load/sitters.py` and `guests.py` have the kinds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from lab.drill.soak_rooms import SoakRooms
+from lab.drill.judge.soak.rooms import SoakRooms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from lab.drill import violations as rules
-from lab.drill.tenure import Connection, Due, Floor, Session, Tenure
-from lab.drill.violations import Violation
+from lab.drill.judge import violations as rules
+from lab.drill.judge.tenure import Connection, Due, Floor, Session, Tenure
+from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,19 +6,21 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.drill.expectations import bites
+from lab.drill.drills.steps import bring_back
+from lab.drill.judge.expectations import bites
 from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from lab.drill.scenario import Stage
+    from lab.drill.stage.base import Stage
 
 # From the end of one round of faults to the next: enough to be served again in between.
 PAUSE_S = (1.0, 3.0)
 TWO_AT_ONCE = 0.3
 DAEMONS = 4
-DRAIN_S_MAX = 20.0
+# Of the list's; another one is asked for by its seed.
+SECONDS = 24.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +50,13 @@ def kinds() -> list[Kind]:
 
 
 def _on_daemon(name: str) -> list[Kind]:
-    def again(stage: Stage) -> None:
-        stage.await_end(name, DRAIN_S_MAX)
-        stage.start_again(name)
-
     redis, daemon = f"redis:{name}", f"daemon:{name}"
     return [
         Kind(f"kill {name}", name, (0.3, 2), lambda s: s.kill(name),
              lambda s: s.start_again(name)),
         Kind(f"freeze {name}", name, (0.3, 6), lambda s: s.freeze(name), lambda s: s.thaw(name)),
-        Kind(f"SIGTERM {name}", name, (0.5, 1), lambda s: s.terminate(name), again),
+        Kind(f"SIGTERM {name}", name, (0.5, 1), lambda s: s.terminate(name),
+             lambda s: bring_back(s, name)),
         Kind(f"cut {redis}", name, (0.5, 5), lambda s: s.cut(redis), lambda s: s.heal(redis)),
         Kind(f"cut {redis}, in", name, (0.5, 5), lambda s: s.cut(redis, "in"),
              lambda s: s.heal(redis)),

@@ -16,7 +16,7 @@ import itertools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab.drill.soak_load import Caller, Filler, Ground, Keeper, Sitter, Slow
+from lab.drill.load.sitters import Caller, Filler, Ground, Keeper, Sitter, Slow
 from loadtest.errors import SessionLost
 from loadtest.session_requests import Say
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lab.drill.lives import Short
-    from lab.drill.load import Crowd
+    from lab.drill.load.crowd import Crowd
 
 VERBS = ("echo", "ping", "say", "who", "tell", "joinpart")
 ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
@@ -117,7 +117,7 @@ class Guest(Sitter):
 
     def is_gone(self, token: bytes) -> None:
         """Ask for a session that is no more. Who gets it makes the judge's case."""
-        late = self.connection(f"{self.client.name}x", token)
+        late = self.connection(f"{self.client.name}x", token, address=self.ground.address)
         with contextlib.suppress(SessionLost):
             late.connect()
         late.close()
@@ -154,10 +154,10 @@ class Quitter(Guest):
 class Expirer(Guest):
     """Leaves all that a session has, in a room of its own, to expire."""
 
-    def begin(self) -> object:  # type: ignore[override]
+    def begin(self) -> None:
         """In another room each time."""
         self._rooms = (f"{self.name}-{self._begun}",)
-        return super().begin()
+        super().begin()
 
     def visit(self) -> None:
         """Live, and be away too long."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import gevent
 
-from lab.drill.texts import Texts
-from lab.drill.witness import DirectConnection
+from lab.drill.load.texts import Texts
+from lab.drill.load.witness import DirectConnection
 from loadtest import session_events as events
 from loadtest.errors import ClientError
 from loadtest.session_notes import Notes
@@ -24,10 +24,7 @@ from loadtest.session_requests import Echo, Hello, Ping, Quit
 from loadtest.session_retry import Patience
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from random import Random
-
-    from loadtest.history import Recorder
+    from lab.drill.load.crowd import Crowd
     from loadtest.session_requests import Request
 
 # Short: a frozen daemon's session is taken over while it is frozen, if only for a second.
@@ -43,47 +40,22 @@ QUIT_SHARE = 0.3
 class Ghost:
     """See the module. Each session is a client of its own in the history."""
 
-    def __init__(
-        self,
-        history: Recorder,
-        name: str,
-        daemons: Sequence[tuple[str, int]],
-        chance: Random,
-        finishing: Callable[[], bool],
-    ) -> None:
+    expected: ClassVar[bool] = False
+
+    def __init__(self, crowd: Crowd, name: str) -> None:
+        self.crowd = crowd
         self.name = name
-        self._history = history
-        self._daemons = daemons
-        self._chance = chance
-        self._finishing = finishing
-        self._texts = Texts(chance, 30)
+        self.chance = crowd.dice(name)
+        self.texts = Texts(self.chance, 30)
         self._lives = 0
 
     def run(self) -> None:
         """Life after life, until lines end."""
-        while not self._finishing():
+        while not self.crowd.finishing:
             self._lives += 1
             with contextlib.suppress(ClientError):  # in the history
                 _Life(self, f"{self.name}.{self._lives}").live()
-            gevent.sleep(self._chance.uniform(*PAUSE_S))
-
-    def order(self) -> list[tuple[str, int]]:
-        """The daemons, in another order each time."""
-        return self._chance.sample(self._daemons, len(self._daemons))
-
-    @property
-    def history(self) -> Recorder:
-        """Where it is recorded."""
-        return self._history
-
-    @property
-    def chance(self) -> Random:
-        """Its dice."""
-        return self._chance
-
-    def text(self) -> bytes:
-        """Another line."""
-        return self._texts.next()
+            gevent.sleep(self.chance.uniform(*PAUSE_S))
 
 
 class _Life:
@@ -100,7 +72,8 @@ class _Life:
 
     def live(self) -> None:
         """On daemon after daemon: take over, leave the last one open, go on asking there."""
-        first, *others = self._ghost.order()
+        daemons = self._ghost.crowd.direct
+        first, *others = self._ghost.chance.sample(daemons, len(daemons))
         left = self._connect(first)
         self._speak(left)
         for other in others:
@@ -116,7 +89,7 @@ class _Life:
     def _connect(self, daemon: tuple[str, int]) -> DirectConnection:
         """A connection, and HELLO; `_heard_welcome` says whether it was answered in time."""
         # Numbers of its own: the one before goes on being noted under its.
-        notes = Notes(self._ghost.history, self._name)
+        notes = Notes(self._ghost.crowd.history, self._name)
         notes.connection = self._connections
         self._connections += 1
         connection = DirectConnection(daemon, notes, PATIENCE)
@@ -131,7 +104,7 @@ class _Life:
         chance = self._ghost.chance
         for _ in range(chance.randint(*LINES)):
             self._seq += 1
-            self._last = self._ghost.text()
+            self._last = self._ghost.texts.next()
             if not self._ask(connection, Echo(self._seq, self._last)):
                 return
         if self._last is not None:
@@ -163,7 +136,7 @@ class _Life:
     def _haunt(self, left: DirectConnection) -> None:
         """Go on asking where another owner has taken over, and listen long."""
         chance = self._ghost.chance
-        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.text())]
+        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.texts.next())]
         if self._last is not None:
             ghostly.append(Echo(self._seq, self._last))
         chance.shuffle(ghostly)

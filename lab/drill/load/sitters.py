@@ -1,10 +1,10 @@
 """A soak's clients that stay: every verb alone, mixtures, listeners, slow readers.
 
-    everyone(crowd, …) ─▶ a Ground for each store ─▶ Sitters, and the guests of soak_guests.py
+    everyone(crowd, …) ─▶ a Ground for each store ─▶ Sitters, and the guests of guests.py
 
 Each gives a sign of life at `PACE` of what it may be silent for, by one of its verbs and no
-other, so that a verb whose sign is not noticed costs a session. `load.py` runs them,
-`soak_figures.py` judges what they saw. On each store:
+other, so that a verb whose sign is not noticed costs a session. `judge/soak.py` judges what
+they saw. On each store:
 
     echo … joinpart   one verb and no other
     echo-ping …       two of them, by chance: all pairs
@@ -16,34 +16,30 @@ other, so that a verb whose sign is not noticed costs a session. `load.py` runs 
     call              the roll call: at the end it TELLs everybody who should be there
 """
 
-# ruff: noqa: S311 — a drill's dice are seeded, and no secret
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gevent.event import Event
 
+from lab.drill.load.crowd import CONNECT_S_MAX, Client
 from loadtest import session_events as events
-from loadtest.errors import ClientError, RolledBack, SessionLost, WrongReply
 from loadtest.room_member import Room, RoomMember
-from loadtest.session_client import SessionClient
 from loadtest.session_requests import Ping, Say
 from loadtest.session_retry import Patience
-from loadtest.session_rooms import LedgerRooms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.drill.lives import Short
-    from lab.drill.load import Crowd
+    from lab.drill.load.crowd import Crowd
 
 # Of what it may be silent for: the rest is for a machine that is busy.
 PACE = 0.6
 # Who is cut is back at once: what is away for a second here, lives shortened, is away for long.
-CONNECT_S_MAX, BACKOFF_S_MAX, REPLY_S_MAX = 1.0, 0.2, 2.5
+BACKOFF_S_MAX, REPLY_S_MAX = 0.2, 2.5
 # The long history: messages as long as may be, fewer than the thousand that a room keeps.
 LONG_MESSAGES, LONG_BYTES, LONG_AT_ONCE = 900, 8_000, 20
 # Who reads it takes one piece of 32 kB at a time. A daemon sends it a quarter of an outbox at a
@@ -97,61 +93,35 @@ class Ground:
         return PACE * self.short.idle_s
 
 
-class Sitter:
+class Sitter(Client):
     """A session that stays, and gives a sign of life in time by one of its verbs."""
 
     reply_s_max = REPLY_S_MAX
 
     def __init__(self, ground: Ground, name: str, verbs: Sequence[str], *rooms: str) -> None:
+        super().__init__(ground.crowd, f"L{ground.letter}-{name}")
         self.ground = ground
-        self.crowd = ground.crowd
-        self.name = f"L{ground.letter}-{name}"
-        self._verbs = verbs
-        self._rooms = rooms
-        self.chance = random.Random(f"{self.crowd.chance.random()} {self.name}")
-        self._begun = self._texts = 0
-        self.member = self.begin()
-
-    def begin(self) -> RoomMember:
-        """Another session, under another name: its connections count from 1 again."""
-        self._begun += 1
-        self.member = RoomMember(self.connection(f"{self.name}.{self._begun}"))
-        for room in self._rooms:
-            self.member.join(self.ground.room(room))
-        return self.member
-
-    def connection(self, name: str, token: bytes = b"") -> SessionClient:
-        """A client, of a new session or of one that may be there."""
-        patience = Patience(
+        self.patience = Patience(
             connect_s_max=CONNECT_S_MAX, reply_s_max=self.reply_s_max, give_up_s=float("inf"),
             ping_every_s=float("inf"), backoff_s_max=BACKOFF_S_MAX,
         )  # fmt: skip
-        return SessionClient(
-            self.ground.address, name=name, token=token, patience=patience,
-            recorder=self.crowd.history, random=self.chance, rooms=LedgerRooms,
-        )  # fmt: skip
+        self._verbs = verbs
+        self._rooms = rooms
+        self._begun = self._texts = 0
+        self.begin()
 
-    @property
-    def client(self) -> SessionClient:
-        """Its session's."""
-        return self.member.client
+    def begin(self) -> None:
+        """Another session, in its rooms."""
+        self._begun += 1
+        name = f"{self.name}.{self._begun}"
+        self.client = self.connection(name, address=self.ground.address)
+        self.member = RoomMember(self.client)
+        for room in self._rooms:
+            self.member.join(self.ground.room(room))
 
-    def run(self) -> None:
-        """Until the crowd leaves."""
+    def prepare(self) -> None:
+        """No two give their signs at one moment."""
         self.ground.pause(self.chance.uniform(0, self.ground.pace_s))
-        while not self.crowd.leaving.is_set():
-            try:
-                self.turn()
-            except RolledBack:
-                self.client.accept_loss()
-            except SessionLost:
-                self.client.close()
-                self.begin()
-            except WrongReply as error:
-                self.crowd.history.record("wrong", c=self.client.name, k=0, text=str(error))
-            except ClientError:
-                continue  # in the history; calling again goes on
-        self.leave()
 
     def leave(self) -> None:
         """Half of them end their sessions, the others leave them to expire."""

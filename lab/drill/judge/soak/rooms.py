@@ -1,6 +1,6 @@
 """What a soak's history says of rooms: they live while somebody is in them, and are counted. Pure.
 
-A part of `soak_figures.py`. A room's members are those whom clients saw joined. Its history may
+A part of `figures.py`. A room's members are those whom clients saw joined. Its history may
 change only after nobody was in it for longer than it lives; whoever comes back with a position
 is told what he missed, unless a later post has trimmed what is older than that. An answer to WHO is held to the members
 only where all has been calm for longer than a daemon's lease, which is how long one that was

@@ -3,7 +3,7 @@
     kill, freeze    docker kill, docker pause       start_again   docker start
     terminate       docker stop, in the background  reload        SIGUSR2 to HAProxy's master
     cut, heal       docker network disconnect, connect: both ways, and what was on the way is lost
-    clients         a link of this machine in front of the published ports (`network`)
+    clients         a link of this machine in front of the published ports (`lab.fleet.network`)
     Redis's data    a shell in a container of its image, on its volume, while it is down
 
 The fleet must run. Its own load goes on beside the drill's.
@@ -13,28 +13,28 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from lab import web
 from lab.drill.errors import DrillError
-from lab.drill.network import Link, Network
-from lab.drill.scenario import CannotError
+from lab.drill.stage.base import CannotError, Stage
+from lab.fleet import haproxy_server, metrics
+from lab.fleet.docker import DockerError, docker
+from lab.fleet.network import Network
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from lab.fleet.network import Link
 
-# One command of Docker's, on a busy machine.
-DOCKER_S_MAX: Final = 60.0
 # A daemon's drain, and compose's stop_grace_period of it.
 STOP_S: Final = 20
 # A container's health is looked at every 3 s, HAProxy's twice a second.
 UP_S_MAX: Final = 60.0
-PAGE_S_MAX: Final = 2.0
+# Of the containers' logs, what a drill can have been.
+LOG_SINCE: Final = "10m"
 
 # Ports in the containers (docker-compose.yml).
 PLAIN_PORT, SESSION_PORT, ADMIN_PORT, STATS_PORT = 1234, 1235, 8080, 8404
@@ -48,19 +48,19 @@ SHELL: Final = {
     "truncate": "f=$(ls -t appendonlydir/*.incr.aof | head -n 1);"
     " truncate -s $(($(stat -c %s $f) / 2)) $f",
 }
-# A network's name in docker-compose.yml, by the kind of link.
-NETWORKS: Final = {"redis": "store", "daemon": "balance"}
+# By the kind of link: a network's name in docker-compose.yml, and a part that is in it.
+NETWORKS: Final = {"redis": ("store", "redis"), "daemon": ("balance", "haproxy")}
 
 
-class ComposeStage:
-    """See `scenario.Stage`. It starts and stops nothing that a drill does not.
+class ComposeStage(Stage):
+    """See `Stage`. It starts and stops nothing that a drill does not.
 
     Args:
         project: The directory of docker-compose.yml.
         links: Which links the drill cuts.
 
     Raises:
-        DrillError: There is no Docker, or the fleet does not run.
+        LabError: There is no Docker, or the fleet does not run.
     """
 
     def __init__(self, project: Path, links: frozenset[str] = frozenset()) -> None:
@@ -85,18 +85,13 @@ class ComposeStage:
     @property
     def addresses(self) -> dict[str, str]:
         """The published ports, through a link if the clients' is cut."""
-        published = {
-            "session": self._published(SESSION_PORT),
-            "plain": self._published(PLAIN_PORT),
-        }
-        if "clients" not in self._links:
-            return published
-        self._network = self._network or Network(Path(self._scratch.name))
-        found = {}
-        for name, address in published.items():
-            link = self._network.add(f"clients:{name}", address)
-            self._clients.append(link)
-            found[name] = link.address
+        found = {"session": self._published(SESSION_PORT), "plain": self._published(PLAIN_PORT)}
+        if "clients" in self._links:
+            self._network = self._network or Network(Path(self._scratch.name))
+            for name, address in found.items():
+                link = self._network.add(f"clients:{name}", address)
+                self._clients.append(link)
+                found[name] = link.address
         return found
 
     @property
@@ -107,16 +102,15 @@ class ComposeStage:
     # Processes.
 
     def kill(self, name: str) -> None:
-        """SIGKILL; Docker does not start it again by itself then."""
-        self._docker("kill", self._containers[name])
+        """Docker does not start it again by itself then."""
+        docker("kill", self._containers[name])
 
     def freeze(self, name: str) -> None:
         """The container's freezer."""
-        self._docker("pause", self._containers[name])
+        docker("pause", self._containers[name])
 
     def thaw(self, name: str) -> None:
-        """As `freeze`."""
-        self._docker("unpause", self._containers[name])
+        docker("unpause", self._containers[name])
 
     def terminate(self, name: str) -> None:
         """`docker stop`, which waits for the end: in the background."""
@@ -124,75 +118,35 @@ class ComposeStage:
         self._stops.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
 
     def await_end(self, name: str, end_s_max: float) -> None:
-        """Wait until it has ended.
-
-        Raises:
-            TimeoutError: It has not.
-        """
-        until(lambda: not self._state(name)["Running"], end_s_max + STOP_S, f"the end of {name}")
+        until(
+            lambda: not self._inspect(name, "State")["Running"],
+            end_s_max + STOP_S, f"the end of {name}",
+        )  # fmt: skip
 
     def start_again(self, name: str) -> None:
         """The same container; ready when Docker says that it is healthy."""
-        self._docker("start", self._containers[name])
+        docker("start", self._containers[name])
         until(
-            lambda: self._state(name).get("Health", {}).get("Status") == "healthy",
+            lambda: self._inspect(name, "State").get("Health", {}).get("Status") == "healthy",
             UP_S_MAX, f"{name} to be healthy",
         )  # fmt: skip
 
     def await_up(self, name: str) -> None:
-        """Wait until HAProxy has as many daemons up as there are."""
+        """Wait until HAProxy has as many daemons up as there are: it has other names for them."""
         until(lambda: self._up() >= len(self.daemons), UP_S_MAX, f"{name} to be in the balance")
 
     def reload(self) -> None:
         """HAProxy's master starts another worker."""
-        self._docker("kill", "--signal", "USR2", self._containers["haproxy"])
-
-    # What can't be made here.
-
-    def fill_files(self, name: str) -> None:
-        """Not here."""
-        raise CannotError(f"the file limit of a running container ({name}) can't be changed")
-
-    def free_files(self, name: str) -> None:
-        """Not here."""
-        self.fill_files(name)
-
-    def release(self, link: str, way: str) -> None:
-        """Not here."""
-        raise CannotError(f"{link}: a container's network has no direction {way} of its own")
-
-    def refuse(self, link: str) -> None:
-        """Not here."""
-        raise CannotError(f"{link}: containers have no link that can refuse")
-
-    def strand(self, link: str) -> None:
-        """Not here."""
-        raise CannotError(f"{link}: containers have no link that can strand bytes")
-
-    def half_open(self, link: str, end: str) -> None:
-        """Not here."""
-        raise CannotError(f"{link}: containers have no link whose {end} end can be reset")
-
-    def deafen(self, link: str, *, lasting: bool) -> None:  # noqa: ARG002 — as the others
-        """Not here."""
-        raise CannotError(f"{link}: containers have no link whose connections can be told apart")
-
-    def keys(self) -> dict[str, int]:
-        """Not here."""
-        raise CannotError("Redis is reached by daemons alone")
-
-    def metric(self, name: str, sample: str) -> float:
-        """Not here."""
-        raise CannotError(f"{name}: {sample} is asked for only in drills that cut links")
+        docker("kill", "--signal", "USR2", self._containers["haproxy"])
 
     # Redis's data.
 
     def copy_data(self) -> None:
         """In its volume."""
-        self._docker("exec", self._containers["redis"], "sh", "-c", f"cd /data && {SHELL['copy']}")
+        docker("exec", self._containers["redis"], "sh", "-c", f"cd /data && {SHELL['copy']}")
 
     def lose_data(self, how: str) -> None:
-        """While it is down: in another container of its image, on its volume."""
+        """In another container of its image, on its volume."""
         command = f"cd /data && {SHELL[how]}"
         self._compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "redis", "-c", command)
 
@@ -203,7 +157,7 @@ class ComposeStage:
         if ways:
             raise CannotError(f"{link}: a container's network is cut both ways")
         kind, name = link.split(":")
-        self._docker("network", "disconnect", self._network_of(kind), self._containers[name])
+        docker("network", "disconnect", self._network_of(kind), self._containers[name])
 
     def heal(self, link: str) -> None:
         """Put it back, under the name by which HAProxy finds it."""
@@ -212,25 +166,26 @@ class ComposeStage:
                 one.heal()
             return
         kind, name = link.split(":")
-        self._docker(
+        docker(
             "network", "connect", "--alias", "server",
             self._network_of(kind), self._containers[name],
         )  # fmt: skip
 
-    def reset(self, link: str) -> int:
+    def reset(self, link: str) -> None:
         """Of the clients alone."""
         if link != "clients":
             raise CannotError(f"{link}: only the clients' connections can be reset")
-        return sum(one.reset()["connections"] for one in self._clients)
+        for one in self._clients:
+            one.reset()
 
     # Looking.
 
     def connections(self) -> list[tuple[str, int, int]]:
-        """(daemon, clients in its metrics, clients in the kernel of its container)."""
+        """Both are asked for inside the daemon's container."""
         found = []
         for name in self.daemons:
-            if self._state(name)["Running"]:
-                with contextlib.suppress(DrillError):  # it has just ended
+            if self._inspect(name, "State")["Running"]:
+                with contextlib.suppress(DockerError):  # it has just ended
                     found.append((name, self._in_metrics(name), self._in_kernel(name)))
         return found
 
@@ -238,13 +193,8 @@ class ComposeStage:
         """Written to files of this stage."""
         files = {}
         for name, container in self._containers.items():
-            path = Path(self._scratch.name) / f"{name}.log"
-            with path.open("wb") as file:
-                subprocess.run(
-                    ["docker", "logs", "--since", "10m", container],
-                    stdout=file, stderr=subprocess.STDOUT, check=False, timeout=DOCKER_S_MAX,
-                )  # fmt: skip
-            files[name] = path
+            files[name] = Path(self._scratch.name) / f"{name}.log"
+            files[name].write_text(docker("logs", "--since", LOG_SINCE, container, errors=True))
         return files
 
     def close(self) -> None:
@@ -256,9 +206,7 @@ class ComposeStage:
         self._scratch.cleanup()
 
     def __enter__(self) -> Self:
-        until(
-            lambda: self._up() >= len(self.daemons), UP_S_MAX, "every daemon to be in the balance"
-        )
+        self.await_up("every daemon")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -272,11 +220,7 @@ class ComposeStage:
             "o = r.build_opener(r.ProxyHandler({}));"
             f"print(o.open('http://127.0.0.1:{ADMIN_PORT}/metrics', timeout=2).read().decode())",
         )
-        return sum(
-            int(float(line.rpartition(" ")[2]))
-            for line in page.splitlines()
-            if line.startswith("echod_connections{")
-        )
+        return int(metrics.from_text(page).get("echod_connections") or 0)
 
     def _in_kernel(self, name: str) -> int:
         table = self._inside(name, "print(open('/proc/net/tcp').read())")
@@ -288,29 +232,19 @@ class ComposeStage:
         )
 
     def _inside(self, name: str, program: str) -> str:
-        return self._docker("exec", self._containers[name], "python", "-ISc", program)
+        return docker("exec", self._containers[name], "python", "-ISc", program)
 
     def _up(self) -> int:
         """Daemons that HAProxy's checks have found well, on the port that has fewer."""
-        url = f"http://{self._published(STATS_PORT)}/;csv"
-        with contextlib.suppress(OSError):
-            page = web.read(url, PAGE_S_MAX).decode()
-            rows = [line.split(",") for line in page.splitlines()]
-            at = rows[0].index("status")
-            up = [row[0] for row in rows[1:] if len(row) > at and row[at] == "UP"
-                  and row[1] != "BACKEND"]  # fmt: skip
-            return min(up.count("echod"), up.count("sessions"))
-        return 0
+        found = haproxy_server.up(self._published(STATS_PORT))
+        by_backend = Counter(backend for backend, server in found if server != "BACKEND")
+        return min(by_backend["echod"], by_backend["sessions"])
 
     def _published(self, port: int) -> str:
         return self._compose("port", "haproxy", str(port)).strip()
 
     def _address(self, name: str) -> str:
-        networks: dict[str, Any] = json.loads(
-            self._docker(
-                "inspect", "-f", "{{json .NetworkSettings.Networks}}", self._containers[name]
-            )
-        )
+        networks = self._inspect(name, "NetworkSettings.Networks")
         (address,) = (
             str(one["IPAddress"]) for key, one in networks.items() if key.endswith("_balance")
         )
@@ -318,37 +252,14 @@ class ComposeStage:
 
     def _network_of(self, kind: str) -> str:
         """Docker's name of one of compose's networks."""
-        networks: dict[str, Any] = json.loads(
-            self._docker(
-                "inspect", "-f", "{{json .NetworkSettings.Networks}}",
-                self._containers["redis" if kind == "redis" else "haproxy"],
-            )
-        )  # fmt: skip
-        return next(name for name in networks if name.endswith(f"_{NETWORKS[kind]}"))
+        suffix, part = NETWORKS[kind]
+        networks = self._inspect(part, "NetworkSettings.Networks")
+        return next(name for name in networks if name.endswith(f"_{suffix}"))
 
-    def _state(self, name: str) -> dict[str, Any]:
-        state: dict[str, Any] = json.loads(
-            self._docker("inspect", "-f", "{{json .State}}", self._containers[name])
-        )
-        return state
+    def _inspect(self, name: str, what: str) -> dict[str, Any]:
+        said = docker("inspect", "-f", f"{{{{json .{what}}}}}", self._containers[name])
+        found: dict[str, Any] = json.loads(said)
+        return found
 
     def _compose(self, *words: str) -> str:
-        return self._run(["docker", "compose", *words])
-
-    def _docker(self, *words: str) -> str:
-        return self._run(["docker", *words])
-
-    def _run(self, argv: Sequence[str]) -> str:
-        try:
-            done = subprocess.run(
-                argv, cwd=self._project, capture_output=True, text=True, check=False,
-                timeout=DOCKER_S_MAX, env=os.environ,
-            )  # fmt: skip
-        except FileNotFoundError:
-            raise DrillError("no docker on PATH: without --compose, drills need none") from None
-        except subprocess.TimeoutExpired:
-            raise DrillError(f"{' '.join(argv)}: no answer in {DOCKER_S_MAX:g} s") from None
-        if done.returncode != 0:
-            raise DrillError(f"{' '.join(argv)}: {done.stderr.strip()}")
-        said: str = done.stdout
-        return said
+        return docker("compose", *words, directory=self._project)

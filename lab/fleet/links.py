@@ -18,7 +18,7 @@ It does what a network does to the two programs at its ends, seen from them (doc
              until `heal`; new connections pass
 
 Control: one connection, a JSON object a line, each answered when it has been done.
-`python -m lab.drill.links` prints a ready line with the control port.
+`python -m lab.fleet.links` prints a ready line with the control port.
 """
 
 from __future__ import annotations

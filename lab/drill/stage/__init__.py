@@ -1,0 +1,1 @@
+"""What drills break: `base` says what can be done, `local` and `compose` do it, `soak` adds daemons."""
