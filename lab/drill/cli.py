@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lab.drill.judge.outcome import Outcome
     from lab.drill.scenario import Drill, Load
     from lab.drill.stage.base import Stage
-    from lab.measure.experiment.setting import Setting
+    from lab.report.machine import Machine
 
 ALL, LIST = "all", "list"
 CLIENTS_MAX, RATE_MAX, SECONDS_MAX, LINES_MAX = 5_000, 1_000.0, 3_600.0, 100_000_000
@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise DrillError("fleet drill needs Linux: SIGSTOP, prlimit and /proc")
     # matplotlib takes a second to load, which `list` should not wait for.
-    from lab.measure.experiment import setting  # noqa: PLC0415
+    from lab.report import machine  # noqa: PLC0415
 
-    facts = setting.describe()
+    facts = machine.describe()
     rows = []
     failed = False
     for drill in chosen:
@@ -94,11 +94,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _one(args: argparse.Namespace, drill: Drill, facts: Setting) -> tuple[str, bool]:
+def _one(args: argparse.Namespace, drill: Drill, facts: Machine) -> tuple[str, bool]:
     """Play one; its row of the summary, and whether it passed."""
     from lab.drill import report  # noqa: PLC0415 — as above
     from lab.drill.run import Most, compress, play  # noqa: PLC0415
-    from lab.measure.experiment import results  # noqa: PLC0415
+    from lab.report import results  # noqa: PLC0415
 
     started = datetime.now().astimezone()
     print(f"\n{drill.name}: {drill.what}", flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from lab.drill.judge.figures import BIN_S
-from lab.measure.experiment import plots
+from lab.report import plots
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,8 @@ from lab.drill.judge.expectations import ALWAYS
 from lab.drill.judge.figures import PARTS, rank
 from lab.drill.judge.outcome import Verdict
 from lab.drill.judge.violations import RULES
-from lab.measure.experiment import page, plots
-from lab.measure.experiment.samples import Answer
+from lab.report import page, plots
+from lab.report.answers import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab.measure.bench.table import align
+from lab.report.words import align
 from lab.top import cells
 from lab.top.cells import count, duration, rate, share, size, tenths
 

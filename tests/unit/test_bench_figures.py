@@ -9,9 +9,9 @@ import pytest
 
 from lab.measure.bench import rows, table
 from lab.measure.bench.compare import Comparison
+from lab.measure.bench.cores import Cores, choose_cores, parse_cpu_list
 from lab.measure.bench.errors import BenchError
 from lab.measure.bench.histogram import percentile
-from lab.measure.bench.machine import Cores, choose_cores, parse_cpu_list
 from lab.measure.bench.many import Outcome
 from lab.measure.bench.measure import Run
 from lab.measure.bench.summary import Spread, judge, summarise

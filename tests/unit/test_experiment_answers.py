@@ -11,10 +11,10 @@ from lab.measure.experiment import costs, models_answers, models_summary, scalin
 from lab.measure.experiment.c10k import Held
 from lab.measure.experiment.costs import Busy
 from lab.measure.experiment.models import Measured
-from lab.measure.experiment.samples import NO, SAME, YES, Answer
 from lab.measure.experiment.scaling import Point
 from lab.measure.experiment.stack import SHAPES
 from lab.measure.experiment.workload import Workload
+from lab.report.answers import NO, SAME, YES, Answer
 
 ARTICLE = Workload(clients=100, lines=10, pause_s=0.1)
 MIB = 1 << 20

@@ -13,18 +13,10 @@ from hypothesis import strategies as st
 
 from lab.measure.experiment import costs, usl
 from lab.measure.experiment.costs import Busy, Costs
-from lab.measure.experiment.samples import (
-    REPEATS_MIN,
-    SAME,
-    Answer,
-    Interval,
-    Repeats,
-    bounded,
-    disagreements,
-    number,
-    ranged,
-)
+from lab.measure.experiment.samples import REPEATS_MIN, Interval, Repeats, bounded, ranged
 from lab.measure.experiment.workload import Visit, Workload, served, unevenness
+from lab.report.answers import SAME, Answer, disagreements
+from lab.report.words import number
 
 POSITIVE = st.floats(0.01, 1e6)
 IDLE = Busy(daemons=0.1, redis=0.1, redis_disk=0.0, haproxy=0.1, load=0.1, machine=0.3)

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.errors import LabError
 from lab.measure.bench import process_stats
 from lab.measure.bench.errors import BenchError
-from lab.measure.experiment import page, plots, results, systems
+from lab.measure.experiment import systems
 from lab.measure.experiment.errors import ExperimentError
-from lab.measure.experiment.page import Plot, Report, Table
-from lab.measure.experiment.samples import SAME, Answer
+from lab.report import page, plots, results
+from lab.report.answers import SAME, Answer
+from lab.report.page import Plot, Report, Table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +39,7 @@ REPORT = Report(
     commands=["fleet experiment x --a '1-2'"],
     files=[("a.csv", "figures")],
     date="2030-01-02 03:04:05 +0000",
+    reading="As they are.",
     warnings=["Careful."],
 )
 VOID = {"meta", "br"}
@@ -174,7 +177,7 @@ def test_csv_has_every_column_of_every_row(tmp_path: Path) -> None:
 def test_results_that_cannot_be_written(tmp_path: Path) -> None:
     """A file in the way is an error for the person, before anything is measured."""
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExperimentError, match="file"):
+    with pytest.raises(LabError, match="file"):
         results.new_directory(tmp_path / "file", "x", datetime(2030, 1, 2, tzinfo=UTC))
 
 

@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 from lab.measure.experiment.samples import (
     CONTRADICTION_MAX,
     GREY,
-    NO,
     REPEATS_MIN,
-    SAME,
-    YES,
     Interval,
     Repeats,
     at_least,
@@ -26,6 +23,7 @@ from lab.measure.experiment.samples import (
     left_out,
     ratio,
 )
+from lab.report.answers import NO, SAME, YES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

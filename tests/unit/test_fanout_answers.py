@@ -13,7 +13,7 @@ from lab.measure.experiment.fanout_answers import DAEMONS_FIRST, REDIS_FIRST, Pr
 from lab.measure.experiment.fanout_cli import FAST, GRID, TICK_S, _promises
 from lab.measure.experiment.fanout_summary import summarise
 from lab.measure.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
-from lab.measure.experiment.samples import NO, SAME, YES, Answer
+from lab.report.answers import NO, SAME, YES, Answer
 from tests.unit.test_fanout_summary import point
 
 REPEATS = 8

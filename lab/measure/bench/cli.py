@@ -15,11 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lab.measure.bench import compiler, machine, many, rows, table
+from lab import cache
+from lab.measure.bench import compiler, cores, many, rows, table
 from lab.measure.bench.compare import Comparison, compare
 from lab.measure.bench.errors import BenchError
 from lab.measure.bench.measure import Place, beside_the_load
 from lab.measure.bench.summary import judge, summarise
+from lab.report import machine
 
 SCENARIOS = ("table", "many", "many-haproxy")
 
@@ -106,13 +108,13 @@ def run(args: argparse.Namespace) -> int:
         line_bytes=args.line_bytes,
         warm_up_s=defaults.warm_up_s,
     )
-    machine.require(max(comparison.connections))
-    cache = compiler.cache_directory()
+    cores.require(max(comparison.connections))
+    data = cache.directory("bench")
     # Four daemons, HAProxy, Redis and the load share what there is, as they will elsewhere.
-    cores = machine.UNPINNED if args.scenario == "many-haproxy" else machine.cores()
-    place = Place(cores, cache, compiler.build(cache))
-    facts = machine.describe(cores, cache)
-    print(table.machine(facts), end="\n\n", flush=True)
+    used = cores.UNPINNED if args.scenario == "many-haproxy" else cores.choose()
+    place = Place(used, data, compiler.build(data))
+    facts = machine.describe()
+    print(table.machine(facts, used, compiler.version()), end="\n\n", flush=True)
     if args.scenario == "table":
         ended_well, figures = _table(comparison, place)
     else:
@@ -123,7 +125,12 @@ def run(args: argparse.Namespace) -> int:
         "quick": args.quick,
         "seconds": comparison.seconds,
         "line_bytes": comparison.line_bytes,
-        "machine": facts,
+        "machine": {
+            **facts.facts,
+            "compiler": compiler.version(),
+            **asdict(used),
+            "pinned": used.pinned,
+        },
         **figures,
     }
     _write(args.json or Path("results") / f"bench-{started:%Y-%m-%d-%H%M%S}.json", report)

@@ -24,14 +24,6 @@ FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror")
 COMPILE_S_MAX = 60.0
 
 
-def cache_directory() -> Path:
-    """Where the programs and the data of Redis servers under test lie; made if need be."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(base) / "echofleet" / "bench"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
-
-
 def compiler() -> list[str]:
     """The C compiler's command: $CC or `cc`.
 

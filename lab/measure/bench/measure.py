@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lab.fleet.redis_server import RedisServer
+    from lab.measure.bench.cores import Cores
     from lab.measure.bench.generator import Settings
-    from lab.measure.bench.machine import Cores
     from lab.measure.bench.rows import Row
 
 BASELINES = Path(__file__).parent / "baselines"

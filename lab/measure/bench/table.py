@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab.measure.bench import rows
-from lab.measure.bench.machine import PACKAGES
 from lab.measure.bench.summary import MEMORY_CONNECTIONS_MIN, PROMISE_CONNECTIONS
+from lab.report.words import align
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from lab.measure.bench.cores import Cores
     from lab.measure.bench.summary import Spread, Summary, Verdict
+    from lab.report.machine import Machine
 
 NOTHING = "-"
 
@@ -37,18 +39,6 @@ def table(summaries: Sequence[Summary]) -> str:
     return align([HEADERS, *(_cells(summary) for summary in summaries)])
 
 
-def align(lines: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their widest cell; the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if at else cell.ljust(width)
-            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
-
-
 def verdicts(judged: Sequence[Verdict]) -> str:
     """A line for each promise: kept or missed, the ratio, the limit."""
     lines = []
@@ -69,36 +59,23 @@ def verdicts(judged: Sequence[Verdict]) -> str:
     return f"Promises, at {PROMISE_CONNECTIONS} connections:\n{align(lines)}"
 
 
-def machine(facts: Mapping[str, Any]) -> str:
+def machine(found: Machine, cores: Cores, compiler: str) -> str:
     """What it ran on, and warnings about what makes its figures worse."""
-    virtual = ", virtual" if facts["hypervisor"] else ""
-    lines = [
-        f"{facts['cpu']}, {facts['cpus']} CPUs{virtual}; Linux {facts['kernel']}",
-        ", ".join(f"{name} {facts[name]}" for name in ("python", *PACKAGES)),
-        f"{facts['redis_server']}; {facts['compiler']}",
-        f"Redis's files on {facts['data_filesystem']}; write, fdatasync: {facts['fsync_us']:.0f} µs",
-    ]
-    if facts["pinned"]:
-        lines.append(
-            f"server on CPU {facts['server_cpu']}; load, Redis and this on {facts['load_cpu']}"
-        )
-    else:
-        lines.append("nothing is pinned: the server shares its CPU with its load")
-        if facts["cpus_allowed"] == 1:
-            lines.append("NOTE there is only one CPU for this program and all that it starts")
-    if facts["siblings"]:
-        lines.append("NOTE both are threads of one physical core: each slows the other")
-    docker = "runs" if facts["dockerd"] else "does not run"
-    if facts["loopback_tracked"]:
-        lines.append(
-            f"NOTE loopback packets pass connection tracking (dockerd {docker}): every row is"
-            " slower for it; stop it, or use a network namespace (docs/bench.md)"
-        )
-    else:
-        lines.append(f"loopback packets pass no connection tracking; dockerd {docker}")
-    if facts["load_average"] > facts["cpus"] / 4:
-        lines.append(f"NOTE the machine was busy before: load average {facts['load_average']:.2f}")
-    return "\n".join(lines)
+    where = "nothing is pinned: the server shares its CPU with its load"
+    if cores.pinned:
+        where = f"server on CPU {cores.server}; load, Redis and this on {cores.load}"
+    notes = list(found.warnings)
+    if found.cpus == 1:
+        notes.append("There is only one CPU for this program and all that it starts.")
+    if cores.siblings:
+        notes.append("Both CPUs are threads of one physical core: each slows the other.")
+    load_average = found.facts["load_average"]
+    if load_average > found.cpus / 4:
+        notes.append(f"The machine was busy before: load average {load_average:.2f}.")
+    rows = [*found.rows, ("Compiler", compiler), ("Places", where)]
+    return "\n".join(
+        [*(f"{name:<13} {text}" for name, text in rows), *(f"NOTE {text}" for text in notes)]
+    )
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:

@@ -17,17 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.measure.bench import rows
+from lab.measure.bench.cores import PORT_RANGE, SPARE, UNPINNED
 from lab.measure.bench.errors import BenchError
 from lab.measure.bench.generator import Load, Settings
-from lab.measure.bench.machine import PORT_RANGE, SPARE, UNPINNED
 from lab.measure.bench.measure import Place, measure
 from lab.measure.bench.process_stats import cpu_ns
 from lab.measure.experiment import stack
 from lab.measure.experiment.stack import Shape
 
 if TYPE_CHECKING:
-    from lab.measure.experiment.progress import Progress
     from lab.measure.experiment.scaling import Plan
+    from lab.report.progress import Progress
 
 # Within any daemon's backlog (4,096 where the kernel allows it), so none is tried again.
 BURST = 1_000

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
-from lab.measure.experiment.samples import percent
+from lab.report.words import percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,23 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from lab import cache
 from lab.errors import LabError
-from lab.measure.bench import compiler, machine
-from lab.measure.experiment import (
-    c10k,
-    command,
-    fanout_cli,
-    models,
-    results,
-    scaling,
-    setting,
-    stack,
-    systems,
-)
+from lab.measure.bench import compiler, cores
+from lab.measure.experiment import c10k, command, fanout_cli, models, scaling, stack, systems
 from lab.measure.experiment.command import REPEATS_MAX, SECONDS_MAX
 from lab.measure.experiment.errors import ExperimentError
-from lab.measure.experiment.progress import Progress
 from lab.measure.experiment.workload import PAUSE_S, Workload
+from lab.report import machine, results
+from lab.report.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -178,11 +170,11 @@ def _models(args: argparse.Namespace) -> int:
     workload = Workload(
         wanted["clients"], wanted["lines"], wanted["pause_scale"] * PAUSE_S, args.loops
     )
-    machine.require(workload.clients)
+    cores.require(workload.clients)
     plan = models.Plan(chosen, workload, wanted["serial_clients"], wanted["repeat"])
     started = datetime.now().astimezone()
     directory = results.new_directory(args.results, "models", started)
-    facts = setting.describe()
+    facts = machine.describe()
     calm = command.calm(args, plan.repeats)
     with Progress(plan.repeats * len(chosen)) as progress:
         outcome = models.measure_all(plan, calm, progress)
@@ -205,7 +197,7 @@ def _scaling(args: argparse.Namespace) -> int:
     from lab.measure.experiment import scaling_report  # noqa: PLC0415 — as in _models
 
     defaults = SCALING_QUICK if args.quick else SCALING
-    cache = compiler.cache_directory()
+    data = cache.directory("bench")
     plan = scaling.Plan(
         daemons=args.daemons or defaults.daemons,
         connections=args.connections or defaults.connections,
@@ -213,16 +205,16 @@ def _scaling(args: argparse.Namespace) -> int:
         warm_up_s=defaults.warm_up_s,
         repeats=args.repeat or defaults.repeat,
         appendfsync=args.appendfsync,
-        programs=compiler.build(cache),
-        data=cache,
+        programs=compiler.build(data),
+        data=data,
     )
     if plan.connections < max(plan.daemons):
         raise ExperimentError(f"{max(plan.daemons)} daemons need as many --connections")
     wanted = defaults.c10k if args.c10k is None else args.c10k
-    machine.require(plan.connections)
+    cores.require(plan.connections)
     started = datetime.now().astimezone()
     directory = results.new_directory(args.results, "scaling", started)
-    facts = setting.describe()
+    facts = machine.describe()
     steps = plan.repeats * len(stack.SHAPES) * len(plan.daemons)
     held = None
     calm = command.calm(args, plan.repeats)

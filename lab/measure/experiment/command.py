@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lab.measure.experiment import results
 from lab.measure.experiment.calm import Calm
 from lab.measure.experiment.samples import REPEATS_MIN
+from lab.report import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.measure.experiment.page import Report
+    from lab.report.page import Report
 
 Number = TypeVar("Number", int, float)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.measure.experiment.samples import SAME, interval
+from lab.measure.experiment.samples import interval
+from lab.report.answers import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,18 +9,15 @@ from lab.measure.experiment.fanout_summary import post_cost, stop
 from lab.measure.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
 from lab.measure.experiment.samples import (
     A_QUARTER_MORE,
-    NO,
-    SAME,
     TWICE,
-    YES,
-    Answer,
     at_least,
     bounded,
     comparable,
-    number,
     ranged,
     ratio,
 )
+from lab.report.answers import NO, SAME, YES, Answer
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lab.measure.bench import compiler, machine
-from lab.measure.experiment import command, results, setting
+from lab import cache
+from lab.measure.bench import compiler, cores
+from lab.measure.experiment import command
 from lab.measure.experiment import fanout_systems as systems
 from lab.measure.experiment.command import REPEATS_MAX, SECONDS_MAX
 from lab.measure.experiment.fanout import SLOW_PEERS, Load, Plan, Step
 from lab.measure.experiment.fanout_answers import COMPARED_SERVERS, Promise
 from lab.measure.experiment.fanout_run import Run
 from lab.measure.experiment.fanout_systems import ROOM, ROUTES
-from lab.measure.experiment.progress import Progress
 from lab.measure.peers.servers import PEERS
+from lab.report import machine, results
+from lab.report.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -102,10 +104,10 @@ def run(args: argparse.Namespace) -> int:
     from lab.measure.experiment import fanout_report  # noqa: PLC0415
 
     plan, grid, fast, left_out = _plan(args)
-    machine.require(max(load.rooms * load.members for load in (*grid, fast)))
+    cores.require(max(load.rooms * load.members for load in (*grid, fast)))
     started = datetime.now().astimezone()
     directory = results.new_directory(args.results, "fanout", started)
-    facts = setting.describe()
+    facts = machine.describe()
     calm = command.calm(args, plan.repeats)
     with Progress(plan.measurements) as progress:
         measured = Run(plan, calm, progress)
@@ -132,7 +134,7 @@ def _plan(args: argparse.Namespace) -> tuple[Plan, list[Load], Load, dict[str, s
     """The plan, the routes' loads, the tick's load, and the peers that can't be had."""
     defaults = DEFAULTS_QUICK if args.quick else DEFAULTS
     systems.require(args.routes)
-    cache = compiler.cache_directory()
+    data = cache.directory("bench")
     programs, left_out = systems.choose_peers(args.peers)
     grid = [QUICK[load] if args.quick else load for load in GRID]
     fast = QUICK_FAST if args.quick else FAST
@@ -142,10 +144,10 @@ def _plan(args: argparse.Namespace) -> tuple[Plan, list[Load], Load, dict[str, s
         warm_up_s=defaults.warm_up_s,
         repeats=args.repeat or defaults.repeat,
         appendfsync=args.appendfsync,
-        programs=compiler.build(cache),
+        programs=compiler.build(data),
         peers=programs,
         settle=not args.quick,
-        data=cache,
+        data=data,
     )
     return plan, grid, fast, left_out
 

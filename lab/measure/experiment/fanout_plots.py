@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
 
-from lab.measure.experiment import plots
 from lab.measure.experiment.fanout_answers import NAMES, short
 from lab.measure.experiment.fanout_systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.report import plots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

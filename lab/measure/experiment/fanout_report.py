@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.measure.experiment import calm, fanout_answers, fanout_plots, plots, results
+from lab.measure.experiment import calm, fanout_answers, fanout_plots
 from lab.measure.experiment.fanout import SLOW_PEERS
 from lab.measure.experiment.fanout_answers import COMPARED_SERVERS, short
 from lab.measure.experiment.fanout_summary import BUSY_MAX, summarise
 from lab.measure.experiment.fanout_systems import ROOM, ROUTES, daemons
-from lab.measure.experiment.page import Plot, Report, Table
-from lab.measure.experiment.samples import number, ranged
+from lab.measure.experiment.samples import READING, ranged
+from lab.report import plots, results
+from lab.report.page import Plot, Report, Table
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from lab.measure.experiment.fanout import Load, Plan, Point
     from lab.measure.experiment.fanout_answers import Promise
     from lab.measure.experiment.fanout_summary import Summary
-    from lab.measure.experiment.setting import Setting
+    from lab.report.machine import Machine
 
 HEADERS = (
     *("system", "servers", "rooms", "deliveries/s", "p50, ms", "p99, ms"),
@@ -42,7 +44,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
     grid: Sequence[Load],
     tick: tuple[Load, float],
     promises: Sequence[Promise],
-    machine: Setting,
+    machine: Machine,
     command: str,
     date: str,
     warnings: Sequence[str],
@@ -71,6 +73,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
             ("run.json", "the answers, for the index and the next run"),
         ],
         date=date,
+        reading=READING,
         warnings=warnings,
     )
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.measure.experiment.calm import Calm
     from lab.measure.experiment.fanout import Plan, Point, Step
     from lab.measure.experiment.fanout_systems import Front
-    from lab.measure.experiment.progress import Progress
+    from lab.report.progress import Progress
 
 # Peers are started afresh so often: to settle takes them longer than to be measured.
 REPEATS_OF_A_PEER = 3

@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import web
+from lab import cache, web
 from lab.fleet import processes, redis_server
 from lab.measure.experiment.errors import ExperimentError
-from lab.measure.peers import install, servers
+from lab.measure.peers import servers
 from lab.measure.peers.install import PeerError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def choose_peers(wanted: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]
         if name not in known:
             raise ExperimentError(f"--peers {name}: there are all, none, {', '.join(known)}")
         try:
-            programs[name] = known[name].prepare(install.cache_directory())
+            programs[name] = known[name].prepare(cache.directory("peers"))
         except PeerError as error:
             left_out[name] = str(error)
     return programs, left_out

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.measure.experiment.calm import Calm
-    from lab.measure.experiment.progress import Progress
     from lab.measure.experiment.systems import Running, System
+    from lab.report.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,21 +13,18 @@ from lab.measure.experiment.samples import (
     A_QUARTER_MORE,
     A_TENTH_MORE,
     HALF_AGAIN,
-    NO,
-    SAME,
     TWICE,
-    YES,
-    Answer,
     Interval,
     Repeats,
     at_least,
     bounded,
     comparable,
     interval,
-    number,
     ranged,
     ratio,
 )
+from lab.report.answers import NO, SAME, YES, Answer
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.measure.experiment import plots, systems
-from lab.measure.experiment.samples import number
+from lab.measure.experiment import systems
 from lab.measure.experiment.workload import served
+from lab.report import plots
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

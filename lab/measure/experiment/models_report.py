@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lab.measure.experiment import (
-    calm,
-    models_answers,
-    models_plots,
-    models_summary,
-    plots,
-    results,
-    systems,
-)
-from lab.measure.experiment.page import Plot, Report, Table
-from lab.measure.experiment.samples import number, ranged
+from lab.measure.experiment import calm, models_answers, models_plots, models_summary, systems
+from lab.measure.experiment.samples import READING, ranged
+from lab.report import plots, results
+from lab.report.page import Plot, Report, Table
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,6 +81,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
             ("run.json", "the answers, for the index and the next run"),
         ],
         date=date,
+        reading=READING,
         warnings=warnings,
     )
 

@@ -27,10 +27,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
+from lab.report.answers import NO, SAME, YES
+from lab.report.words import number, percent
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-YES, NO, SAME = "yes", "no", "not distinguishable"
 
 # Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
 CONTRADICTION_MAX = 1 / 1000
@@ -39,23 +40,17 @@ CONTRADICTION_MAX = 1 / 1000
 # machine's mood, and the next run has another, which no interval of one run can know.
 GREY = 1.1
 
+# How to read the answers: a paragraph of each report.
+READING = (
+    "Figures change from run to run, answers should not. So each question names a factor, the two"
+    ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
+    " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
+    f' below it by another {percent(GREY - 1)}; else it is "{SAME}". By that rule two runs contradict'
+    " each other less than once in a thousand times."
+)
+
 # Factors that questions name.
 A_TENTH_MORE, A_QUARTER_MORE, HALF_AGAIN, TWICE = 1.1, 1.25, 1.5, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One conclusion of a report.
-
-    Attributes:
-        question: What a reader would ask.
-        verdict: The answer without a figure. Two runs agree when these are the same.
-        text: The answer in a few sentences, with this run's figures.
-    """
-
-    question: str
-    verdict: str
-    text: str
 
 
 class Range(Protocol):
@@ -199,38 +194,6 @@ def at_least(one: Interval, factor: float, grey: float = GREY) -> str:
     if one.low >= factor:
         return YES
     return NO if one.high < factor / grey else SAME
-
-
-def disagreements(
-    earlier: Iterable[Answer], later: Iterable[Answer]
-) -> tuple[list[str], list[str]]:
-    """Questions that two runs both asked: answered differently, and left open by one only."""
-    before = {answer.question: answer.verdict for answer in earlier}
-    differ: list[str] = []
-    one_open: list[str] = []
-    for answer in later:
-        verdict = before.get(answer.question, answer.verdict)
-        if verdict != answer.verdict:
-            (one_open if SAME in {verdict, answer.verdict} else differ).append(answer.question)
-    return differ, one_open
-
-
-def number(value: float) -> str:
-    """Three significant digits, without an exponent: 0.0123, 4.56, 78.9, 12,300."""
-    if value == 0:
-        return "0"
-    shown = float(f"{value:.3g}")
-    size = abs(shown)
-    digits = 0
-    while size < 100 and digits < 6:  # noqa: PLR2004 — three digits
-        size *= 10
-        digits += 1
-    return f"{shown:,.{digits}f}"
-
-
-def percent(share: float) -> str:
-    """0.153 → `15 %`."""
-    return f"{100 * share:.0f} %"
 
 
 def ranged(one: Range, unit: str = "") -> str:

@@ -10,6 +10,7 @@ of its own; through HAProxy they share its port.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections import Counter
@@ -26,7 +27,7 @@ from lab.measure.bench.errors import BenchError
 from lab.measure.bench.generator import Load, Result, Settings
 from lab.measure.bench.histogram import percentile
 from lab.measure.bench.process_stats import cpu_ns
-from lab.measure.experiment import setting, stack
+from lab.measure.experiment import stack
 from lab.measure.experiment.calm import Cpus, cpus
 from lab.measure.experiment.costs import Busy
 
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
     from lab.fleet.redis_server import Appendfsync
     from lab.measure.experiment.calm import Calm
-    from lab.measure.experiment.progress import Progress
     from lab.measure.experiment.stack import Front, Shape, Stack
+    from lab.report.progress import Progress
 
 # Daemons, Redis and HAProxy are started afresh so often: a start takes as long as four of the
 # measurements, and what it leaves to chance (addresses, hashes) must not be one draw for all.
@@ -169,7 +170,7 @@ def _measure(running: Stack, front: Front, count: int, repeat: int, plan: Plan) 
 
 def _point(shape: Shape, count: int, repeat: int, results: Sequence[Result], seen: _Seen) -> Point:
     before, after = seen.before, seen.after
-    allowed = len(setting.cpus_allowed())
+    allowed = len(os.sched_getaffinity(0))
     trips = sum(result.round_trips for result in results)
     took_s = sum(result.seconds for result in results) / len(results)
     load_s = sum(result.cpu_s for result in results)

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 from lab.measure.experiment import costs, usl
 from lab.measure.experiment.samples import (
     A_TENTH_MORE,
-    NO,
-    SAME,
-    YES,
-    Answer,
     Repeats,
     at_least,
     bounded,
     comparable,
-    number,
     ranged,
     ratio,
     spread,
 )
+from lab.report.answers import NO, SAME, YES, Answer
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.measure.experiment import costs, plots
+from lab.measure.experiment import costs
+from lab.report import plots
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,17 +6,11 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.measure.experiment import (
-    calm,
-    costs,
-    plots,
-    results,
-    scaling,
-    scaling_answers,
-    scaling_plots,
-)
-from lab.measure.experiment.page import Plot, Report, Table
-from lab.measure.experiment.samples import number, percent, ranged
+from lab.measure.experiment import calm, costs, scaling, scaling_answers, scaling_plots
+from lab.measure.experiment.samples import READING, ranged
+from lab.report import plots, results
+from lab.report.page import Plot, Report, Table
+from lab.report.words import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +22,8 @@ if TYPE_CHECKING:
     from lab.measure.experiment.costs import Busy
     from lab.measure.experiment.scaling import Plan, Point
     from lab.measure.experiment.scaling_answers import Summary
-    from lab.measure.experiment.setting import Setting
     from lab.measure.experiment.usl import Law
+    from lab.report.machine import Machine
 
 HEADERS = (
     *("parts", "daemons", "round trips/s", "p50, ms", "p99, ms"),
@@ -60,7 +54,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
     points: Sequence[Point],
     held: Held | None,
     *,
-    machine: Setting,
+    machine: Machine,
     command: str,
     date: str,
     warnings: Sequence[str],
@@ -88,6 +82,7 @@ def report(  # noqa: PLR0913 — each is one thing that the report tells of
             ("run.json", "the answers, for the index and the next run"),
         ],
         date=date,
+        reading=READING,
         warnings=warnings,
     )
 

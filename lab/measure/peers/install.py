@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -42,14 +41,6 @@ STAMP = ".complete"
 
 class PeerError(LabError):
     """A peer can't be had on this machine; the text says why."""
-
-
-def cache_directory() -> Path:
-    """Where the peers are installed; made if need be."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    directory = Path(base) / "echofleet" / "peers"
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 def node_directory(cache: Path) -> Path:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
-from lab.measure.experiment.samples import GREY, SAME, percent
+from lab.report.answers import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.measure.experiment.samples import Answer
+    from lab.report.answers import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,6 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-# How to read the answers, if a report says nothing else.
-RULE = (
-    "Figures change from run to run, answers should not. So each question names a factor, the two"
-    ' sides are compared within each repeat, and the answer is "yes" only if the whole interval of'
-    " these ratios (Hodges' and Lehmann's, in brackets) reaches the factor, \"no\" only if it all stays"
-    f' below it by another {percent(GREY - 1)}; else it is "{SAME}". By that rule two runs contradict'
-    " each other less than once in a thousand times."
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Report:
     """Everything a reader gets."""
@@ -69,10 +59,10 @@ class Report:
     files: Sequence[tuple[str, str]]
     """What lies beside the report, and what is in it."""
     date: str
+    reading: str
+    """How to read the answers."""
     warnings: Sequence[str] = field(default=())
     """Why the figures must not be trusted; shown first."""
-    reading: str = RULE
-    """How to read the answers."""
     agreement: str = ""
     """How the answers agree with those of the run before."""
 

@@ -1,7 +1,7 @@
 """Where reports lie: `results/NAME-DATE/`, and `results/index.html`, which lists them.
 
 `run.json` in each directory has what the index shows and what the next run of the same
-command is held against. Called by `cli.py`.
+command is held against.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import asdict
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from lab.measure.experiment import page
-from lab.measure.experiment.errors import ExperimentError
-from lab.measure.experiment.samples import Answer, disagreements
+from lab.errors import LabError
+from lab.report import page
+from lab.report.answers import Answer, disagreements
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def new_directory(root: Path, name: str, started: datetime) -> Path:
     """Make `root/NAME-DATE`.
 
     Raises:
-        ExperimentError: It can't be made.
+        LabError: It can't be made.
     """
     stem = f"{name}-{started:%Y-%m-%d-%H%M%S}"
     try:
@@ -41,8 +41,8 @@ def new_directory(root: Path, name: str, started: datetime) -> Path:
                 continue
             return directory
     except OSError as error:
-        raise ExperimentError(f"{root}: {error.strerror}") from None
-    raise ExperimentError(f"{root} is full of {stem}")
+        raise LabError(f"{root}: {error.strerror}") from None
+    raise LabError(f"{root} is full of {stem}")
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
