@@ -44,7 +44,7 @@ RECEIVE_BYTES: Final = 262_144
 # the limit nothing more is read, and the sender's kernel stops.
 HELD_BYTES_MAX: Final = 16 << 20
 
-# What comes late is taken at once, by a kernel at the least: bounded if it is not.
+# What comes late is taken at once, and the connection ended: bounded if it is not.
 LATE_S_MAX: Final = 1.0
 
 BACKLOG: Final = 1024
@@ -161,12 +161,13 @@ class Proxy:
                 way.alone = False
         while late and link.stranded:
             far, held = link.stranded.pop()
-            with contextlib.suppress(OSError):
+            with far, contextlib.suppress(OSError):
                 far.settimeout(LATE_S_MAX)
                 far.sendall(held)
                 far.shutdown(socket.SHUT_WR)
-                far.settimeout(0)
-            self._watch(far, READ, partial(self._swallow, far))
+                # Its end says that the target has taken it, or refused it.
+                while far.recv(RECEIVE_BYTES):
+                    pass
         for pair in tuple(link.ways):
             for way in pair:
                 if not way.done:
@@ -239,6 +240,11 @@ class Proxy:
     def do_count(self, name: str) -> dict[str, Any]:
         """Connections, and bytes on the way."""
         return self._count(self.links[name])
+
+    def do_find(self, name: str, text: str) -> dict[str, Any]:
+        """Whether such bytes are on the way."""
+        ways = (way for pair in self.links[name].ways for way in pair)
+        return {"found": any(text.encode() in way.held for way in ways)}
 
     @staticmethod
     def _count(link: Link) -> dict[str, Any]:

@@ -69,6 +69,10 @@ class Link:
         """`connections`, and bytes `held` by direction."""
         return self.network.order("count", name=self.name)
 
+    def holds(self, text: str) -> bool:
+        """Whether such bytes are on the way."""
+        return bool(self.network.order("find", name=self.name, text=text)["found"])
+
 
 class Network:
     """The process of all links. Leaving its `with` block ends it.
