@@ -10,6 +10,7 @@ the newer one used.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,20 +37,15 @@ TAG = "echofleet"
 NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 NOTES_MAX = 100
 
+Queries = Mapping[str, str]
+"""PromQL, by the name of each series that it gives."""
+
 # Grafana's grid has 24 columns.
 WIDTH = 24
 NUMBER_HEIGHT = 4
 GRAPH_HEIGHT = 8
 
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """PromQL, and the name of each series that it gives."""
-
-    expr: str
-    legend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +56,20 @@ class Row:
     panels: Sequence[Panel]
 
 
-def quantiles(histogram: str, selector: str = "") -> list[Query]:
+def rate(counter: str) -> str:
+    """A counter's growth a second."""
+    return f"rate({counter}[$__rate_interval])"
+
+
+def total(expr: str, by: str = "") -> str:
+    """The sum over all series, or over those that have the same labels `by`."""
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def quantiles(histogram: str, selector: str = "") -> Queries:
     """The usual ones of a histogram, over all that match."""
-    rate = f"rate({histogram}_bucket{selector}[$__rate_interval])"
-    return [
-        Query(f"histogram_quantile({share}, sum by (le) ({rate}))", name)
-        for name, share in QUANTILES.items()
-    ]
+    buckets = total(rate(f"{histogram}_bucket{selector}"), "le")
+    return {name: f"histogram_quantile({share}, {buckets})" for name, share in QUANTILES.items()}
 
 
 def or_none(expr: str, label: str) -> str:
@@ -95,7 +98,7 @@ def number(  # noqa: PLR0913 — what each number must have
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_target(Query(expr, title), "A"))
+        .with_target(_target(title, expr, "A"))
     )
 
 
@@ -103,7 +106,7 @@ def graph(  # noqa: PLR0913 — what each graph must have
     title: str,
     unit: str,
     description: str,
-    queries: Sequence[Query],
+    queries: Queries,
     *,
     width: int = 12,
     stacked: bool = False,
@@ -132,7 +135,12 @@ def graph(  # noqa: PLR0913 — what each graph must have
             .mode(common.TooltipDisplayMode.MULTI)
             .sort(common.SortOrder.DESCENDING)
         )
-        .targets([_target(query, name) for query, name in zip(queries, "ABCDEFGH", strict=False)])
+        .targets(
+            [
+                _target(legend, expr, name)
+                for (legend, expr), name in zip(queries.items(), "ABCDEFGH", strict=False)
+            ]
+        )
     )
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -180,12 +188,12 @@ def page(
     return made.build()
 
 
-def _target(query: Query, ref_id: str) -> prometheus.Dataquery:
+def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:
     return (
         prometheus.Dataquery()
         .datasource(SOURCE)
-        .expr(query.expr)
-        .legend_format(query.legend)
+        .expr(expr)
+        .legend_format(legend)
         .range()
         .ref_id(ref_id)
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import wraps
+from itertools import pairwise
 from typing import TYPE_CHECKING, Concatenate, ParamSpec
 
-from lab.drill.judge.figures import BIN_S, PARTS, rank
+from lab.drill.judge.figures import PARTS, rank
 from lab.drill.judge.outcome import Outcome, Verdict
 from lab.drill.judge.rooms import RoomFigures
 from loadtest.room_ledger import BROKEN, DELIVERED, MISSING
@@ -223,14 +224,8 @@ def _rooms(outcome: Outcome) -> RoomFigures:
 
 def longest_gap(outcome: Outcome) -> float:
     """The longest time without any answer while clients were sending, in seconds."""
-    timeline = outcome.figures.timeline
-    if timeline is None:
-        return math.inf
-    longest = run = 0
-    for at in range(timeline.bin(outcome.began), timeline.bin(outcome.ended)):
-        run = 0 if timeline.answered[at] else run + 1
-        longest = max(longest, run)
-    return longest * BIN_S
+    inside = [t for t in outcome.figures.answered_at if outcome.began < t < outcome.ended]
+    return max(later - t for t, later in pairwise([outcome.began, *inside, outcome.ended]))
 
 
 def spent(breaks: Sequence[Break]) -> str:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
     from loadtest.history import Event
 
-# A picture of 20 s is 800 pixels wide: a quarter of that many columns can be told apart.
-BIN_S = 0.1
-
 # How a connection ends that its client has done with; and why, if it obeyed DRAIN.
 BY_CLIENT, DRAIN = "by client", "DRAIN"
 
@@ -65,21 +62,6 @@ class Break:
 
 
 @dataclass(slots=True)
-class Timeline:
-    """Counts in bins of `BIN_S`, from the first event on."""
-
-    begin: float
-    answered: Counter[int] = field(default_factory=Counter)
-    plain: Counter[int] = field(default_factory=Counter)
-    faults: Counter[int] = field(default_factory=Counter)
-    """Errors that patient and plain clients heard, and connections of theirs that were cut."""
-
-    def bin(self, t: float) -> int:
-        """Where `t` belongs."""
-        return int((t - self.begin) / BIN_S)
-
-
-@dataclass(slots=True)
 class _Client:
     patient: bool
     waiting: dict[int, _Line] = field(default_factory=dict)  # sent, and no fate known
@@ -117,6 +99,8 @@ class Figures:
         ends: Connections that ended, by how.
         plain_answered, plain_errors: Of the plain port's clients.
         reply_s: From first sending a line to its answer, of each.
+        answered_at, plain_at: When each line was answered, on either port.
+        faults_at: When patient and plain clients heard an error, or were cut.
         breaks: Every break that ended, and at the end those that did not.
     """
 
@@ -129,7 +113,7 @@ class Figures:
         self.plain_errors: Counter[str] = Counter()
         self.reply_s = array("d")
         self.breaks: list[Break] = []
-        self.timeline: Timeline | None = None
+        self.answered_at, self.plain_at, self.faults_at = array("d"), array("d"), array("d")
         self.end = 0.0
         self._clients: dict[str, _Client] = {}
         self._handlers: dict[str, Callable[[_Client, Event], None]] = {
@@ -156,9 +140,7 @@ class Figures:
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
-        t = self.end = event["t"]
-        if self.timeline is None:
-            self.timeline = Timeline(t)
+        self.end = event["t"]
         handler = self._handlers.get(event["e"])
         if handler is None:
             return
@@ -220,8 +202,7 @@ class Figures:
         if line is not None:  # the answer to a line repeated for the second time is none
             self.answered += 1
             self.reply_s.append(t - line.since_s)
-            if self.timeline is not None:
-                self.timeline.answered[self.timeline.bin(t)] += 1
+            self.answered_at.append(t)
         self._served(client, t)
 
     def _welcome(self, client: _Client, event: Event) -> None:
@@ -272,19 +253,17 @@ class Figures:
         client.welcomed = False
 
     def _fault(self, client: _Client, t: float) -> None:
-        if self.timeline is not None and client.patient:
-            self.timeline.faults[self.timeline.bin(t)] += 1
+        if client.patient:
+            self.faults_at.append(t)
 
     def _plain(self, _: _Client, event: Event) -> None:
         if how := event.get("how"):
             self.plain_errors[how] += 1
-            if self.timeline is not None:
-                self.timeline.faults[self.timeline.bin(event["t"])] += 1
+            self.faults_at.append(event["t"])
             return
         lines = event["n"]
         self.plain_answered += lines
-        if self.timeline is not None:
-            self.timeline.plain[self.timeline.bin(event["t"])] += lines
+        self.plain_at.extend([event["t"]] * lines)
 
 
 def rank(values: Sequence[float], share: float) -> float:
