@@ -79,11 +79,11 @@ def shown(steps: list[Step]) -> list[tuple[float, str, bool]]:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_mixture_is_its_seeds(seed: int) -> None:
     """The same each time; each fault is healed before the next round; two are on two things."""
-    steps = list(mixture.steps(seed, 200))
+    steps = list(mixture.Mixture(seed, 200))
     open_faults: set[str] = set()
 
-    assert shown(steps) == shown(list(mixture.steps(seed, 200)))
-    assert shown(steps) != shown(list(mixture.steps(seed + 1, 200)))
+    assert shown(steps) == shown(list(mixture.Mixture(seed, 200)))
+    assert shown(steps) != shown(list(mixture.Mixture(seed + 1, 200)))
     for step in steps:
         if step.heals:
             open_faults.remove(step.text.removeprefix("heal: "))

@@ -66,22 +66,6 @@ def _on_daemon(name: str) -> list[Kind]:
     ]  # fmt: skip
 
 
-def steps(seed: int, until_s: float = float("inf"), choices: Sequence[Kind] = ()) -> Iterator[Step]:
-    """Rounds of faults, without end unless `until_s`; the same for the same seed."""
-    chance = random.Random(seed)  # noqa: S311 — a drill's dice, and no secret
-    choices = choices or kinds()
-    at_s = 2.0
-    while at_s < until_s:
-        chosen = [chance.choice(choices)]
-        if chance.random() < TWO_AT_ONCE:
-            second = chance.choice(choices)
-            if second.of != chosen[0].of:
-                chosen.append(second)
-        of_round = [step for kind in chosen for step in _made(kind, at_s, chance)]
-        yield from sorted(of_round, key=lambda step: step.at_s)
-        at_s = max(step.at_s for step in of_round) + chance.uniform(*PAUSE_S)
-
-
 def _made(kind: Kind, at_s: float, chance: random.Random) -> list[Step]:
     begin_s = at_s + chance.uniform(0, 0.5)
     if kind.undo is None:
@@ -93,15 +77,27 @@ def _made(kind: Kind, at_s: float, chance: random.Random) -> list[Step]:
 
 
 class Mixture:
-    """The steps of a seed, anew each time that they are asked for."""
+    """Steps of a seed: rounds of faults, without end unless `until_s`; the same at each reading."""
 
-    def __init__(self, seed: int, until_s: float, choices: Sequence[Kind] = ()) -> None:
+    def __init__(
+        self, seed: int, until_s: float = float("inf"), choices: Sequence[Kind] = ()
+    ) -> None:
         self._seed = seed
-        self._choices = choices
         self._until_s = until_s
+        self._choices = choices or kinds()
 
     def __iter__(self) -> Iterator[Step]:
-        return steps(self._seed, self._until_s, self._choices)
+        chance = random.Random(self._seed)  # noqa: S311 — a drill's dice, and no secret
+        at_s = 2.0
+        while at_s < self._until_s:
+            chosen = [chance.choice(self._choices)]
+            if chance.random() < TWO_AT_ONCE:
+                second = chance.choice(self._choices)
+                if second.of != chosen[0].of:
+                    chosen.append(second)
+            of_round = [step for kind in chosen for step in _made(kind, at_s, chance)]
+            yield from sorted(of_round, key=lambda step: step.at_s)
+            at_s = max(step.at_s for step in of_round) + chance.uniform(*PAUSE_S)
 
 
 def drill(seed: int, seconds: float, load: Load | None = None) -> Drill:

@@ -18,6 +18,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lab.drill.judge import violations as rules
+from lab.drill.judge.questions import ANSWERING, QUESTION_OF
 from lab.drill.judge.tenure import Connection, Due, Floor, Session, Tenure
 from lab.drill.judge.violations import Violation
 
@@ -25,31 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from loadtest.history import Event
-
-# What answers what. An answer of any kind is one (§2.3).
-QUESTION_OF = {
-    "answered": "sent",
-    "pong": "ping",
-    "bye": "quit",
-    "joined": "join",
-    "said": "say",
-    "parted": "part",
-    "members": "who",
-    "told": "tell",
-}
-QUESTIONS = frozenset(QUESTION_OF.values())
-
-# §4: the errors that answer one line and leave the connection open.
-ANSWERING = frozenset(
-    {
-        "bad-request",
-        "out-of-order",
-        "conflict",
-        "not-in-room",
-        "too-many-rooms",
-        "room-unavailable",
-    }
-)
 
 # One rule that is broken is broken often: so many are kept, all are counted.
 KEPT_MAX = 20

@@ -19,6 +19,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from lab.drill.judge.questions import ANSWERING, QUESTION_OF, QUESTIONS
 from lab.drill.judge.soak.rooms import SoakRooms
 
 if TYPE_CHECKING:
@@ -48,16 +49,6 @@ EXPIRES: Final = frozenset({"expire"})
 # Who is not there all the time; all others have to answer the roll call, which this one makes.
 CALL = "call"
 COMING: Final = EXPIRES | {"hello", "pause", "wait", "quit", "idle", CALL}
-
-QUESTION_OF = {
-    "answered": "sent", "pong": "ping", "said": "say", "members": "who", "told": "tell",
-    "joined": "join", "parted": "part", "bye": "quit",
-}  # fmt: skip
-QUESTIONS = frozenset(QUESTION_OF.values())
-# §4: the errors that answer a line, and leave the connection open.
-ANSWERS = frozenset(
-    {"bad-request", "out-of-order", "conflict", "not-in-room", "too-many-rooms", "room-unavailable"}
-)
 
 
 @dataclass(slots=True)
@@ -214,7 +205,7 @@ class SoakFigures:
 
     def _error(self, client: str, link: Link, event: Event) -> None:
         code, t = event["code"], event["t"]
-        if code in ANSWERS:
+        if code in ANSWERING:
             self._refused(client, link, event)
         elif code == "unknown-session":
             self._lost(client, link, event)
