@@ -30,6 +30,7 @@ import selectors
 import socket
 import struct
 import sys
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -79,7 +80,6 @@ class Way:
 class Link:
     """One listener and its target."""
 
-    name: str
     target: tuple[str, int]
     port: int
     listener: socket.socket | None = None
@@ -129,31 +129,23 @@ class Proxy:
         *lines, self._orders = (self._orders + data).split(b"\n")
         for line in lines:
             order = json.loads(line)
-            answer = getattr(self, "do_" + order.pop("do"))(**order)
+            do, name = order.pop("do"), order.pop("name")
+            if do == "add":
+                self.links[name] = Link(tuple(order["target"]), 0)
+                self._listen(self.links[name])
+                answer = {"port": self.links[name].port}
+            else:
+                answer = getattr(self, f"do_{do}")(self.links[name], **order)
             control.sendall(json.dumps(answer).encode() + b"\n")
 
-    def do_add(self, name: str, target: list[Any]) -> dict[str, Any]:
-        """Open a link; answers where it listens."""
-        link = Link(name, (target[0], target[1]), 0)
-        self._listen(link)
-        self.links[name] = link
-        return {"port": link.port}
-
-    def do_aim(self, name: str, target: list[Any]) -> dict[str, Any]:
-        """New connections go elsewhere."""
-        self.links[name].target = (target[0], target[1])
-        return {}
-
-    def do_hold(self, name: str, ways: list[str]) -> dict[str, Any]:
+    def do_hold(self, link: Link, ways: list[str]) -> dict[str, Any]:
         """Let directions stand still."""
-        link = self.links[name]
         link.holding.update(ways)
         self._stuff(link)
-        return self._count(link)
+        return self.do_count(link)
 
-    def do_heal(self, name: str, *, late: bool = True) -> dict[str, Any]:
+    def do_heal(self, link: Link, *, late: bool = True) -> dict[str, Any]:
         """Deliver what was held, and listen; `late`: what was stranded, too."""
-        link = self.links[name]
         link.holding.clear()
         link.deafening = False
         for pair in link.ways:
@@ -175,58 +167,52 @@ class Proxy:
         if link.listener is None:
             self._listen(link)
         self._unstuff(link)
-        return self._count(link)
+        return self.do_count(link)
 
-    def do_release(self, name: str, way: str) -> dict[str, Any]:
+    def do_release(self, link: Link, way: str) -> dict[str, Any]:
         """One direction goes on; the other, and new connects, stay as they are."""
-        link = self.links[name]
         link.holding.discard(way)
         for pair in tuple(link.ways):
             for one in pair:
                 if one.name == way and not one.done:
                     self._deliver(one)
-        return self._count(link)
+        return self.do_count(link)
 
-    def do_reset(self, name: str) -> dict[str, Any]:
+    def do_reset(self, link: Link) -> dict[str, Any]:
         """Reset every connection; nothing that was held is delivered."""
-        link = self.links[name]
-        counts = self._count(link)
+        counts = self.do_count(link)
         for pair in tuple(link.ways):
             self._end(pair, near=True, far=True)
         return counts
 
-    def do_refuse(self, name: str) -> dict[str, Any]:
+    def do_refuse(self, link: Link) -> dict[str, Any]:
         """Refuse new connections; those that are stay."""
-        link = self.links[name]
         if link.listener is not None:
             self._unstuff(link)
             self._forget(link.listener)
             link.listener.close()
             link.listener = None
-        return self._count(link)
+        return self.do_count(link)
 
-    def do_half(self, name: str, end: str) -> dict[str, Any]:
+    def do_half(self, link: Link, end: str) -> dict[str, Any]:
         """Reset the `end` ("near" or "far") of every connection; the other stays, unheard."""
-        link = self.links[name]
-        counts = self._count(link)
+        counts = self.do_count(link)
         for pair in tuple(link.ways):
             self._end(pair, near=end == "near", far=end == "far")
         return counts
 
-    def do_deafen(self, name: str, *, lasting: bool) -> dict[str, Any]:
+    def do_deafen(self, link: Link, *, lasting: bool) -> dict[str, Any]:
         """Connections that have subscribed stand still; `lasting`: later ones too."""
-        link = self.links[name]
         link.deafening = lasting
         deaf = [pair for pair in link.ways if pair[0].subscribed]
         for pair in deaf:
             for way in pair:
                 way.alone = True
-        return {**self._count(link), "deaf": len(deaf)}
+        return {**self.do_count(link), "deaf": len(deaf)}
 
-    def do_strand(self, name: str) -> dict[str, Any]:
+    def do_strand(self, link: Link) -> dict[str, Any]:
         """The near ends are reset, their bytes come late; new connections pass at once."""
-        link = self.links[name]
-        counts = self._count(link)
+        counts = self.do_count(link)
         for pair in tuple(link.ways):
             out, _ = pair
             link.ways.remove(pair)
@@ -234,25 +220,21 @@ class Proxy:
                 self._forget(end)
             _reset(out.source)
             link.stranded.append((out.target, bytes(out.held)))
-        self.do_heal(name, late=False)
+        self.do_heal(link, late=False)
         return counts
 
-    def do_count(self, name: str) -> dict[str, Any]:
-        """Connections, and bytes on the way."""
-        return self._count(self.links[name])
-
-    def do_find(self, name: str, text: str) -> dict[str, Any]:
-        """Whether such bytes are on the way."""
-        ways = (way for pair in self.links[name].ways for way in pair)
-        return {"found": any(text.encode() in way.held for way in ways)}
-
-    @staticmethod
-    def _count(link: Link) -> dict[str, Any]:
-        held = {way.name: 0 for pair in link.ways for way in pair}
+    def do_count(self, link: Link) -> dict[str, Any]:
+        """Connections, and bytes on the way by direction."""
+        held = Counter[str]({OUT: 0, IN: 0} if link.ways else {})
         for pair in link.ways:
             for way in pair:
                 held[way.name] += len(way.held)
         return {"connections": len(link.ways), "held": held}
+
+    def do_find(self, link: Link, text: str) -> dict[str, Any]:
+        """Whether such bytes are on the way."""
+        ways = (way for pair in link.ways for way in pair)
+        return {"found": any(text.encode() in way.held for way in ways)}
 
     # Connects.
 
@@ -331,28 +313,11 @@ class Proxy:
         except OSError as error:
             way.broken = error.errno != errno.ENOTCONN
             data = b""
-        if not data:
-            way.ended = True
-            self._settle(way)
+        way.ended = not data
         if way.name == OUT and b"SUBSCRIBE" in data:
             self._subscribed(way)
-        if data and not way.held and not way.standing:
-            try:
-                sent = way.target.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._settle(way)  # the target has gone: its own way says so
-                return
-            if sent < len(data):
-                way.held += data[sent:]
-                self._settle(way)
-            return
         way.held += data
-        if way.ended or not way.standing:
-            self._deliver(way)
-        else:
-            self._settle(way)
+        self._deliver(way)
 
     def _subscribed(self, way: Way) -> None:
         """It is a subscription's; while these are deafened it stands still from here on."""

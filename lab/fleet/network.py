@@ -94,7 +94,7 @@ class Network:
         return Link(self, name, f"{HOST}:{answer['port']}")
 
     def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
-        """Have `links.Proxy.do_<do>` done.
+        """Have `links.Proxy.do_<do>` done, or a link added.
 
         Raises:
             OSError: The process has gone.
