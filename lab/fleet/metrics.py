@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # A page of a daemon that is well; one that is not is waited for no longer.
 PAGE_S_MAX = 2.0
+# A daemon's has 20 kB, HAProxy's 200 kB for 32 slots.
+PAGE_BYTES_MAX = 16 << 20
+PAGE = "/metrics"
 
 Buckets = tuple[tuple[float, float], ...]
 """(upper bound, how many values up to it), by rising bound; the last bound is +Inf."""
@@ -62,13 +65,14 @@ class Reading:
     samples: Samples
 
 
-def read(address: str, wait_s: float = PAGE_S_MAX) -> Samples:
+def read(address: str, wait_s: float = PAGE_S_MAX, page: str = PAGE) -> Samples:
     """What a part says now; `address` is host:port.
 
     Raises:
         OSError: It does not answer in time.
+        ValueError: It says something else.
     """
-    return from_text(web.read(f"http://{address}/metrics", wait_s).decode())
+    return from_text(web.read(f"http://{address}{page}", wait_s, PAGE_BYTES_MAX).decode())
 
 
 def from_text(text: str) -> Samples:

@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from lab import web
 from lab.fleet import metrics
 from lab.fleet.docker import DockerError, docker
 from lab.top.parts import Life, Look, Part
-from lab.top.source import at_once, page_json
+from lab.top.source import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -115,9 +116,8 @@ class ComposeSource:
         """What Prometheus has of a job, by instance; nothing if it does not answer."""
         query = f'{{job="{job}",__name__=~"{WANTED[job]}"}}[{WINDOW_S}s]'
         try:
-            answer = page_json(
-                f"{self._prometheus}/api/v1/query?query={quote(query)}", PROMETHEUS_S_MAX
-            )
+            url = f"{self._prometheus}/api/v1/query?query={quote(query)}"
+            answer = json.loads(web.read(url, PROMETHEUS_S_MAX, metrics.PAGE_BYTES_MAX))
             return metrics.from_matrix(answer["data"]["result"])
         except (OSError, ValueError, KeyError):
             return {}
