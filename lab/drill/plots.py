@@ -36,7 +36,12 @@ def timeline(outcome: Outcome) -> Figure:
     columns = min(COLUMNS_MAX, math.ceil(span_s / COLUMN_S_MIN))
     width_s = span_s / columns
 
-    def draw(axes: Axes, moments: Sequence[float], each: float, **look: Any) -> None:  # noqa: ANN401 — matplotlib's
+    def draw(
+        axes: Axes,
+        moments: Sequence[float],
+        each: float,
+        **look: Any,  # noqa: ANN401 — matplotlib's
+    ) -> None:
         since = [t - outcome.began for t in moments]
         axes.hist(since, bins=columns, range=(0, span_s), weights=[each] * len(since), **look)
 

@@ -155,7 +155,7 @@ class Fleet:
         self.dead.discard(name)
 
     def start_haproxy(self, replaces: int | None = None) -> None:
-        """On the ports of the one before, if there was one; with `replaces`, its pid, as a reload."""
+        """On the ports of the one before, if any; `replaces`: its pid, for a reload."""
         former = self.parts["haproxy"].ready if "haproxy" in self.parts else {}
         wanted = {
             f"{name}_port": ports.split(former[name])[1]
@@ -242,7 +242,7 @@ class Fleet:
     def _start_daemon(
         self, name: str, store_url: str, former: Mapping[str, str] | None = None
     ) -> Process:
-        """Start one, on the ports of a former ready line, else on free ones; it is not ready yet."""
+        """Start one, on a former ready line's ports or free ones; it is not ready yet."""
         flags = ["--host", "127.0.0.1", "--proxy-protocol", "--store", store_url]
         if self.redis and self.redis.password_file:
             flags += ["--store-password-file", self.redis.password_file]

@@ -9,12 +9,14 @@ import json
 import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from lab.fleet import ports, processes
 from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 # One order: the process does nothing that waits.
@@ -26,52 +28,66 @@ BOTH = (OUT, IN)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link: who connects to `address` reaches its target. *Out* is towards the target."""
+    """One link, or several that are cut as one. *Out* is towards the target.
 
-    network: Network
-    name: str
-    address: str
-    """host:port"""
+    Attributes:
+        order: Has `links.Proxy.do_<do>` done, or what comes near it.
+        address: Who connects here (host:port) reaches the target.
+    """
+
+    order: Callable[..., dict[str, Any]]
+    address: str = ""
 
     def hold(self, *ways: str) -> dict[str, Any]:
         """Let `ways` stand still; what is sent meanwhile comes when `heal` is called."""
-        return self.network.order("hold", name=self.name, ways=list(ways or BOTH))
+        return self.order("hold", ways=list(ways or BOTH))
 
     def heal(self) -> dict[str, Any]:
         """All goes on."""
-        return self.network.order("heal", name=self.name)
+        return self.order("heal")
 
     def release(self, way: str) -> dict[str, Any]:
         """One direction goes on; the other, and new connects, stay as they are."""
-        return self.network.order("release", name=self.name, way=way)
+        return self.order("release", way=way)
 
     def reset(self) -> dict[str, Any]:
         """Both ends of every connection are reset; what was held is lost."""
-        return self.network.order("reset", name=self.name)
+        return self.order("reset")
 
     def refuse(self) -> dict[str, Any]:
         """New connects are refused until `heal`."""
-        return self.network.order("refuse", name=self.name)
+        return self.order("refuse")
 
     def half_open(self, end: str) -> dict[str, Any]:
         """The `end`, "near" or "far", is reset; the other hears nothing any more."""
-        return self.network.order("half", name=self.name, end=end)
+        return self.order("half", end=end)
 
     def deafen(self, *, lasting: bool) -> dict[str, Any]:
         """Connections that have said SUBSCRIBE stand still, `lasting`: later ones too."""
-        return self.network.order("deafen", name=self.name, lasting=lasting)
+        return self.order("deafen", lasting=lasting)
 
     def strand(self) -> dict[str, Any]:
         """Near ends are reset; what they have sent comes with `heal`; new connections pass."""
-        return self.network.order("strand", name=self.name)
+        return self.order("strand")
 
     def count(self) -> dict[str, Any]:
         """`connections`, and bytes `held` by direction."""
-        return self.network.order("count", name=self.name)
+        return self.order("count")
 
     def holds(self, text: str) -> bool:
         """Whether such bytes are on the way."""
-        return bool(self.network.order("find", name=self.name, text=text)["found"])
+        return bool(self.order("find", text=text)["found"])
+
+
+def together(links: Sequence[Link]) -> Link:
+    """Links that are cut as one; their counts are added up."""
+
+    def order(do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
+        answers = [link.order(do, **words) for link in links]
+        counted = {what for what in answers[0] if isinstance(answers[0][what], int)}
+        return {what: sum(answer[what] for answer in answers) for what in counted}
+
+    return Link(order)
 
 
 class Network:
@@ -91,7 +107,7 @@ class Network:
     def add(self, name: str, target: str) -> Link:
         """A link to `target` (host:port)."""
         answer = self.order("add", name=name, target=ports.split(target))
-        return Link(self, name, f"{HOST}:{answer['port']}")
+        return Link(partial(self.order, name=name), f"{HOST}:{answer['port']}")
 
     def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
         """Have `links.Proxy.do_<do>` done, or a link added.

@@ -42,7 +42,7 @@ def kinds() -> list[Kind]:
              lambda s: s.start_again("redis")),
         Kind("freeze redis", "redis", (0.3, 4), lambda s: s.freeze("redis"),
              lambda s: s.thaw("redis")),
-        Kind("reset every client", "clients", (0, 0), lambda s: s.reset("clients"), None),
+        Kind("reset every client", "clients", (0, 0), lambda s: s.link("clients").reset(), None),
     ]  # fmt: skip
     for number in range(1, DAEMONS + 1):
         found += _on_daemon(f"echod{number}")
@@ -51,18 +51,24 @@ def kinds() -> list[Kind]:
 
 def _on_daemon(name: str) -> list[Kind]:
     redis, daemon = f"redis:{name}", f"daemon:{name}"
+
+    def cut(link: str, *ways: str) -> Kind:
+        return Kind(
+            ", ".join([f"cut {link}", *ways]), name, (0.5, 5),
+            lambda s: s.link(link).hold(*ways), lambda s: s.link(link).heal(),
+        )  # fmt: skip
+
     return [
         Kind(f"kill {name}", name, (0.3, 2), lambda s: s.kill(name),
              lambda s: s.start_again(name)),
         Kind(f"freeze {name}", name, (0.3, 6), lambda s: s.freeze(name), lambda s: s.thaw(name)),
         Kind(f"SIGTERM {name}", name, (0.5, 1), lambda s: s.terminate(name),
              lambda s: bring_back(s, name)),
-        Kind(f"cut {redis}", name, (0.5, 5), lambda s: s.cut(redis), lambda s: s.heal(redis)),
-        Kind(f"cut {redis}, in", name, (0.5, 5), lambda s: s.cut(redis, "in"),
-             lambda s: s.heal(redis)),
-        Kind(f"half-open {redis}", name, (0, 0), lambda s: s.half_open(redis, "far"), None),
-        Kind(f"cut {daemon}", name, (0.5, 5), lambda s: s.cut(daemon), lambda s: s.heal(daemon)),
-        Kind(f"reset {daemon}", name, (0, 0), lambda s: s.reset(daemon), None),
+        cut(redis),
+        cut(redis, "in"),
+        Kind(f"half-open {redis}", name, (0, 0), lambda s: s.link(redis).half_open("far"), None),
+        cut(daemon),
+        Kind(f"reset {daemon}", name, (0, 0), lambda s: s.link(daemon).reset(), None),
     ]  # fmt: skip
 
 

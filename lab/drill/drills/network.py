@@ -43,7 +43,7 @@ def half_open_redis(end: str, what: str) -> Drill:
         f"half-open-redis-{end}",
         f"A daemon's connection to Redis is half open: {what}.",
         [
-            Step(2, f"half-open: {what}", lambda stage: stage.half_open("redis:echod1", end),
+            Step(2, f"half-open: {what}", lambda stage: stage.link("redis:echod1").half_open(end),
                  lasts=False),
         ],
         seconds=7,
@@ -54,11 +54,11 @@ def half_open_redis(end: str, what: str) -> Drill:
 
 
 def _cut(at_s: float, text: str, link: str, *ways: str) -> Step:
-    return Step(at_s, text, lambda stage: stage.cut(link, *ways))
+    return Step(at_s, text, lambda stage: stage.link(link).hold(*ways))
 
 
 def _heal(at_s: float, link: str, text: str = "heal it") -> Step:
-    return Step(at_s, text, lambda stage: stage.heal(link), heals=True)
+    return Step(at_s, text, lambda stage: stage.link(link).heal(), heals=True)
 
 
 def _held_batch() -> list[Step]:
@@ -67,8 +67,8 @@ def _held_batch() -> list[Step]:
     def gathered(stage: Stage) -> None:
         # While an answer was held, lines gathered: the batch that they make is held in turn.
         # In this order: the daemon sends it as soon as the answer is there.
-        stage.cut("redis:echod1", "out")
-        stage.release("redis:echod1", "in")
+        stage.link("redis:echod1").hold("out")
+        stage.link("redis:echod1").release("in")
 
     return [
         _cut(2, "hold what redis says to echod1", "redis:echod1", "in"),
@@ -77,12 +77,12 @@ def _held_batch() -> list[Step]:
 
 
 def _lose(stage: Stage) -> None:
-    stage.refuse("redis:echod1")
-    stage.reset("redis:echod1")
+    stage.link("redis:echod1").refuse()
+    stage.link("redis:echod1").reset()
 
 
 def _comes_late(stage: Stage) -> None:
-    stage.heal("redis:echod1")
+    stage.link("redis:echod1").heal()
     stage.kill("echod1")  # before its clients' next lines could hide what came late
 
 
@@ -111,7 +111,12 @@ ALL = (
         "A batch stays on its way while its daemon connects anew and goes on; then it comes.",
         [
             *_held_batch(),
-            Step(2.7, "reset the daemon's end", lambda s: s.strand("redis:echod1"), lasts=False),
+            Step(
+                2.7,
+                "reset the daemon's end",
+                lambda s: s.link("redis:echod1").strand(),
+                lasts=False,
+            ),
             Step(4.5, "the batch comes; kill echod1", _comes_late, heals=True),
             start(6.5, "echod1"),
         ],
@@ -134,7 +139,12 @@ ALL = (
         [
             _cut(2, "hold what echod1 says", "daemon:echod1", "in"),
             kill(2.5, "echod1"),
-            Step(2.6, "lose what it said", lambda stage: stage.reset("daemon:echod1"), heals=True),
+            Step(
+                2.6,
+                "lose what it said",
+                lambda stage: stage.link("daemon:echod1").reset(),
+                heals=True,
+            ),
             start(6, "echod1"),
             _heal(6.5, "daemon:echod1", "heal the link"),
         ],

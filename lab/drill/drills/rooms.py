@@ -56,18 +56,28 @@ class Watch:
         return judge
 
 
+def cut_subscription(stage: Stage, link: str, *, lasting: bool) -> None:
+    """Of the daemon at this end.
+
+    Raises:
+        DrillError: It has none.
+    """
+    if not stage.link(link).deafen(lasting=lasting)["deaf"]:
+        raise DrillError(f"{link}: no connection has subscribed")
+
+
 def deafen(*, lasting: bool) -> Drill:
     """The subscription's connection stands still; `lasting`: any that follows it too."""
     found, back = Watch(), Watch()
 
     def deafened(stage: Stage) -> None:
-        stage.deafen("redis:echod1", lasting=lasting)
+        cut_subscription(stage, "redis:echod1", lasting=lasting)
         found.until(stage, "echod1", "echod_deaf", 1)
         if not lasting:
             back.until(stage, "echod1", "echod_deaf", 0)
 
     def healed(stage: Stage) -> None:
-        stage.heal("redis:echod1")
+        stage.link("redis:echod1").heal()
         back.until(stage, "echod1", "echod_deaf", 0)
 
     steps = [Step(2, "deafen echod1", deafened, lasts=lasting)]
@@ -119,11 +129,11 @@ def _deafness(name: str, *, lasting: bool) -> Kind:
     def deafened(stage: Stage) -> None:
         # Its subscription may be down with another fault: then there is none to cut.
         with contextlib.suppress(DrillError):
-            stage.deafen(link, lasting=lasting)
+            cut_subscription(stage, link, lasting=lasting)
 
     return Kind(
         f"deafen {name}" + (", its next subscriptions too" if lasting else ""),
-        name, (0.5, 6), deafened, lambda stage: stage.heal(link),
+        name, (0.5, 6), deafened, lambda stage: stage.link(link).heal(),
     )  # fmt: skip
 
 

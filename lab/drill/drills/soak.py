@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from lab.drill.drills.rooms import cut_subscription
 from lab.drill.drills.steps import bring_back, kill, start
 from lab.drill.judge.expectations import nothing_lost
 from lab.drill.judge.soak.expectations import (
@@ -70,12 +71,13 @@ def _steps(soak_s: float) -> list[Step]:
         return Step(at_s, f"SIGTERM {name}, wait, start it", act, lasts=False)
 
     share = soak_s / 100
+    link = "redis:echod4"
     return [
         kill(10 * share, "echod1"),
         start(12 * share, "echod1"),
         roll(22 * share, "echod2"),
-        Step(36 * share, "deafen echod4", lambda stage: stage.deafen("redis:echod4", lasting=True)),
-        Step(36 * share + DEAF_S, "heal its link", lambda s: s.heal("redis:echod4"), heals=True),
+        Step(36 * share, "deafen echod4", lambda s: cut_subscription(s, link, lasting=True)),
+        Step(36 * share + DEAF_S, "heal its link", lambda s: s.link(link).heal(), heals=True),
         kill(48 * share, "echod3"),
         start(60 * share, "echod3"),
         kill(68 * share, "echod1", "echod4"),

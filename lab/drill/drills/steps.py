@@ -44,7 +44,9 @@ def freeze(at_s: float, name: str, freeze_s: float) -> list[Step]:
 
 def reset_clients(at_s: float) -> Step:
     """All at once."""
-    return Step(at_s, "reset every client", lambda stage: stage.reset("clients"), lasts=False)
+    return Step(
+        at_s, "reset every client", lambda stage: stage.link("clients").reset(), lasts=False
+    )
 
 
 def bring_back(stage: Stage, name: str) -> None:

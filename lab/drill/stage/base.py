@@ -10,13 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from lab.fleet.network import Link
+
 
 class CannotError(DrillError):
     """This stage can't make this fault."""
 
 
 class Stage:
-    """A name is `echod1` …, `redis` or `haproxy`; a link `redis:echod1`, `daemon:echod1` or `clients`.
+    """A part's name is `echod1` …, `redis` or `haproxy`.
 
     What a stage does not do raises `CannotError`.
     """
@@ -94,43 +96,9 @@ class Stage:
         """While Redis is down: `truncate` its file, `empty` it, or `restore` the copy."""
         self._cannot("lose data", how)
 
-    # Links.
-
-    def cut(self, link: str, *ways: str) -> None:
-        """Let a link stand still, both ways by default."""
-        self._cannot("cut", link, *ways)
-
-    def heal(self, link: str) -> None:
-        """It goes on, and what was on the way comes late."""
-        self._cannot("heal", link)
-
-    def release(self, link: str, way: str) -> None:
-        """One direction of it goes on, the other stands still."""
-        self._cannot("release", link, way)
-
-    def reset(self, link: str) -> None:
-        """Reset every connection of it, and lose what is on the way."""
-        self._cannot("reset", link)
-
-    def refuse(self, link: str) -> None:
-        """Refuse new connections on it until `heal`."""
-        self._cannot("refuse", link)
-
-    def strand(self, link: str) -> None:
-        """Reset the near ends; what they have sent comes with `heal`, new connections pass."""
-        self._cannot("strand", link)
-
-    def half_open(self, link: str, end: str) -> None:
-        """Reset one end (`near`: who connected) of every connection; the other hears nothing."""
-        self._cannot("half-open", link, end)
-
-    def deafen(self, link: str, *, lasting: bool) -> None:
-        """A subscription's connection stands still; `lasting`: its successors too, until `heal`.
-
-        Raises:
-            DrillError: There is none.
-        """
-        self._cannot("deafen", link, lasting)
+    def link(self, name: str) -> Link:
+        """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`."""
+        self._cannot("cut", name)
 
     # Looking.
 

@@ -16,6 +16,7 @@ import json
 import subprocess
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -23,11 +24,11 @@ from lab.drill.errors import DrillError
 from lab.drill.stage.base import CannotError, Stage
 from lab.fleet import haproxy_server, metrics
 from lab.fleet.docker import DockerError, docker
-from lab.fleet.network import Network
+from lab.fleet.network import BOTH, Link, Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from lab.fleet.network import Link
+    from collections.abc import Sequence
 
 # A daemon's drain, and compose's stop_grace_period of it.
 STOP_S: Final = 20
@@ -150,33 +151,24 @@ class ComposeStage(Stage):
         command = f"cd /data && {SHELL[how]}"
         self._compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "redis", "-c", command)
 
-    # Links.
+    def link(self, name: str) -> Link:
+        """Its clients' is a link as any other; a container's network is only there, or not."""
+        if name == "clients":
+            return together(self._clients)
+        return Link(partial(self._attach, *name.split(":")))
 
-    def cut(self, link: str, *ways: str) -> None:
-        """Take the daemon off the network; both ways at once."""
-        if ways:
-            raise CannotError(f"{link}: a container's network is cut both ways")
-        kind, name = link.split(":")
-        docker("network", "disconnect", self._network_of(kind), self._containers[name])
-
-    def heal(self, link: str) -> None:
-        """Put it back, under the name by which HAProxy finds it."""
-        if link == "clients":
-            for one in self._clients:
-                one.heal()
-            return
-        kind, name = link.split(":")
-        docker(
-            "network", "connect", "--alias", "server",
-            self._network_of(kind), self._containers[name],
-        )  # fmt: skip
-
-    def reset(self, link: str) -> None:
-        """Of the clients alone."""
-        if link != "clients":
-            raise CannotError(f"{link}: only the clients' connections can be reset")
-        for one in self._clients:
-            one.reset()
+    def _attach(
+        self, kind: str, name: str, do: str, ways: Sequence[str] = (), **_: object
+    ) -> dict[str, Any]:
+        network, container = self._network_of(kind), self._containers[name]
+        if do == "heal":
+            # Under the name by which HAProxy finds it.
+            docker("network", "connect", "--alias", "server", network, container)
+        elif do == "hold" and set(ways) == set(BOTH):
+            docker("network", "disconnect", network, container)
+        else:
+            raise CannotError(f"{kind}:{name}: a container's network is cut both ways, or not")
+        return {}
 
     # Looking.
 

@@ -19,7 +19,7 @@ from lab.drill.stage import faults
 from lab.drill.stage.base import Stage
 from lab.fleet import control, haproxy_server, metrics, ports
 from lab.fleet.local import Fleet, Plan
-from lab.fleet.network import Network
+from lab.fleet.network import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -59,11 +59,11 @@ class Links:
             self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
         return self._links[name, target].address
 
-    def __getitem__(self, name: str) -> list[Link]:
+    def __getitem__(self, name: str) -> Link:
         found = [link for (named, _), link in self._links.items() if named == name]
         if not found:
             raise DrillError(f"{name}: there is no such link in this drill")
-        return found
+        return together(found)
 
 
 class LinkedFleet(Fleet):
@@ -184,39 +184,8 @@ class LocalStage(Stage):
     def lose_data(self, how: str) -> None:
         getattr(self._data, how)()
 
-    # Links.
-
-    def cut(self, link: str, *ways: str) -> None:
-        for one in self._links[link]:
-            one.hold(*ways)
-
-    def heal(self, link: str) -> None:
-        for one in self._links[link]:
-            one.heal()
-
-    def release(self, link: str, way: str) -> None:
-        for one in self._links[link]:
-            one.release(way)
-
-    def refuse(self, link: str) -> None:
-        for one in self._links[link]:
-            one.refuse()
-
-    def reset(self, link: str) -> None:
-        for one in self._links[link]:
-            one.reset()
-
-    def strand(self, link: str) -> None:
-        for one in self._links[link]:
-            one.strand()
-
-    def half_open(self, link: str, end: str) -> None:
-        for one in self._links[link]:
-            one.half_open(end)
-
-    def deafen(self, link: str, *, lasting: bool) -> None:
-        if not sum(one.deafen(lasting=lasting)["deaf"] for one in self._links[link]):
-            raise DrillError(f"{link}: no connection has subscribed")
+    def link(self, name: str) -> Link:
+        return self._links[name]
 
     # Looking.
 

@@ -1,1 +1,1 @@
-"""A soak, judged: who gave signs of life in time (`figures`), in rooms (`rooms`), and what must come."""
+"""A soak, judged: signs of life (`figures`), rooms (`rooms`), and what must come of them."""
