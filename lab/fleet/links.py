@@ -69,6 +69,8 @@ class Way:
     done: bool = False  # the target has been told
     subscribed: bool = False  # SUBSCRIBE has passed: Redis publishes on this connection
     alone: bool = False  # it stands still by itself
+    waits: bool = False  # it held bytes when its sockets were last settled
+    back: Way | None = None  # the other direction; None when the connection is no longer the link's
 
     @property
     def standing(self) -> bool:
@@ -182,7 +184,7 @@ class Proxy:
         """Reset every connection; nothing that was held is delivered."""
         counts = self.do_count(link)
         for pair in tuple(link.ways):
-            self._end(pair, near=True, far=True)
+            self._end(pair[0], near=True, far=True)
         return counts
 
     def do_refuse(self, link: Link) -> dict[str, Any]:
@@ -198,7 +200,7 @@ class Proxy:
         """Reset the `end` ("near" or "far") of every connection; the other stays, unheard."""
         counts = self.do_count(link)
         for pair in tuple(link.ways):
-            self._end(pair, near=end == "near", far=end == "far")
+            self._end(pair[0], near=end == "near", far=end == "far")
         return counts
 
     def do_deafen(self, link: Link, *, lasting: bool) -> dict[str, Any]:
@@ -213,11 +215,8 @@ class Proxy:
     def do_strand(self, link: Link) -> dict[str, Any]:
         """The near ends are reset, their bytes come late; new connections pass at once."""
         counts = self.do_count(link)
-        for pair in tuple(link.ways):
-            out, _ = pair
-            link.ways.remove(pair)
-            for end in (out.source, out.target):
-                self._forget(end)
+        for out, _ in tuple(link.ways):
+            self._leave(out)
             _reset(out.source)
             link.stranded.append((out.target, bytes(out.held)))
         self.do_heal(link, late=False)
@@ -286,24 +285,19 @@ class Proxy:
             for end in (near, far):
                 end.settimeout(0)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            pair = Way(link, OUT, near, far), Way(link, IN, far, near)
-            link.ways.append(pair)
-            self._watch(near, READ, self._server(pair))
-            self._watch(far, READ, self._server(pair[::-1]))
+            out, back = Way(link, OUT, near, far), Way(link, IN, far, near)
+            out.back, back.back = back, out
+            link.ways.append((out, back))
+            self._settle(out)
 
     # Bytes.
 
-    def _server(self, pair: tuple[Way, Way]) -> Callable[[int], None]:
-        """What happens at the socket that is `pair[0]`'s source and `pair[1]`'s target."""
-        away, back = pair
-
-        def serve(mask: int) -> None:
-            if mask & WRITE and not back.done:
-                self._deliver(back)
-            if mask & READ and not away.ended:
-                self._receive(away)
-
-        return serve
+    def _serve(self, away: Way, back: Way, mask: int) -> None:
+        """What happens at the socket that is `away`'s source and `back`'s target."""
+        if mask & WRITE and not back.done:
+            self._deliver(back)
+        if mask & READ and not away.ended:
+            self._receive(away)
 
     def _receive(self, way: Way) -> None:
         try:
@@ -322,9 +316,8 @@ class Proxy:
     def _subscribed(self, way: Way) -> None:
         """It is a subscription's; while these are deafened it stands still from here on."""
         way.subscribed = True
-        if way.link.deafening and (pair := self._pair(way)) is not None:
-            for one in pair:
-                one.alone = True
+        if way.link.deafening and way.back is not None:
+            way.alone = way.back.alone = True
 
     def _deliver(self, way: Way) -> None:
         """Send on what is held, and the end behind it, unless the way stands still."""
@@ -344,42 +337,48 @@ class Proxy:
             way.broken = way.ended = True
         if way.ended:
             way.done = True
-            pair = self._pair(way)
             if way.broken and not late:
-                if pair is not None:
-                    self._end(pair, near=True, far=True)
+                self._end(way, near=True, far=True)
                 return
             # A reset behind bytes that come late could overtake them.
             with contextlib.suppress(OSError):
                 way.target.shutdown(socket.SHUT_WR)
-            if pair is not None and all(one.done for one in pair):
-                self._end(pair, near=None, far=None)
+            if way.back is not None and way.back.done:
+                self._end(way, near=None, far=None)
                 return
-        self._settle(way)
-
-    def _pair(self, way: Way) -> tuple[Way, Way] | None:
-        return next((pair for pair in way.link.ways if way in pair), None)
+        if way.waits or way.ended:  # else its sockets are watched for what they were
+            self._settle(way)
 
     def _settle(self, way: Way) -> None:
         """Watch both of its sockets for what can be done with them now."""
-        pair = self._pair(way)
-        if pair is None:
+        if way.back is None:
             return
-        for away, back in (pair, pair[::-1]):
+        for away, back in ((way, way.back), (way.back, way)):
+            away.waits = bool(away.held)
             mask = 0
             if not away.ended and len(away.held) < HELD_BYTES_MAX:
                 mask |= READ
             if back.held and not back.standing:
                 mask |= WRITE
-            self._remask(away.source, mask, self._server((away, back)))
+            self._watch(away.source, mask, partial(self._serve, away, back))
 
-    def _end(self, pair: tuple[Way, Way], *, near: bool | None, far: bool | None) -> None:
-        """Close a connection: each end by a reset (True), in order (None), or not (False)."""
-        way, _ = pair
-        if pair in way.link.ways:
-            way.link.ways.remove(pair)
-        for end, how in ((way.source, near), (way.target, far)):
+    def _leave(self, way: Way) -> tuple[Way, Way] | None:
+        """Its connection is the link's no longer; returns both directions, the way out first."""
+        if way.back is None:
+            return None
+        out, back = pair = (way, way.back) if way.name == OUT else (way.back, way)
+        way.link.ways.remove(pair)
+        out.back = back.back = None
+        for end in (out.source, out.target):
             self._forget(end)
+        return pair
+
+    def _end(self, way: Way, *, near: bool | None, far: bool | None) -> None:
+        """Close a connection: each end by a reset (True), in order (None), or not (False)."""
+        pair = self._leave(way)
+        if pair is None:
+            return
+        for end, how in ((pair[0].source, near), (pair[0].target, far)):
             if how:
                 _reset(end)
             elif how is None:
@@ -402,9 +401,7 @@ class Proxy:
     # The selector.
 
     def _watch(self, sock: socket.socket, mask: int, serve: Callable[[int], None]) -> None:
-        self._selector.register(sock, mask, serve)
-
-    def _remask(self, sock: socket.socket, mask: int, serve: Callable[[int], None]) -> None:
+        """Have `serve` called for what is in `mask`, and for nothing else."""
         known = self._selector.get_map().get(sock)
         if known is None:
             if mask:
