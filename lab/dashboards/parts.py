@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Panel = stat.Panel | timeseries.Panel
+
+AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
 
 # As the provisioned data source has it.
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -85,13 +87,9 @@ def number(  # noqa: PLR0913 — what each number must have
     if bad_from:
         steps.append(dashboard.Threshold(value=bad_from, color="red"))
     return (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
+        _panel(stat.Panel(), title, unit, description)
         .height(NUMBER_HEIGHT)
         .span(width)
-        .unit(unit)
         .thresholds(
             builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
         )
@@ -113,13 +111,9 @@ def graph(  # noqa: PLR0913 — what each graph must have
 ) -> timeseries.Panel:
     """Series over time, from 0; `stacked` when their sum means something."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
+        _panel(timeseries.Panel(), title, unit, description)
         .height(GRAPH_HEIGHT)
         .span(width)
-        .unit(unit)
         .min(0)
         .line_width(1)
         .fill_opacity(30 if stacked else 5)
@@ -186,6 +180,10 @@ def page(
         for panel in row.panels:
             made.with_panel(panel.id(next(numbers)))
     return made.build()
+
+
+def _panel(panel: AnyPanel, title: str, unit: str, description: str) -> AnyPanel:
+    return panel.title(title).unit(unit).description(description).datasource(SOURCE)
 
 
 def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:

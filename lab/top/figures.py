@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from lab.fleet.metrics import Buckets, Reading
 
 
-def elapsed_s(before: Reading, now: Reading) -> float:
-    """Between the two; above 0."""
-    return now.at_s - before.at_s
-
-
 def grown(before: float | None, now: float | None) -> float | None:
     """By how much a counter grew; None if it is not there now."""
     if now is None:
@@ -29,7 +24,7 @@ def grown(before: float | None, now: float | None) -> float | None:
 def rate(before: Reading, now: Reading, name: str, **labels: str) -> float | None:
     """A counter's growth a second."""
     by = grown(before.samples.get(name, **labels), now.samples.get(name, **labels))
-    return None if by is None else by / elapsed_s(before, now)
+    return None if by is None else by / (now.at_s - before.at_s)
 
 
 def new_values(before: Reading, now: Reading, name: str) -> Buckets:
