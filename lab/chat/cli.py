@@ -6,16 +6,13 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lab.errors import LabError
-from lab.fleet import control
+from lab.fleet import control, ports
 from lab.fleet.control import ControlError
+from lab.fleet.ports import HOST
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-HOST, PORT = "127.0.0.1", 1235
+PORT = 1235
 # PROTOCOL §3.
 ROOM = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 PORTS_MAX = 65_535
@@ -66,17 +63,15 @@ def run(args: argparse.Namespace) -> int:
 
 def _addresses(args: argparse.Namespace) -> list[tuple[str, int]]:
     """As asked; else the running `fleet up`; else where the containers listen."""
-    ports: Sequence[int] = args.port or []
-    if args.host or ports:
-        return [(args.host or HOST, port) for port in ports or [PORT]]
+    if args.host or args.port:
+        return [(args.host or HOST, port) for port in args.port or [PORT]]
     try:
         ready = control.ask(control.find(args.dir), {"do": "look"})["fleet"]
     except ControlError:
         if args.dir is not None:
             raise
         return [(HOST, PORT)]
-    host, _, port = ready["session"].rpartition(":")
-    return [(host, int(port))]
+    return [ports.split(ready["session"])]
 
 
 def _room(text: str) -> str:

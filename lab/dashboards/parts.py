@@ -10,8 +10,9 @@ the newer one used.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -20,12 +21,14 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import common, dashboard
 
-from lab.drill.grafana import TAG as DRILL
+from lab.fleet.grafana import TAG as DRILL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Panel = stat.Panel | timeseries.Panel
+
+AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
 
 # As the provisioned data source has it.
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -36,20 +39,15 @@ TAG = "echofleet"
 NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 NOTES_MAX = 100
 
+Queries = Mapping[str, str]
+"""PromQL, by the name of each series that it gives."""
+
 # Grafana's grid has 24 columns.
 WIDTH = 24
 NUMBER_HEIGHT = 4
 GRAPH_HEIGHT = 8
 
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """PromQL, and the name of each series that it gives."""
-
-    expr: str
-    legend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +58,20 @@ class Row:
     panels: Sequence[Panel]
 
 
-def quantiles(histogram: str, selector: str = "") -> list[Query]:
+def rate(counter: str) -> str:
+    """A counter's growth a second."""
+    return f"rate({counter}[$__rate_interval])"
+
+
+def total(expr: str, by: str = "") -> str:
+    """The sum over all series, or over those that have the same labels `by`."""
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def quantiles(histogram: str, selector: str = "") -> Queries:
     """The usual ones of a histogram, over all that match."""
-    rate = f"rate({histogram}_bucket{selector}[$__rate_interval])"
-    return [
-        Query(f"histogram_quantile({share}, sum by (le) ({rate}))", name)
-        for name, share in QUANTILES.items()
-    ]
+    buckets = total(rate(f"{histogram}_bucket{selector}"), "le")
+    return {name: f"histogram_quantile({share}, {buckets})" for name, share in QUANTILES.items()}
 
 
 def or_none(expr: str, label: str) -> str:
@@ -82,20 +87,16 @@ def number(  # noqa: PLR0913 — what each number must have
     if bad_from:
         steps.append(dashboard.Threshold(value=bad_from, color="red"))
     return (
-        stat.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
+        _panel(stat.Panel(), title, unit, description)
         .height(NUMBER_HEIGHT)
         .span(width)
-        .unit(unit)
         .thresholds(
             builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
         )
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.AREA)
         .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_target(Query(expr, title), "A"))
+        .with_target(_target(title, expr, "A"))
     )
 
 
@@ -103,20 +104,16 @@ def graph(  # noqa: PLR0913 — what each graph must have
     title: str,
     unit: str,
     description: str,
-    queries: Sequence[Query],
+    queries: Queries,
     *,
     width: int = 12,
     stacked: bool = False,
 ) -> timeseries.Panel:
     """Series over time, from 0; `stacked` when their sum means something."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(description)
-        .datasource(SOURCE)
+        _panel(timeseries.Panel(), title, unit, description)
         .height(GRAPH_HEIGHT)
         .span(width)
-        .unit(unit)
         .min(0)
         .line_width(1)
         .fill_opacity(30 if stacked else 5)
@@ -132,7 +129,12 @@ def graph(  # noqa: PLR0913 — what each graph must have
             .mode(common.TooltipDisplayMode.MULTI)
             .sort(common.SortOrder.DESCENDING)
         )
-        .targets([_target(query, name) for query, name in zip(queries, "ABCDEFGH", strict=False)])
+        .targets(
+            [
+                _target(legend, expr, name)
+                for (legend, expr), name in zip(queries.items(), "ABCDEFGH", strict=False)
+            ]
+        )
     )
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
@@ -180,12 +182,16 @@ def page(
     return made.build()
 
 
-def _target(query: Query, ref_id: str) -> prometheus.Dataquery:
+def _panel(panel: AnyPanel, title: str, unit: str, description: str) -> AnyPanel:
+    return panel.title(title).unit(unit).description(description).datasource(SOURCE)
+
+
+def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:
     return (
         prometheus.Dataquery()
         .datasource(SOURCE)
-        .expr(query.expr)
-        .legend_format(query.legend)
+        .expr(expr)
+        .legend_format(legend)
         .range()
         .ref_id(ref_id)
     )

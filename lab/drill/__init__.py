@@ -1,10 +1,10 @@
 """`fleet drill`: break the fleet under load, and hold what clients saw to PROTOCOL.
 
-    cli ──▶ run ──▶ local_stage (lab.fleet.local, network ──▶ links), compose_stage (Docker), soak_stage
-             │  └──▶ load (its own process): session clients, ghosts, plain clients, soak_load ──▶ history
-             │  └──▶ steps of a Drill (drills, store_drills, network_drills, mixture), faults
-             └──▶ checker (tenure, violations), figures, soak_figures ──▶ Outcome ──▶ report (plots), grafana
+    cli ──▶ run ──▶ drills/   steps at their times ──▶ stage/ (processes, containers, a soak's)
+             │ └──▶ load/     its own process: session clients, ghosts, members, … ──▶ history
+             └────▶ judge/    history ──▶ Outcome ──▶ verdicts ──▶ report (plots)
 
-`checker`, `tenure`, `violations`, `figures`, `soak_figures`, `lives` and `scenario` are pure: events go in, violations
-and sentences come out. docs/drills.md says what is played, and how the checker is proven.
+Each imports only what stands below it: cli; run, report; drills, load; scenario; judge, stage;
+lives. `judge`, `scenario` and `lives` are pure. docs/drills.md says what is played, and how the
+checker is proven.
 """

@@ -12,19 +12,23 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.drill import drills, mixture, room_drills
+from lab.drill.drills import ALL as DRILLS
+from lab.drill.drills import MIXTURES, rooms
 from lab.drill.errors import DrillError
+from lab.fleet import grafana
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from lab.drill.run import Peopled
+    from lab.drill.judge.outcome import Outcome
     from lab.drill.scenario import Drill, Load
+    from lab.drill.stage.base import Stage
     from lab.report.machine import Machine
 
 ALL, LIST = "all", "list"
@@ -94,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _one(args: argparse.Namespace, drill: Drill, facts: Machine) -> tuple[str, bool]:
     """Play one; its row of the summary, and whether it passed."""
-    from lab.drill import grafana, report  # noqa: PLC0415 — as above
+    from lab.drill import report  # noqa: PLC0415 — as above
     from lab.drill.run import Most, compress, play  # noqa: PLC0415
     from lab.report import results  # noqa: PLC0415
 
@@ -122,24 +126,33 @@ def _one(args: argparse.Namespace, drill: Drill, facts: Machine) -> tuple[str, b
     results.write_index(args.results)
     for verdict in found:
         print(f"  {'PASS' if verdict.passed else 'FAIL'}  {verdict.question} {verdict.text}")
-    print(f"  {grafana.annotate(args.grafana, drill.name, outcome.marks)}")
+    print(f"  {grafana.annotate(args.grafana, drill.name, _notes(outcome))}")
     print(f"{'PASS' if passed else 'FAIL'}  {drill.name}  report: {directory / 'report.html'}")
     return report.line(drill, outcome, found), passed
 
 
+def _notes(outcome: Outcome) -> list[grafana.Note]:
+    """Its steps at their times, which are on the history's clock."""
+    offset_s = time.time() - time.monotonic()
+    return [
+        grafana.Note(mark.t + offset_s, "heal" if mark.heals else "fault", mark.text)
+        for mark in outcome.marks
+    ]
+
+
 @contextmanager
-def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[Peopled]:
+def _stage(args: argparse.Namespace, drill: Drill, directory: Path) -> Iterator[Stage]:
     """The fleet, up; its logs are kept if the drill could not be played, or found a bug."""
     if args.compose:
-        from lab.drill.compose_stage import ComposeStage  # noqa: PLC0415 — as above
+        from lab.drill.stage.compose import ComposeStage  # noqa: PLC0415 — as above
         from lab.fleet.local import ROOT  # noqa: PLC0415
 
         with ComposeStage(ROOT, drill.links) as stage:
             yield stage
         return
     from lab.drill.lives import shorten  # noqa: PLC0415
-    from lab.drill.local_stage import LocalStage  # noqa: PLC0415
-    from lab.drill.soak_stage import SoakStage  # noqa: PLC0415
+    from lab.drill.stage.local import LocalStage  # noqa: PLC0415
+    from lab.drill.stage.soak import SoakStage  # noqa: PLC0415
 
     factor = drill.load.factor
     with tempfile.TemporaryDirectory(prefix="echofleet-drill-") as temporary:
@@ -164,9 +177,9 @@ def _choose(args: argparse.Namespace) -> Sequence[Drill]:
     Raises:
         DrillError: One of that name is not there, or not on containers.
     """
-    known = {drill.name: drill for drill in drills.ALL}
+    known = {drill.name: drill for drill in DRILLS}
     if args.names == [ALL]:
-        chosen = [drill for drill in drills.ALL if not (args.compose and drill.only_local)]
+        chosen = [drill for drill in DRILLS if not (args.compose and drill.only_local)]
     else:
         unknown = [name for name in args.names if name not in known]
         if unknown:
@@ -177,8 +190,8 @@ def _choose(args: argparse.Namespace) -> Sequence[Drill]:
         raise DrillError(f"not on containers: {reasons}")
     if args.lines and [drill.name for drill in chosen] != ["mix"]:
         raise DrillError("--lines is of `mix` alone")
-    if args.deliveries and [drill.name for drill in chosen] != [room_drills.MIX]:
-        raise DrillError(f"--deliveries is of `{room_drills.MIX}` alone")
+    if args.deliveries and [drill.name for drill in chosen] != [rooms.MIX]:
+        raise DrillError(f"--deliveries is of `{rooms.MIX}` alone")
     return [_fit(drill, args) for drill in chosen]
 
 
@@ -189,17 +202,15 @@ def _fit(drill: Drill, args: argparse.Namespace) -> Drill:
     asked = zip(fields, (args.clients, args.rate), strict=True)
     wanted = {field: value for field, value in asked if value}
     load: Load = dataclasses.replace(drill.load, **wanted)
-    if drill.name == "mix" and (args.seed is not None or args.seconds or args.lines):
-        seconds = float("inf") if args.lines else args.seconds or drill.seconds
-        return mixture.drill(args.seed if args.seed is not None else 1, seconds, load)
-    if drill.name == room_drills.MIX and (args.seed is not None or args.seconds or args.deliveries):
-        seconds = float("inf") if args.deliveries else args.seconds or drill.seconds
-        return room_drills.mix(args.seed if args.seed is not None else 1, seconds, load)
+    most = args.lines or args.deliveries
+    if drill.name in MIXTURES and (args.seed is not None or args.seconds or most):
+        seconds = float("inf") if most else args.seconds or drill.seconds
+        return MIXTURES[drill.name](args.seed if args.seed is not None else 1, seconds, load)
     return dataclasses.replace(drill, load=load)
 
 
 def _list() -> None:
-    for drill in drills.ALL:
+    for drill in DRILLS:
         where = "" if not drill.only_local else f"  (not --compose: {drill.only_local})"
         print(f"{drill.name:<22} {drill.what}{where}")
 

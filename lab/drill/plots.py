@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
 
-from lab.drill.figures import BIN_S
 from lab.report import plots
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
-    from lab.drill.scenario import Outcome
+    from lab.drill.judge.outcome import Outcome
 
 HEIGHT_INCHES = 5.4
 # Labels of steps that are nearer than this share of the picture are put on other heights.
 LABEL_SHARE = 0.16
 LABEL_ROWS = 3
-# Columns: a drill of an hour is drawn no finer than one of a minute.
+# A picture of 20 s is 800 pixels wide: a quarter of that many columns can be told apart; and a
+# drill of an hour is drawn no finer than one of a minute.
+COLUMN_S_MIN = 0.1
 COLUMNS_MAX = 600
 
 
@@ -26,59 +31,48 @@ def timeline(outcome: Outcome) -> Figure:
     """Two panels over one time, which is 0 when all clients are served."""
     figure = Figure(figsize=(plots.WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    times, width_s, counts = _bins(outcome)
-    above.step(
-        times, [count / width_s for count in counts["answered"]], where="post", color=plots.BLUE,
-        linewidth=1.4, label="sessions",
-    )  # fmt: skip
-    above.step(
-        times, [count / width_s for count in counts["plain"]], where="post", color=plots.GREEN,
-        linewidth=1.2, linestyle="--", label="plain port",
-    )  # fmt: skip
+    figures = outcome.figures
+    span_s = max(COLUMN_S_MIN, figures.end - outcome.began)
+    columns = min(COLUMNS_MAX, math.ceil(span_s / COLUMN_S_MIN))
+    width_s = span_s / columns
+
+    def draw(
+        axes: Axes,
+        moments: Sequence[float],
+        each: float,
+        **look: Any,  # noqa: ANN401 — matplotlib's
+    ) -> None:
+        since = [t - outcome.began for t in moments]
+        axes.hist(since, bins=columns, range=(0, span_s), weights=[each] * len(since), **look)
+
+    line = {"histtype": "step", "linewidth": 1.4}
+    draw(above, figures.answered_at, 1 / width_s, color=plots.BLUE, label="sessions", **line)
+    draw(above, figures.plain_at, 1 / width_s, color=plots.GREEN, label="plain port",
+         linestyle="--", **line)  # fmt: skip
     above.set_ylabel("lines answered a second")
-    above.set_ylim(bottom=0)
-    below.bar(
-        times, counts["faults"], width=width_s, align="edge", color=plots.RED,
-        label="errors heard, connections cut",
-    )  # fmt: skip
-    below.step(
-        times, counts["without"], where="post", color=plots.INK,
-        linewidth=1.4, label="clients without service",
-    )  # fmt: skip
-    below.set_ylabel(f"in {width_s:g} s")
+    draw(below, figures.faults_at, 1, color=plots.RED, label="errors heard, connections cut")
+    below.step(*_without(outcome), where="post", color=plots.INK, linewidth=1.4,
+               label="clients without service")  # fmt: skip
+    below.set_ylabel(f"in {width_s:.2g} s")
     below.set_xlabel("seconds since all clients were served")
-    below.set_ylim(bottom=0)
+    for panel in (above, below):
+        panel.set_ylim(bottom=0)
     _mark(outcome, above, below)
     above.legend(loc="center right")
     below.legend(loc="upper right")
     return figure
 
 
-def _bins(outcome: Outcome) -> tuple[list[float], float, dict[str, list[float]]]:
-    """Beginnings of the columns, their width in seconds, and what is counted in each."""
-    made = outcome.figures.timeline
-    if made is None:
-        nothing = [0.0]
-        return nothing, BIN_S, dict.fromkeys(("answered", "plain", "faults", "without"), nothing)
-    first, last = made.bin(outcome.began), made.bin(outcome.figures.end)
-    each = max(1, -(-(last - first + 1) // COLUMNS_MAX))
-    columns = -(-(last - first + 1) // each)
-    counts = {}
-    for name in ("answered", "plain", "faults"):
-        column = [0.0] * columns
-        for at, count in getattr(made, name).items():
-            if first <= at <= last:
-                column[(at - first) // each] += count
-        counts[name] = column
-    width_s = each * BIN_S
-    times = [column * width_s for column in range(columns)]
-    counts["without"] = [0.0] * columns
+def _without(outcome: Outcome) -> tuple[list[float], list[int]]:
+    """Moments, and how many clients are without service from each on."""
+    changes = [(0.0, 0), (outcome.figures.end - outcome.began, 0)]
     for one in outcome.figures.breaks:
-        end_s = (one.answered if one.over else outcome.figures.end) - outcome.began
-        begin_s = one.begin - outcome.began
-        for at, time_s in enumerate(times):
-            counts["without"][at] += time_s < end_s and time_s + width_s > begin_s
-    return times, width_s, counts
+        changes.append((one.begin - outcome.began, 1))
+        if one.over:
+            changes.append((one.answered - outcome.began, -1))
+    changes.sort()
+    moments, steps = zip(*changes, strict=True)
+    return list(moments), list(itertools.accumulate(steps))
 
 
 def _mark(outcome: Outcome, *panels: Axes) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.drill import plots as drill_plots
-from lab.drill.expectations import ALWAYS
-from lab.drill.figures import PARTS, rank
-from lab.drill.scenario import Verdict
-from lab.drill.violations import RULES
+from lab.drill.judge.expectations import ALWAYS
+from lab.drill.judge.figures import PARTS, rank
+from lab.drill.judge.outcome import Verdict
+from lab.drill.judge.violations import RULES
 from lab.report import page, plots
 from lab.report.answers import Answer
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lab.drill.scenario import Drill, Outcome
+    from lab.drill.judge.outcome import Outcome
+    from lab.drill.scenario import Drill
 
 PASS, FAIL = "PASS", "FAIL"
 
@@ -27,7 +28,7 @@ METHOD = (
     sessions from each other, and clients of the plain port compare every byte.""",
     """After the last line everybody waits until the fate of every line is known. Then connections
     in the daemons' metrics are compared with those in the kernel, and the history is held to
-    the rules (`lab/drill/checker.py`), by itself: the checker knows nothing of the fault, but
+    the rules (`lab/drill/judge/checker.py`), by itself: the checker knows nothing of the fault, but
     whether it may have lost data.""",
     """A break is a client's time without service: from the first line that went unanswered to
     the first answer on the connection that took its place. `detect` is the time until its

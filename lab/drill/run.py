@@ -15,15 +15,15 @@ import shutil
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lab.drill.checker import Checker
 from lab.drill.errors import DrillError
-from lab.drill.figures import Figures
+from lab.drill.judge.checker import Checker
+from lab.drill.judge.figures import Figures
+from lab.drill.judge.outcome import Mark, Outcome
+from lab.drill.judge.rooms import RoomFigures
+from lab.drill.judge.soak.figures import SoakFigures
 from lab.drill.lives import shorten
-from lab.drill.room_figures import RoomFigures
-from lab.drill.scenario import Mark, Outcome, Stage
-from lab.drill.soak_figures import SoakFigures
 from lab.fleet import processes
 from lab.wait import until
 from loadtest import history
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.drill.scenario import Drill, Load
+    from lab.drill.stage.base import Stage
 
 # Of the clients, by the first letter of their names (`load`): those that the drill is about.
 # Claimants and ghosts are there to disturb.
@@ -61,30 +62,10 @@ class Most(NamedTuple):
 NO_END = Most()
 
 
-class Peopled(Stage, Protocol):
-    """A stage that clients can be sent to."""
-
-    @property
-    def addresses(self) -> dict[str, str]:
-        """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
-
-    @property
-    def direct(self) -> list[str]:
-        """The daemons' own session ports; none where they can't be reached."""
-
-    def connections(self) -> list[tuple[str, int, int]]:
-        """(daemon, clients in its metrics, in the kernel)."""
-
-    def logs(self) -> dict[str, Path]:
-        """Each part's log."""
-
-
 class LoadProcess:
-    """`load.py`, running."""
+    """`lab.drill.load`, running."""
 
-    def __init__(
-        self, stage: Peopled, load: Load, directory: Path, *, seed: int, most: Most
-    ) -> None:
+    def __init__(self, stage: Stage, load: Load, directory: Path, *, seed: int, most: Most) -> None:
         self.history = directory / "history.jsonl"
         argv = [sys.executable, "-m", "lab.drill.load"]
         for name, address in stage.addresses.items():
@@ -144,7 +125,7 @@ class LoadProcess:
 
 def play(  # noqa: PLR0913 — each is one choice of the caller
     drill: Drill,
-    stage: Peopled,
+    stage: Stage,
     directory: Path,
     *,
     seed: int = 0,
@@ -258,7 +239,7 @@ def _act(drill: Drill, stage: Stage, load: LoadProcess, say: Callable[[str], Non
     return marks
 
 
-def _settled(stage: Peopled) -> list[tuple[str, int, int]]:
+def _settled(stage: Stage) -> list[tuple[str, int, int]]:
     """Connections in the metrics and in the kernel, as soon as they are equal, or at the end."""
     counted: list[tuple[str, int, int]] = []
 
@@ -271,7 +252,7 @@ def _settled(stage: Peopled) -> list[tuple[str, int, int]]:
     return counted
 
 
-def _tracebacks(stage: Peopled) -> list[str]:
+def _tracebacks(stage: Stage) -> list[str]:
     """Parts that have logged a bug."""
     return sorted(name for name, log in stage.logs().items() if bugs(log.read_text()))
 

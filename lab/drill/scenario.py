@@ -1,104 +1,21 @@
-"""What a drill is: steps at their times, and what must come of them. Pure.
+"""What a drill is: steps at their times, under which load, and what must come of them. Pure.
 
-    Drill ──steps──▶ Stage (local_stage, compose_stage)
+    Drill ──steps──▶ Stage (stage/)
       └──expects──▶ Outcome (what the histories said) ──▶ Verdict, a sentence with figures
 
-`drills.py` is the list of them, `expectations.py` what can be expected; `run.py` plays one.
+`drills/` has all of them, `judge/expectations.py` what can be expected; `run.py` plays one.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
-
-from lab.drill.errors import DrillError
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from lab.drill.figures import Break, Figures
-    from lab.drill.violations import Violation
-
-
-class CannotError(DrillError):
-    """This stage can't make this fault; the text says why."""
-
-
-class Stage(Protocol):
-    """The fleet that a drill breaks. A name is `echod1` …, `redis` or `haproxy`.
-
-    What can't be done on a stage raises `CannotError`.
-    """
-
-    @property
-    def daemons(self) -> Sequence[str]:
-        """Their names."""
-
-    def kill(self, name: str) -> None:
-        """SIGKILL."""
-
-    def freeze(self, name: str) -> None:
-        """It stands still, and its kernel goes on for it."""
-
-    def thaw(self, name: str) -> None:
-        """It goes on."""
-
-    def terminate(self, name: str) -> None:
-        """SIGTERM; returns at once."""
-
-    def await_end(self, name: str, end_s_max: float) -> None:
-        """Wait until it has ended."""
-
-    def start_again(self, name: str) -> None:
-        """A part that has ended comes back, at the same addresses; returns when it is ready."""
-
-    def await_up(self, name: str) -> None:
-        """Wait until a daemon is in the balance."""
-
-    def reload(self) -> None:
-        """HAProxy begins afresh with the same configuration; connections that are finish."""
-
-    def fill_files(self, name: str) -> None:
-        """It can open no more files."""
-
-    def free_files(self, name: str) -> None:
-        """It can again."""
-
-    def copy_data(self) -> None:
-        """Keep a copy of Redis's data."""
-
-    def lose_data(self, how: str) -> None:
-        """While Redis is down: `truncate` its file, `empty` it, or `restore` the copy."""
-
-    def cut(self, link: str, *ways: str) -> None:
-        """Let a link stand still: `redis:echod1`, `daemon:echod1` or `clients`."""
-
-    def heal(self, link: str) -> None:
-        """It goes on, and what was on the way comes late."""
-
-    def release(self, link: str, way: str) -> None:
-        """One direction of it goes on, the other stands still."""
-
-    def reset(self, link: str) -> int:
-        """Reset every connection of it, and lose what is on the way; returns how many."""
-
-    def refuse(self, link: str) -> None:
-        """Refuse new connections on it until `heal`."""
-
-    def strand(self, link: str) -> None:
-        """Reset the near ends; what they have sent comes with `heal`, new connections pass."""
-
-    def half_open(self, link: str, end: str) -> None:
-        """Reset one end (`near`: who connected) of every connection; the other hears nothing."""
-
-    def deafen(self, link: str, *, lasting: bool) -> None:
-        """A subscription's connection stands still; `lasting`: its successors too, until `heal`."""
-
-    def metric(self, name: str, sample: str) -> float:
-        """A sample of a daemon's /metrics, by its name and labels."""
-
-    def keys(self) -> Mapping[str, int]:
-        """What the stores keep: keys of Redis by their prefix, `memory:…` by its kinds."""
+    from lab.drill.judge.outcome import Expectation
+    from lab.drill.stage.base import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +53,11 @@ class Load:
     quitters: int = 0
     """Clients whose sessions end after a few lines, and that begin others."""
     ghosts: int = 2
-    """`ghosts.py`: they go on asking on connections that they have left."""
+    """`load/ghosts.py`: they go on asking on connections that they have left."""
     plain: int = 8
     text_bytes: int = 60
     members: int = 0
-    """`room_load.py`: they post in rooms, each in `rooms_each` of `rooms`."""
+    """`load/members.py`: they post in rooms, each in `rooms_each` of `rooms`."""
     rooms: int = 6
     rooms_each: int = 3
     posts_rate: float = 1.0
@@ -148,52 +65,8 @@ class Load:
     pause_s: float = 0.0
     """So long one member stops reading, from two seconds on; 0: none."""
     factor: float = 0.0
-    """The daemons' lives are shortened by it (`lives.py`), and those of `soak_load.py` are there;
+    """The daemons' lives are shortened by it (`lives.py`), and those of `load/guests.py` are there;
     0: neither."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A step that was done: begun at `t`, and there at `done`; as the step, for the rest."""
-
-    t: float
-    done: float
-    text: str
-    heals: bool
-    loses: bool
-    lasts: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """All that is known at the end of a drill; times are on the history's clock."""
-
-    began: float
-    ended: float
-    marks: Sequence[Mark]
-    figures: Figures
-    violations: Sequence[Violation]
-    counts: dict[str, int]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def first_fault(self) -> float:
-        """When the first fault was made."""
-        return min((mark.t for mark in self.marks if not mark.heals), default=self.began)
-
-    @property
-    def breaks(self) -> list[Break]:
-        """Those that ended at the first fault or later."""
-        return [one for one in self.figures.breaks if not one.closed < self.first_fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Of one expectation."""
-
-    question: str
-    passed: bool
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +88,7 @@ class Drill:
     what: str
     steps: Iterable[Step]
     seconds: float
-    expects: Sequence[Callable[[Outcome], Verdict]] = ()
+    expects: Sequence[Expectation] = ()
     links: frozenset[str] = frozenset()
     load: Load = field(default_factory=Load)
     afterwards: Callable[[Stage], dict[str, Any]] = lambda _: {}

@@ -7,14 +7,15 @@ names. Used by the local fleet and its tests.
 
 from __future__ import annotations
 
+import csv
 import os
 import resource
 from typing import TYPE_CHECKING, NamedTuple
 
+from lab import web
 from lab.errors import LabError
 from lab.fleet import ports, processes, secret_files
 from lab.fleet.binaries import Binary
-from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,6 +30,9 @@ BINARY = Binary(
 
 # `haproxy -c` reads one small file.
 CHECK_S_MAX = 10.0
+
+# Its statistics, when it is well.
+PAGE_S_MAX = 2.0
 
 # Of the open files, those that are no client's: listeners, checks, logs, threads' pollers.
 FILES_RESERVED = 500
@@ -124,29 +128,33 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
     if tls:
         wanted |= {"echo_tls": echo_tls_port, "session_tls": session_tls_port}
 
-    def attempt(numbers: Sequence[int]) -> processes.Process:
-        addresses = {name: f"{HOST}:{n}" for name, n in zip(wanted, numbers, strict=True)}
+    def command(addresses: dict[str, str]) -> ports.Command:
         env = {f"{name.upper()}_BIND": address for name, address in addresses.items()}
         env["HAPROXY_MAXCONN"] = _connections_max()
         if tls:
             env["TLS_CERTIFICATES"] = str(tls)
         _check(program, config, env)
         softly = ["-sf", str(replaces)] if replaces else []
-        process = processes.start(
-            # -db: in the foreground and without a master, whatever the file says.
-            [program, "-db", "-f", str(config), *softly],
-            log=directory / "haproxy.log",
-            env=env,
-            expect_ready=False,
-        )
-        process.await_sign(
-            lambda: all(process.listens_on(number) for number in numbers),
-            f"HAProxy on {addresses['echo']}",
-        )
-        process.ready = {"echo_tls": "", "session_tls": "", **addresses}
-        return process
+        # -db: in the foreground and without a master, whatever the file says.
+        return [program, "-db", "-f", str(config), *softly], env
 
-    return ports.start_on(list(wanted.values()), attempt)
+    process = ports.start_listening("HAProxy", wanted, command, directory / "haproxy.log")
+    process.ready = {"echo_tls": "", "session_tls": "", **process.ready}
+    return process
+
+
+def up(stats: str) -> set[tuple[str, str]]:
+    """(backend, server) of the servers that its checks have found well; empty if it is silent.
+
+    Args:
+        stats: host:port of its statistics.
+    """
+    try:
+        page = web.read(f"http://{stats}/;csv", PAGE_S_MAX).decode()
+    except OSError:
+        return set()
+    rows = csv.DictReader(page.removeprefix("# ").splitlines())
+    return {(row["pxname"], row["svname"]) for row in rows if row["status"] == "UP"}
 
 
 def _check(program: str, config: Path, env: dict[str, str]) -> None:

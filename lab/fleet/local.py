@@ -22,6 +22,7 @@ from lab.errors import LabError
 from lab.fleet import (
     haproxy_server,
     locust_server,
+    ports,
     processes,
     prometheus_server,
     redis_server,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from lab.fleet.redis_server import Appendfsync, RedisServer
 
 ROOT = Path(lab.__file__).resolve().parents[1]
+
+HAPROXY_PORTS = ("echo", "session", "echo_tls", "session_tls", "stats")
 
 # A daemon ends within its drain; beyond it, what is queued is answered.
 DRAIN_SLACK_S = 5.0
@@ -102,11 +105,11 @@ class Fleet:
         self._lock_directory()
         self.redis = self._start_redis()
         self._start_daemons(self.redis)
-        echo, stats = self._start_haproxy()
+        self.start_haproxy()
         if self.plan.load:
-            self._start_locust(echo)
+            self._start_locust()
         if self.plan.prometheus:
-            self._start_prometheus(stats)
+            self._start_prometheus()
 
     def stop(self) -> None:
         """End everything, in this order: whoever is needed goes last."""
@@ -134,16 +137,40 @@ class Fleet:
                 yield name, process
 
     def start_again(self, name: str) -> None:
-        """A daemon that has ended, on its ports, where HAProxy looks for it; it is ready then.
+        """A part that has ended, on its ports and data, where others look for it; it is ready then.
 
         Raises:
             lab.fleet.processes.StartError: It did not start.
         """
-        url = self.store_url_of(name, self.parts["redis"].ready["url"])
-        daemon = self._start_daemon(name, url, self.parts[name].ready)
-        daemon.await_ready()
-        self.parts[name] = daemon
+        former = self.parts[name].ready
+        if name == "redis":
+            self.redis = self._start_redis(ports.split(former["url"].removesuffix("/0"))[1])
+        elif name == "haproxy":
+            self.start_haproxy()
+        else:
+            url = self.store_url_of(name, self.parts["redis"].ready["url"])
+            daemon = self._start_daemon(name, url, former)
+            daemon.await_ready()
+            self.parts[name] = daemon
         self.dead.discard(name)
+
+    def start_haproxy(self, replaces: int | None = None) -> None:
+        """On the ports of the one before, if any; `replaces`: its pid, for a reload."""
+        former = self.parts["haproxy"].ready if "haproxy" in self.parts else {}
+        wanted = {
+            f"{name}_port": ports.split(former[name])[1]
+            if former.get(name)
+            else getattr(self.plan, f"{name}_port")
+            for name in HAPROXY_PORTS
+        }
+        self.parts["haproxy"] = haproxy_server.start(
+            self.plan.directory,
+            ROOT / "haproxy" / "haproxy.cfg",
+            [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
+            certificates=self.plan.secrets,
+            replaces=replaces,
+            **wanted,
+        )
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
         """How `daemon` reaches Redis: the drills put a link in between that they can cut."""
@@ -213,15 +240,15 @@ class Fleet:
             daemon.await_ready()
 
     def _start_daemon(
-        self, name: str, store_url: str, ports: Mapping[str, str] | None = None
+        self, name: str, store_url: str, former: Mapping[str, str] | None = None
     ) -> Process:
-        """Start one, on the ports of a ready line, else on free ones; it is not ready yet."""
+        """Start one, on a former ready line's ports or free ones; it is not ready yet."""
         flags = ["--host", "127.0.0.1", "--proxy-protocol", "--store", store_url]
         if self.redis and self.redis.password_file:
             flags += ["--store-password-file", self.redis.password_file]
         for port in ("echo", "session", "admin", "agent"):
-            number = ports[port].rpartition(":")[2] if ports else "0"
-            flags += [f"--{port}-port", number]
+            number = ports.split(former[port])[1] if former else 0
+            flags += [f"--{port}-port", str(number)]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for setting, value in self.plan.daemon_settings.items():
@@ -232,34 +259,20 @@ class Fleet:
             expect_ready=False,
         )
 
-    def _start_haproxy(self) -> tuple[str, str]:
-        haproxy = haproxy_server.start(
-            self.plan.directory,
-            ROOT / "haproxy" / "haproxy.cfg",
-            [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
-            certificates=self.plan.secrets,
-            echo_port=self.plan.echo_port,
-            session_port=self.plan.session_port,
-            echo_tls_port=self.plan.echo_tls_port,
-            session_tls_port=self.plan.session_tls_port,
-            stats_port=self.plan.stats_port,
-        )
-        self.parts["haproxy"] = haproxy
-        return haproxy.ready["echo"], haproxy.ready["stats"]
-
-    def _start_locust(self, target: str) -> None:
+    def _start_locust(self) -> None:
+        haproxy = self.parts["haproxy"].ready
         self.parts["locust"] = locust_server.start(
             self.plan.directory,
             ROOT / "loadtest" / "locustfile.py",
-            target=target,
-            sessions=self.parts["haproxy"].ready["session"],
+            target=haproxy["echo"],
+            sessions=haproxy["session"],
             port=self.plan.locust_port,
         )
 
-    def _start_prometheus(self, haproxy_stats: str) -> None:
+    def _start_prometheus(self) -> None:
         targets = {
             "echod": [daemon.ready["admin"] for daemon in self.daemons],
-            "haproxy": [haproxy_stats],
+            "haproxy": [self.parts["haproxy"].ready["stats"]],
             "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
         }
         self.parts["prometheus"] = prometheus_server.start(

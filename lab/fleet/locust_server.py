@@ -11,10 +11,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from lab.fleet import ports, processes
-from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -39,23 +37,17 @@ def start(
         lab.fleet.processes.StartError: It did not start; the text has its last words.
     """
     defaults = {**DEFAULTS, "LOADTEST_SESSION_HOST": f"tcp://{sessions}"}
+    env = {name: os.environ.get(name, default) for name, default in defaults.items()}
 
-    def attempt(numbers: Sequence[int]) -> processes.Process:
-        (number,) = numbers
-        process = processes.start(
-            [
-                *(sys.executable, "-m", "locust"),
-                *("--locustfile", str(locustfile)),
-                *("--host", f"tcp://{target}"),
-                *("--web-host", HOST, "--web-port", str(number)),
-                "--autostart",
-            ],
-            log=directory / "locust.log",
-            env={name: os.environ.get(name, default) for name, default in defaults.items()},
-            expect_ready=False,
-        )
-        process.await_sign(lambda: process.listens_on(number), f"Locust's page on port {number}")
-        process.ready = {"web": f"{HOST}:{number}"}
-        return process
+    def command(addresses: dict[str, str]) -> ports.Command:
+        host, number = ports.split(addresses["web"])
+        argv = [
+            *(sys.executable, "-m", "locust"),
+            *("--locustfile", str(locustfile)),
+            *("--host", f"tcp://{target}"),
+            *("--web-host", host, "--web-port", str(number)),
+            "--autostart",
+        ]
+        return argv, env
 
-    return ports.start_on([port], attempt)
+    return ports.start_listening("Locust", {"web": port}, command, directory / "locust.log")

@@ -10,15 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from lab.errors import LabError
-from lab.fleet.processes import StartError
+from lab.fleet import processes
+from lab.fleet.processes import Process, StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
+    from pathlib import Path
 
 T = TypeVar("T")
+
+Command = tuple[Sequence[str], Mapping[str, str]]
+"""A program's words, and variables beside this process's own."""
 
 HOST = "127.0.0.1"
 
@@ -52,6 +58,46 @@ def start_on(ports: Sequence[int], start: Callable[[Sequence[int]], T]) -> T:
     return start(_fill(ports))
 
 
+def start_listening(  # noqa: PLR0913 — each is one independent choice of the caller
+    name: str,
+    wanted: Mapping[str, int],
+    command: Callable[[dict[str, str]], Command],
+    log: Path,
+    *,
+    cpu: int | None = None,
+    answers: Callable[[dict[str, str]], bool] = lambda _: True,
+) -> Process:
+    """Start a program that must be told its ports; it listens on all of them then.
+
+    Args:
+        name: The program's, for an error's text.
+        wanted: Its ports by what they are for; 0 for any free one.
+        command: Its words and variables, by its addresses (host:port).
+        log: As in `processes.start`.
+        cpu: As in `processes.start`.
+        answers: Whether it serves at those addresses, should listening not say so.
+
+    Returns:
+        The process; `.ready` has the addresses.
+
+    Raises:
+        StartError: It did not start; the text has its last words.
+    """
+
+    def attempt(numbers: Sequence[int]) -> Process:
+        addresses = {port: f"{HOST}:{n}" for port, n in zip(wanted, numbers, strict=True)}
+        argv, env = command(addresses)
+        process = processes.start(argv, log=log, env=env, expect_ready=False, cpu=cpu)
+        process.await_sign(
+            lambda: all(map(process.listens_on, numbers)) and answers(addresses),
+            f"{name} on {', '.join(addresses.values())}",
+        )
+        process.ready = addresses
+        return process
+
+    return start_on(list(wanted.values()), attempt)
+
+
 def check(wishes: Sequence[Wish]) -> None:
     """Bind every port for a moment, so that a clash is found before anything is started.
 
@@ -74,6 +120,12 @@ def check(wishes: Sequence[Wish]) -> None:
                 )
     if refused:
         raise PortError("\n".join(refused))
+
+
+def split(address: str) -> tuple[str, int]:
+    """`host:port` in its two parts."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def _fill(ports: Sequence[int]) -> list[int]:

@@ -12,7 +12,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from lab.fleet import ports, processes
-from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,25 +71,17 @@ def start(
     path = directory / "prometheus.yml"
     rules = [monitoring / "rules" / "*.yml", directory / "expected" / "*.yml"]
 
-    def attempt(numbers: Sequence[int]) -> processes.Process:
-        (number,) = numbers
-        web = f"{HOST}:{number}"
-        path.write_text(config({**targets, "prometheus": [web]}, rules))
-        process = processes.start(
-            [
-                *("sh", str(monitoring / "start.sh")),
-                f"--config.file={path}",
-                f"--storage.tsdb.path={directory / 'prometheus'}",
-                f"--storage.tsdb.retention.size={STORAGE_SIZE_MAX}",
-                f"--web.listen-address={web}",
-            ],
-            log=directory / "prometheus.log",
-            # The script puts the rule of the number expected into TMPDIR.
-            env={"ECHOD_REPLICAS": str(daemons), "TMPDIR": str(directory)},
-            expect_ready=False,
-        )
-        process.await_sign(lambda: process.listens_on(number), f"Prometheus on port {number}")
-        process.ready = {"web": web}
-        return process
+    def command(addresses: dict[str, str]) -> ports.Command:
+        path.write_text(config({**targets, "prometheus": [addresses["web"]]}, rules))
+        argv = [
+            *("sh", str(monitoring / "start.sh")),
+            f"--config.file={path}",
+            f"--storage.tsdb.path={directory / 'prometheus'}",
+            f"--storage.tsdb.retention.size={STORAGE_SIZE_MAX}",
+            f"--web.listen-address={addresses['web']}",
+        ]
+        # The script puts the rule of the number expected into TMPDIR.
+        return argv, {"ECHOD_REPLICAS": str(daemons), "TMPDIR": str(directory)}
 
-    return ports.start_on([port], attempt)
+    log = directory / "prometheus.log"
+    return ports.start_listening("Prometheus", {"web": port}, command, log)

@@ -19,7 +19,7 @@ from lab.fleet.binaries import Binary
 from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 Appendfsync = Literal["no-aof", "no", "everysec", "always"]
 
@@ -118,21 +118,19 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         password = secret_files.password(secrets, secret_files.ADMIN_PASSWORD)
         hello = b"AUTH admin %b\r\n" % password.encode() + hello
 
-    def attempt(numbers: Sequence[int]) -> RedisServer:
-        (number,) = numbers
-        process = processes.start(
-            [*program, *_settings(directory, appendfsync, number, more or {})],
-            log=directory / "redis.log",
-            expect_ready=False,
-            cpu=cpu,
-        )
-        process.await_sign(
-            lambda: process.listens_on(number) and _answers(number, hello),
-            f"Redis on port {number}",
-        )
-        return RedisServer(process, number, secrets)
+    def command(addresses: dict[str, str]) -> ports.Command:
+        _, number = ports.split(addresses["redis"])
+        return [*program, *_settings(directory, appendfsync, number, more or {})], {}
 
-    return ports.start_on([port], attempt)
+    process = ports.start_listening(
+        "Redis",
+        {"redis": port},
+        command,
+        directory / "redis.log",
+        cpu=cpu,
+        answers=lambda addresses: _answers(addresses["redis"], hello),
+    )
+    return RedisServer(process, ports.split(process.ready["redis"])[1], secrets)
 
 
 def _settings(
@@ -152,10 +150,10 @@ def _settings(
     return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
-def _answers(port: int, hello: bytes) -> bool:
-    """Whether the Redis on `port` serves; not while it loads its append-only file."""
+def _answers(address: str, hello: bytes) -> bool:
+    """Whether the Redis there serves; not while it loads its append-only file."""
     try:
-        with socket.create_connection((HOST, port), ASK_S_MAX) as asked:
+        with socket.create_connection(ports.split(address), ASK_S_MAX) as asked:
             asked.sendall(hello)
             answer = b""
             while data := asked.recv(64):  # QUIT ends it

@@ -48,7 +48,9 @@ def add_flags(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
             metavar=flag.metavar,
             help=f"{flag.help} [{flag.shown or flag.default}]".strip(),
         )
-    parser.add_argument("--quick", action="store_true", help="a smoke run; its figures mean nothing")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
+    )
 
 
 def add_common(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:

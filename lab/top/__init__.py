@@ -4,6 +4,6 @@
       ▲ what runs, and what it says of itself               │
       └───────────────── drain, kill, freeze, start ◀── keys┘
 
-`samples`, `figures`, `model`, `cells` and `words` are pure; `local` and `compose` look and
-act, `screen` shows. docs/top.md says what every column means.
+`figures`, `model`, `cells` and `words` are pure; `local` and `compose` look and act, `screen`
+shows; `lab.fleet.metrics` has the samples. docs/top.md says what every column means.
 """

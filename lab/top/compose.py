@@ -8,21 +8,21 @@ scrapes of each part are taken: rates and percentiles are exact, a few seconds o
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lab.errors import LabError
-from lab.top import samples
+from lab import web
+from lab.fleet import metrics
+from lab.fleet.docker import DockerError, docker
 from lab.top.parts import Life, Look, Part
-from lab.top.source import at_once, page_json
+from lab.top.source import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from lab.top.samples import Reading
+    from lab.fleet.metrics import Reading
 
 # Far enough back for two scrapes, even if one failed.
 WINDOW_S = 30
@@ -59,15 +59,11 @@ COMMANDS = {
 LIVES = {"running": Life.RUNS, "paused": Life.FROZEN}
 
 
-class ContainersError(LabError):
-    """Docker or Prometheus can't say, or do, what is wanted."""
-
-
 class ComposeSource:
     """The containers of a Compose project.
 
     Raises (`look` and `act`):
-        ContainersError: Docker does not answer, or refuses.
+        DockerError: Docker does not answer, or refuses.
     """
 
     def __init__(self, project: str, prometheus: str) -> None:
@@ -84,7 +80,7 @@ class ComposeSource:
             key=lambda name: (len(name), name),
         )
         if not names:
-            raise ContainersError(f"no containers of a project {self._project}: docker compose up")
+            raise DockerError(f"no containers of a project {self._project}: docker compose up")
         now_s = time.time()
         return Look(
             at_s=now_s,
@@ -101,26 +97,28 @@ class ComposeSource:
     def act(self, action: str, daemon: str) -> str:
         """See `source.Source`."""
         command, done = COMMANDS[action]
-        _docker(*command, daemon)
+        docker(*command, daemon, wait_s=DOCKER_S_MAX)
         return f"{daemon}: {done}"
 
     def _containers(self) -> dict[str, Any]:
         """What Docker says of each container, those that have ended too, by name."""
-        ids = _docker(
+        ids = docker(
             *("ps", "--all", "--quiet", "--no-trunc"),
             *("--filter", f"label=com.docker.compose.project={self._project}"),
+            wait_s=DOCKER_S_MAX,
         ).split()
-        described = json.loads(_docker("container", "inspect", *ids)) if ids else []
+        if not ids:
+            return {}
+        described = json.loads(docker("container", "inspect", *ids, wait_s=DOCKER_S_MAX))
         return {one["Name"].removeprefix("/"): one for one in described}
 
     def _job(self, job: str) -> dict[str, list[Reading]]:
         """What Prometheus has of a job, by instance; nothing if it does not answer."""
         query = f'{{job="{job}",__name__=~"{WANTED[job]}"}}[{WINDOW_S}s]'
         try:
-            answer = page_json(
-                f"{self._prometheus}/api/v1/query?query={quote(query)}", PROMETHEUS_S_MAX
-            )
-            return samples.from_matrix(answer["data"]["result"])
+            url = f"{self._prometheus}/api/v1/query?query={quote(query)}"
+            answer = json.loads(web.read(url, PROMETHEUS_S_MAX, metrics.PAGE_BYTES_MAX))
+            return metrics.from_matrix(answer["data"]["result"])
         except (OSError, ValueError, KeyError):
             return {}
 
@@ -161,18 +159,3 @@ def part_of(name: str, container: Mapping[str, Any], readings: list[Reading], no
     life = LIVES.get(container["State"]["Status"], Life.DOWN)
     answers = bool(readings) and now_s - readings[-1].at_s <= READING_S_MAX
     return Part(name, life, tuple(readings[-2:]) if answers else (), container["Id"][:ID_LENGTH])
-
-
-def _docker(*words: str) -> str:
-    """Run `docker`; its stdout."""
-    try:
-        done = subprocess.run(
-            ["docker", *words], capture_output=True, text=True, check=True, timeout=DOCKER_S_MAX
-        )
-    except FileNotFoundError:
-        raise ContainersError("docker is not on PATH") from None
-    except subprocess.TimeoutExpired:
-        raise ContainersError(f"docker {words[0]} took over {DOCKER_S_MAX:g} s") from None
-    except subprocess.CalledProcessError as error:
-        raise ContainersError(f"docker {words[0]}: {error.stderr.strip()}") from None
-    return done.stdout

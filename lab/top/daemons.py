@@ -16,7 +16,7 @@ from lab.top.parts import Part, State, state_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lab.top.samples import Buckets, Reading
+    from lab.fleet.metrics import Buckets, Reading
 
 # Ends that the client brought about; every other reason is an ERR that it was told.
 CLIENTS_REASONS = frozenset({"client", "reset", "quit"})

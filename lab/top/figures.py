@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.top.samples import Buckets, Reading
-
-
-def elapsed_s(before: Reading, now: Reading) -> float:
-    """Between the two; above 0."""
-    return now.at_s - before.at_s
+    from lab.fleet.metrics import Buckets, Reading
 
 
 def grown(before: float | None, now: float | None) -> float | None:
@@ -29,7 +24,7 @@ def grown(before: float | None, now: float | None) -> float | None:
 def rate(before: Reading, now: Reading, name: str, **labels: str) -> float | None:
     """A counter's growth a second."""
     by = grown(before.samples.get(name, **labels), now.samples.get(name, **labels))
-    return None if by is None else by / elapsed_s(before, now)
+    return None if by is None else by / (now.at_s - before.at_s)
 
 
 def new_values(before: Reading, now: Reading, name: str) -> Buckets:

@@ -6,20 +6,22 @@ import contextlib
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from lab.fleet import control
-from lab.top import samples, servers
+from lab.fleet import control, metrics
+from lab.fleet.metrics import Reading, Samples
+from lab.top import servers
 from lab.top.parts import Life, Look, Part
-from lab.top.samples import Reading, Samples
-from lab.top.source import ANSWER_S_MAX, at_once, page
+from lab.top.source import ANSWER_S_MAX, at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+P = ParamSpec("P")
 
 # Of HAProxy's /metrics, what is used: the listeners are left out.
 HAPROXY_PAGE = "/metrics?scope=global&scope=frontend&scope=backend&scope=server"
@@ -41,12 +43,15 @@ class LocalSource:
         answer = control.ask(self._path, {"do": "look"})
         ready, lives = answer["fleet"], answer["lives"]
         asks: list[Callable[[], Part]] = [
-            partial(_page_part, daemon["name"], lives, daemon, f"{daemon['admin']}/metrics")
+            partial(
+                _part, daemon["name"], lives, daemon, metrics.read, daemon["admin"], ANSWER_S_MAX
+            )
             for daemon in ready["daemons"]
         ]
         haproxy, store = ready["haproxy"], ready["redis"]
-        asks.append(partial(_page_part, "haproxy", lives, haproxy, haproxy["stats"] + HAPROXY_PAGE))
-        asks.append(partial(_part, "redis", lives, store, partial(self._ask_redis, store)))
+        where = haproxy["stats"], ANSWER_S_MAX, HAPROXY_PAGE
+        asks.append(partial(_part, "haproxy", lives, haproxy, metrics.read, *where))
+        asks.append(partial(_part, "redis", lives, store, self._ask_redis, store))
         *daemons, haproxy_part, redis_part = at_once(asks)
         return Look(
             at_s=time.time(),
@@ -73,12 +78,13 @@ class LocalSource:
         return servers.from_info(self._redis.info())
 
 
-def _page_part(name: str, lives: Mapping[str, str], ready: Mapping[str, Any], address: str) -> Part:
-    return _part(name, lives, ready, lambda: samples.from_text(page(f"http://{address}")))
-
-
 def _part(
-    name: str, lives: Mapping[str, str], ready: Mapping[str, Any], ask: Callable[[], Samples]
+    name: str,
+    lives: Mapping[str, str],
+    ready: Mapping[str, Any],
+    ask: Callable[P, Samples],
+    *where: P.args,
+    **how: P.kwargs,
 ) -> Part:
     """What the part says, if it runs and answers."""
     life = Life(lives[name])
@@ -86,5 +92,5 @@ def _part(
     if life is Life.RUNS:
         # Who does not answer is silent; the next look asks again.
         with contextlib.suppress(OSError, ValueError, redis.RedisError):
-            readings = (Reading(time.time(), ask()),)
+            readings = (Reading(time.time(), ask(*where, **how)),)
     return Part(name, life, readings, f"pid {ready['pid']}")

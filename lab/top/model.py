@@ -15,8 +15,8 @@ from lab.top.parts import Life
 from lab.top.servers import HaproxyRow, RedisRow, balance_of, haproxy_row, redis_row
 
 if TYPE_CHECKING:
+    from lab.fleet.metrics import Reading
     from lab.top.parts import Look, Part
-    from lab.top.samples import Reading
 
 # How far back a trend goes: at a look a second, its column's width in seconds.
 TREND_LOOKS = 20

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.top.samples import Reading, Samples
+    from lab.fleet.metrics import Reading, Samples
 
 
 class Life(StrEnum):

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from lab.fleet.metrics import Samples
 from lab.top.figures import rate
 from lab.top.parts import Part, State, state_of
-from lab.top.samples import Samples
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lab.top.samples import Reading
+    from lab.fleet.metrics import Reading
 
 # haproxy.cfg's frontend of both ports, and its backends by the port whose clients they serve.
 # Beside each stands one without checks, for when no daemon passes them.

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
-
-from lab import web
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -21,9 +18,6 @@ ANSWER_S_MAX = 0.8
 
 # Parts asked at once; more wait their turn.
 ASKED_AT_ONCE_MAX = 16
-
-# A daemon's /metrics has 20 kB, HAProxy's 200 kB for 32 slots.
-PAGE_BYTES_MAX = 16 << 20
 
 
 class Source(Protocol):
@@ -42,25 +36,6 @@ class Source(Protocol):
         Raises:
             lab.errors.LabError: It can't be done.
         """
-
-
-def page(url: str, wait_s: float = ANSWER_S_MAX) -> str:
-    """The body of a page.
-
-    Raises:
-        OSError: There was no answer, or none of status 200.
-    """
-    return web.read(url, wait_s, PAGE_BYTES_MAX).decode()
-
-
-def page_json(url: str, wait_s: float = ANSWER_S_MAX) -> Any:  # noqa: ANN401 — as json.loads
-    """As `page`, parsed.
-
-    Raises:
-        OSError: As `page`.
-        ValueError: It is not JSON.
-    """
-    return json.loads(page(url, wait_s))
 
 
 def at_once(asks: Iterable[Callable[[], T]]) -> list[T]:

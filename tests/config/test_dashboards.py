@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.dashboards import files
-from lab.drill.grafana import TAG
+from lab.fleet.grafana import TAG
 from tests.config.checks import ROOT, check
 from tests.monitored import DASHBOARDS, panels, queries
 

@@ -16,7 +16,7 @@ import pytest
 
 from echod.admin.server import ASKERS_MAX
 from echod.limits.capacity import CHECKS_MAX, HANDSHAKES_MAX, REFUSED_MAX
-from lab.drill import faults
+from lab.drill.stage import faults
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_drain import agent_says

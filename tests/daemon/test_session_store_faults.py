@@ -14,20 +14,21 @@ from echod.store.batch import NOBODY, Write
 from echod.store.keys import PlainSession
 from echod.store.redis.store import RedisStore
 from lab.fleet import redis_server
+from lab.fleet.network import IN
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_session_port import WELCOME, Client, client, pair
-from tests.daemon.test_store_faults import network
+from tests.daemon.test_store_faults import link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from lab.fleet.network import Link
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
-    from tests.daemon.late_network import LateNetwork
 
-__all__ = ["client", "network", "pair"]
+__all__ = ["client", "link", "pair"]
 
 
 @pytest.fixture
@@ -140,13 +141,13 @@ def test_a_key_of_another_kind(
 @pytest.mark.parametrize("stage", ["open", "resume", "line", "end"])
 def test_the_link_breaks_before_the_answer(
     echod: Callable[..., Echod],
-    network: LateNetwork,
+    link: Link,
     own_redis: RedisServer,
     client: Callable[[int], Client],
     stage: str,
 ) -> None:
     """Carried out, the answer lost, asked again on a new connection: the same answer, once."""
-    daemon = echod(store=network.url, commit_s_max=8)
+    daemon = echod(store=f"redis://{link.address}/0", commit_s_max=8)
     direct = echod(store=own_redis.url)
     one = client(direct.session_port)
     one.hello()
@@ -161,10 +162,11 @@ def test_the_link_breaks_before_the_answer(
         "line": b"ECHO 2 b\nPING\nECHO 2 b\n",
         "end": b"ECHO 2 b\nQUIT\n",
     }[stage]
-    network.lose_answers()
+    link.hold(IN)
     two.send(asked)
     until(lambda: daemon.metrics()["echod_degraded"] == 1, 5, "the answer to be missed")
-    network.break_off()
+    link.reset()
+    link.heal()
     got = b"".join(two.line() for _ in range({"open": 2, "resume": 4, "line": 5, "end": 3}[stage]))
     patterns = {
         "open": rb"WELCOME \S+ 1 0 300\nECHO 1 x\n",

@@ -12,14 +12,15 @@ import redis as redis_py
 
 from echod.store.keys import decode_state
 from lab.fleet import redis_server
+from lab.fleet.network import OUT, Network
 from lab.wait import until
 from tests.daemon import raw
-from tests.daemon.late_network import LateNetwork
 from tests.daemon.swarm import Swarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from lab.fleet.network import Link
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
@@ -53,11 +54,10 @@ class Dialogue:
 
 
 @pytest.fixture
-def network(own_redis: RedisServer) -> Iterator[LateNetwork]:
-    """The way to this test's Redis."""
-    made = LateNetwork(own_redis.port)
-    yield made
-    made.close()
+def link(own_redis: RedisServer, tmp_path: Path) -> Iterator[Link]:
+    """The way to this test's Redis, which can be cut."""
+    with Network(tmp_path) as network:
+        yield network.add("redis", f"127.0.0.1:{own_redis.port}")
 
 
 def stored(url: str, peer: str) -> tuple[int, bytes] | None:
@@ -193,7 +193,7 @@ def test_a_redis_that_lost_everything(
 def test_the_stale_batch(
     echod: Callable[..., Echod],
     own_redis: RedisServer,
-    network: LateNetwork,
+    link: Link,
     program: tuple[str, ...],
     survives: bool,  # noqa: FBT001 — pytest gives it
 ) -> None:
@@ -202,17 +202,17 @@ def test_the_stale_batch(
     The second run leaves the rule out, and the newer line is overwritten: so this test
     sees what the rule is for.
     """
-    daemon = echod(program, store=network.url, commit_s_max=5)
+    daemon = echod(program, store=f"redis://{link.address}/0", commit_s_max=5)
     client = Dialogue(daemon.port)
     client.say(b"one\n")
-    broken = network.hold()
+    link.hold(OUT)
     client.send(b"two\n")
-    until(lambda: b"two" in broken.held, 5, "the batch to be on its way")
-    network.cut(broken)
+    until(lambda: link.holds("two"), 5, "the batch to be on its way")
+    link.strand()
     client.expect(b"two\n")
     client.say(b"three\n")
     assert stored(own_redis.url, client.host) == (3, b"three\n")
-    network.deliver(broken)
+    link.heal()
     expected = (3, b"three\n") if survives else (2, b"two\n")
     assert stored(own_redis.url, client.host) == expected
 

@@ -15,11 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lab.drill import soak_drill
+from lab.drill.drills import soak
 from lab.drill.lives import shorten
 from lab.drill.report import verdicts
 from lab.drill.run import play
-from lab.drill.soak_stage import SoakStage
+from lab.drill.stage.soak import SoakStage
 
 NONE = "none"
 # From the last fault that is made to the end.
@@ -29,7 +29,7 @@ CALM_S = 15.0
 def main() -> int:
     """See the module; the exit status is 1 if something was found."""
     name = sys.argv[1]
-    drill = soak_drill.soak()
+    drill = soak.soak()
     if len(sys.argv) > 2:
         seconds = float(sys.argv[2])
         steps = [step for step in drill.steps if step.at_s < seconds - CALM_S]
@@ -43,9 +43,9 @@ def main() -> int:
         with SoakStage(Path(directory), drill.links, short, program) as stage:
             outcome = play(drill, stage, Path(directory))
     failed = [one for one in verdicts(drill, outcome) if not one.passed]
-    soak = outcome.facts["soak"]
-    rules = {**soak.wrongs, **outcome.counts, **dict.fromkeys((one.question for one in failed), 1)}
-    said = {"rules": rules, "first": soak.wrong[:3], "said": [one.text for one in failed]}
+    found = outcome.facts["soak"]
+    rules = {**found.wrongs, **outcome.counts, **dict.fromkeys((one.question for one in failed), 1)}
+    said = {"rules": rules, "first": found.wrong[:3], "said": [one.text for one in failed]}
     print(json.dumps(said))  # noqa: T201 — what it is for
     return 1 if failed else 0
 

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.drill import drills
-from lab.drill import violations as rules
-from lab.drill.local_stage import LocalStage
+from lab.drill.judge import violations as rules
 from lab.drill.report import verdicts
 from lab.drill.run import play
+from lab.drill.stage.local import LocalStage
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lab.drill.scenario import Drill, Outcome
+    from lab.drill.judge.outcome import Outcome
+    from lab.drill.scenario import Drill
 
 ECHOD = ("-m", "echod")
 

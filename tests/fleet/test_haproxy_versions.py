@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.drill.local_fleet import DrillFleet
 from lab.fleet import haproxy_server, processes
 from lab.fleet.haproxy_server import Daemon
-from lab.fleet.local import ROOT, Plan
+from lab.fleet.local import ROOT, Fleet, Plan
 from lab.wait import until
 from tests import haproxies
 from tests.daemon import raw
@@ -149,27 +148,27 @@ def patients(
 def fleet(
     patients: object,  # noqa: ARG001 — they are to begin first
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[DrillFleet]:
+) -> Iterator[Fleet]:
     """The fleet that is broken."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ECHOD_DRAIN_S", str(DRAIN_S))
         plan = Plan(directory=tmp_path_factory.mktemp("fleet"), daemons=DAEMONS)
-        with DrillFleet(plan, None, frozenset()) as made:
+        with Fleet(plan) as made:
             all_up(made)
             yield made
 
 
-def all_up(fleet: DrillFleet) -> None:
+def all_up(fleet: Fleet) -> None:
     """Every daemon is in the balance, at its full weight."""
     until(lambda: len(up(fleet)) == DAEMONS, UP_S_MAX, "all daemons to be up")
 
 
-def is_down(fleet: DrillFleet, name: str) -> bool:
+def is_down(fleet: Fleet, name: str) -> bool:
     """Whether HAProxy has found it so."""
     return any(row["svname"] == name and row["status"] == "DOWN" for row in servers(fleet))
 
 
-def upload(fleet: DrillFleet, source: str, size: int) -> int:
+def upload(fleet: Fleet, source: str, size: int) -> int:
     """Send so many bytes of lines and half-close; how many bytes of the answers are missing."""
     line = b"x" * 999 + b"\n"
     lines = size // len(line)
@@ -186,7 +185,7 @@ def upload(fleet: DrillFleet, source: str, size: int) -> int:
     return missing
 
 
-def test_half_close(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_half_close(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """Half-close after 5.6 to 6 MB: every byte of every answer."""
     begin_s = time.monotonic()
     with ThreadPoolExecutor(UPLOADS_AT_ONCE) as uploaders:
@@ -203,7 +202,7 @@ def test_half_close(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
     cell(f"{UPLOADS} of {UPLOADS} whole in {time.monotonic() - begin_s:.0f} s")
 
 
-def test_reset_by_clients(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_reset_by_clients(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """Reset by the client: no connection is left behind it."""
     socks = [patient.connect(port(fleet)) for _ in range(100)]
     for sock in socks:
@@ -217,7 +216,7 @@ def test_reset_by_clients(fleet: DrillFleet, cell: Callable[[str], None]) -> Non
     cell(f"100 gone in {time.monotonic() - begin_s:.1f} s")
 
 
-def test_reset_by_the_daemon(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_reset_by_the_daemon(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """A line without an end: the daemon's reset ends the client too."""
     begin_s = time.monotonic()
     with patient.connect(port(fleet)) as sock, pytest.raises(CUT):
@@ -226,7 +225,7 @@ def test_reset_by_the_daemon(fleet: DrillFleet, cell: Callable[[str], None]) -> 
     cell(f"cut in {time.monotonic() - begin_s:.1f} s")
 
 
-def test_a_crowd(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_a_crowd(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """1,000 connections of one address send 8 kB lines: the honest's p99."""
     before = fare(port(fleet), 2.0)
     with Attack(fleet, "lines", CROWD):
@@ -236,12 +235,12 @@ def test_a_crowd(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
     cell(f"{before.p99_ms():.0f} → {during.p99_ms():.0f} ms")
 
 
-def test_reload(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_reload(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """Reload under load: those who are connected stay."""
     old: Process = fleet.parts["haproxy"]
     with Steady(port(fleet), CLIENTS) as stay:
         until(lambda: stay.all_served_since(0), UP_S_MAX, "all to be served")
-        fleet.start_haproxy_again(replaces=old.pid)
+        fleet.start_haproxy(replaces=old.pid)
         come = fare(port(fleet), STAY_S)
         assert stay.ends == {}
     assert come.failures == []
@@ -250,7 +249,7 @@ def test_reload(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
     cell(f"{CLIENTS} stayed {STAY_S:g} s, longest wait {stay.longest_s:.1f} s")
 
 
-def test_drained(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_drained(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """A daemon drained under load: who stays to the end hears so, nobody is cut."""
     daemon = fleet.daemons[0]
     with Steady(port(fleet), CLIENTS) as clients:
@@ -267,7 +266,7 @@ def test_drained(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
     cell(f"{clients.ends['draining']} told, 0 cut, longest wait {clients.longest_s:.1f} s")
 
 
-def out_of_order(fleet: DrillFleet, name: str, signum: int, most_s: float) -> str:
+def out_of_order(fleet: Fleet, name: str, signum: int, most_s: float) -> str:
     """End a daemon's service: when it is out of the balance, and when its clients are served."""
     with Steady(port(fleet), CLIENTS) as clients:
         until(lambda: clients.all_served_since(0), UP_S_MAX, "all to be served")
@@ -284,7 +283,7 @@ def out_of_order(fleet: DrillFleet, name: str, signum: int, most_s: float) -> st
     return f"down in {down_s:.2f} s, {clients.ends['cut']} cut, served in {clients.longest_s:.2f} s"
 
 
-def test_killed(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_killed(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """A daemon killed under load: its clients are cut, and served again elsewhere."""
     said = out_of_order(fleet, "echod2", signal.SIGKILL, KILLED_S_MAX)
     fleet.start_again("echod2")
@@ -292,7 +291,7 @@ def test_killed(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
     cell(said)
 
 
-def test_frozen(fleet: DrillFleet, cell: Callable[[str], None]) -> None:
+def test_frozen(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """A daemon frozen under load: its clients are cut, and served again elsewhere."""
     try:
         said = out_of_order(fleet, "echod3", signal.SIGSTOP, FROZEN_S_MAX)

@@ -7,11 +7,11 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from lab.drill import soak_drill
+from lab.drill.drills import soak
 from lab.drill.lives import shorten
 from lab.drill.report import verdicts
 from lab.drill.run import play
-from lab.drill.soak_stage import SoakStage
+from lab.drill.stage.soak import SoakStage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ FOUND_S_MAX = 240
 
 def test_the_soak(tmp_path: Path) -> None:
     """What lives, lives; what has ended is gone; two minutes."""
-    drill = soak_drill.soak()
+    drill = soak.soak()
     with SoakStage(tmp_path, drill.links, shorten(drill.load.factor)) as stage:
         outcome = play(drill, stage, tmp_path)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab.drill import faults
 from lab.drill.run import bugs
+from lab.drill.stage import faults
 from lab.fleet import processes, redis_server
 from tests.daemon import raw
 

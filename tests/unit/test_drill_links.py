@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.drill.network import HOST, IN, OUT, Link, Network
+from lab.fleet.network import IN, OUT, Link, Network
+from lab.fleet.ports import HOST
 from lab.wait import until
 
 if TYPE_CHECKING:

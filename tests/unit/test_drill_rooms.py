@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from lab.drill.figures import Figures
-from lab.drill.room_drills import WHO_S, all_back, nothing_lost, who_is_right
-from lab.drill.room_figures import RoomFigures
-from lab.drill.scenario import Mark, Outcome
+from lab.drill.judge.expectations import WHO_S, all_back, nothing_lost, who_is_right
+from lab.drill.judge.figures import Figures
+from lab.drill.judge.outcome import Mark, Outcome
+from lab.drill.judge.rooms import RoomFigures
 from loadtest.room_ledger import DELIVERED, LOST
 
 if TYPE_CHECKING:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab.cli import main
-from lab.drill import drills, expectations, mixture
-from lab.drill.figures import Break, Figures
-from lab.drill.scenario import Drill, Mark, Outcome, Step
-from lab.drill.violations import Violation
+from lab.drill import drills
+from lab.drill.drills import mixture
+from lab.drill.judge import expectations
+from lab.drill.judge.figures import Break, Figures
+from lab.drill.judge.outcome import Mark, Outcome
+from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
+    from lab.drill.scenario import Drill, Step
     from loadtest.history import Event
 
 
@@ -76,11 +79,11 @@ def shown(steps: list[Step]) -> list[tuple[float, str, bool]]:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_mixture_is_its_seeds(seed: int) -> None:
     """The same each time; each fault is healed before the next round; two are on two things."""
-    steps = list(mixture.steps(seed, 200))
+    steps = list(mixture.Mixture(seed, 200))
     open_faults: set[str] = set()
 
-    assert shown(steps) == shown(list(mixture.steps(seed, 200)))
-    assert shown(steps) != shown(list(mixture.steps(seed + 1, 200)))
+    assert shown(steps) == shown(list(mixture.Mixture(seed, 200)))
+    assert shown(steps) != shown(list(mixture.Mixture(seed + 1, 200)))
     for step in steps:
         if step.heals:
             open_faults.remove(step.text.removeprefix("heal: "))

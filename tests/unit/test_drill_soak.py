@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from echod.config import Config, flag_of, parse
 from echod.store.base import Lives
-from lab.drill import lives, soak_drill
-from lab.drill.checker import Checker
+from lab.drill import lives
+from lab.drill.judge.checker import Checker
+from lab.drill.judge.outcome import Mark
+from lab.drill.judge.soak.expectations import remains
+from lab.drill.judge.soak.figures import EXPIRES, SLOW, SoakFigures
 from lab.drill.run import troubled
-from lab.drill.scenario import Mark
-from lab.drill.soak_figures import EXPIRES, SLOW, SoakFigures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -356,8 +357,8 @@ def test_who_is_not_judged_where_members_come_and_go(settled_s: float, leaves_s:
 def test_what_may_remain() -> None:
     """Of each daemon a lease and a marker, and the fleet's generation."""
     well = {"l": 5, "d": 5, "generation": 1, "memory:room": 0}
-    assert soak_drill.remains(well, 5) == {}
-    assert soak_drill.remains({**well, "d": 6, "i": 1, "memory:room": 2}, 5) == {
+    assert remains(well, 5) == {}
+    assert remains({**well, "d": 6, "i": 1, "memory:room": 2}, 5) == {
         "d": 6, "i": 1, "memory:room": 2,
     }  # fmt: skip
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lab.fleet.metrics import Reading, Samples
 from lab.top.compose import READING_S_MAX, part_of
 from lab.top.parts import Life
-from lab.top.samples import Reading, Samples
 
 READINGS = [Reading(at_s, Samples()) for at_s in (10.0, 15.0, 20.0)]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from lab.fleet.metrics import Buckets, Reading, Samples
 from lab.top.figures import grown, mean, merged, new_values, percentile, rate
-from lab.top.samples import Buckets, Reading, Samples
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0, math.inf)
 

@@ -7,10 +7,10 @@ from dataclasses import fields
 
 import pytest
 
+from lab.fleet.metrics import Reading, from_text
 from lab.top import words
 from lab.top.model import TREND_LOOKS, Model, View
 from lab.top.parts import Life, Part, State, state_of
-from lab.top.samples import Reading, from_text
 from lab.top.servers import HaproxyRow
 from tests.unit.top_pages import daemon, haproxy, info, look, runs
 

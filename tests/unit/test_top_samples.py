@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from lab.top.samples import Samples, from_matrix, from_text
+from lab.fleet.metrics import Samples, from_matrix, from_text
 
 numbers = st.floats(min_value=0, max_value=1e15)
 

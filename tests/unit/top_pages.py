@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lab.fleet.metrics import Reading, Samples, from_text
 from lab.top import servers
 from lab.top.parts import Life, Look, Part
-from lab.top.samples import Reading, Samples, from_text
 
 DAEMON = """\
 # TYPE echod_connections gauge

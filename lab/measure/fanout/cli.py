@@ -20,7 +20,15 @@ WARM_UP_S, WARM_UP_QUICK_S = 0.3, 0.1
 
 # Six repeats take under five minutes on two CPUs, and all peers as long again.
 FLAGS = (
-    Flag("--daemons", command.sizes, (1, 2, 4, 8), (1, 2, COMPARED_SERVERS), "numbers of daemons", "N,…", "1,2,4,8"),
+    Flag(
+        "--daemons",
+        command.sizes,
+        (1, 2, 4, 8),
+        (1, 2, COMPARED_SERVERS),
+        "numbers of daemons",
+        "N,…",
+        "1,2,4,8",
+    ),
     Flag("--seconds", between(float, 0.1, SECONDS_MAX), 0.6, 0.3, "length of a measurement"),
     Flag("--repeat", between(int, 1, REPEATS_MAX), 6, 1, "repeats, in turns"),
 )

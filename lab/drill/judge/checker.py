@@ -1,0 +1,386 @@
+"""What clients saw, held to what PROTOCOL promises them. Pure.
+
+    histories ──by time──▶ Checker.feed … ──▶ Checker.violations
+                                 │
+                  connection ─▶ tenure ─▶ session   (tenure.py)
+
+It knows nothing of daemons, faults or Redis: an unanswered line is *unknown* until a WELCOME
+tells. The rules and their names are in `violations.py`; tests/unit/test_drill_checker.py has a
+model of a correct service whose histories never break one, and for each rule histories that do.
+
+Memory is bounded by the sessions, their open connections and the lines in flight, never by the
+length of the history: a million lines take seconds (docs/drills.md).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from lab.drill.judge import violations as rules
+from lab.drill.judge.questions import ANSWERING, QUESTION_OF
+from lab.drill.judge.tenure import Connection, Due, Floor, Session, Tenure
+from lab.drill.judge.violations import Violation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from loadtest.history import Event
+
+# One rule that is broken is broken often: so many are kept, all are counted.
+KEPT_MAX = 20
+
+
+class Checker:
+    """Feed it every event of every client, in the order of time; then look at `violations`.
+
+    Args:
+        losses: When Redis's data was lost or rolled back, on the history's clock: only then
+            may a client hear `rolled-back` or `unknown-session`.
+        excuses: Whether a session may be lost all the same: its client was silent for longer
+            than it lives.
+
+    Attributes:
+        violations: What was found, at most `KEPT_MAX` of each rule.
+        counts: How often each rule was broken, all of them.
+    """
+
+    def __init__(
+        self,
+        losses: Sequence[float] = (),
+        excuses: Callable[[Event], bool] = lambda _: False,
+    ) -> None:
+        self.violations: list[Violation] = []
+        self.counts: Counter[str] = Counter()
+        self._losses = losses
+        self._excuses = excuses
+        self._sessions: dict[str, Session] = {}
+        self._connections: dict[tuple[str, int], Connection] = {}
+        self._handlers: dict[str, Callable[[Connection, Event], None]] = {
+            "sent": self._sent,
+            "answered": self._answered,
+            "hello": self._hello,
+            "welcome": self._welcome,
+            "error": self._error,
+            "quit": self._quit,
+            "bye": self._bye,
+            **dict.fromkeys(("ping", "join", "say", "part", "who", "tell"), self._asked),
+            **dict.fromkeys(("pong", "joined", "said", "parted", "members", "told"), self._told),
+        }
+
+    def feed(self, event: Event) -> None:
+        """Take the next event; kinds that promise nothing are passed over."""
+        kind = event["e"]
+        handler = self._handlers.get(kind)
+        key = event["c"], event["k"]
+        if handler is not None:
+            connection = self._connections.get(key)
+            if connection is None:
+                connection = self._connections[key] = Connection()
+            handler(connection, event)
+        elif kind == "closed":
+            self._connections.pop(key, None)
+        elif kind == "wrong":
+            self._break(self._foreign_or_reply(event, None), "", str(event.get("text")), event)
+        elif kind == "plain-wrong":
+            self._break(rules.PLAIN, "", str(event.get("text")), event)
+
+    @property
+    def lines_remembered(self) -> int:
+        """What it holds of the lines: bounded, however long the history is."""
+        return sum(
+            len(tenure.lines) for session in self._sessions.values() for tenure in session.tenures
+        ) + sum(len(connection.due) for connection in self._connections.values())
+
+    def quiet(self, counted: Iterable[tuple[str, int, int]]) -> None:
+        """(daemon, connections in its metrics, connections in the kernel), once all is quiet."""
+        for daemon, in_metrics, in_kernel in counted:
+            if in_metrics != in_kernel:
+                text = f"{daemon} counts {in_metrics} connections, the kernel {in_kernel}"
+                self._break(rules.QUIET, "", text)
+
+    # Opening.
+
+    def _hello(self, connection: Connection, event: Event) -> None:
+        connection.hello = event
+        if name := event["name"]:
+            session = self._session(name)
+            connection.session = session
+            connection.floor = session.floor()
+
+    def _welcome(self, connection: Connection, event: Event) -> None:
+        name = event["name"]
+        session = connection.session
+        if session is None:
+            if name in self._sessions or event["epoch"] != 1 or event["seq"] != 0:
+                text = f"a new session is {name}, epoch {event['epoch']}, seq {event['seq']}"
+                rule = rules.FOREIGN if name in self._sessions else rules.EPOCH
+                self._break(rule, name, text, event)
+            session = connection.session = self._session(name)
+        elif session.name != name:
+            text = f"HELLO named {session.name}, WELCOME {name}"
+            self._break(rules.FOREIGN, session.name, text, connection.hello, event)
+            return
+        tenure = connection.tenure = Tenure(event)
+        if (
+            session.ended is not None
+            and (connection.hello is None or connection.hello["t"] > session.ended["t"])
+            and not self._lost_between(0, event["t"])  # it may be in the older copy
+        ):
+            text = "it had ended, and is resumed"
+            self._break(rules.ENDED, name, text, session.ended, event)
+        if session.quit is not None and session.quit[1] < tenure.epoch:
+            session.quit = None  # there is a later owner, so it was not obeyed, and never will be
+        self._succeed(session, connection, tenure)
+
+    def _succeed(self, session: Session, connection: Connection, tenure: Tenure) -> None:
+        """Put a new tenure in its place among those of its session, and hold it to them."""
+        floor, hello = connection.floor, connection.hello
+        if self._blurred(session, floor, hello, tenure.welcome):
+            return
+        welcome = tenure.welcome
+        back = False
+        if floor is not None and floor.welcome is not None:
+            if self._lost_between(floor.welcome["t"], welcome["t"]):
+                # Another history. All that binds it is what this client gave as answered.
+                session.forget()
+                acked = hello["acked"] if hello is not None else None
+                floor = Floor(0, acked or 0, None, hello, session.era)
+            elif tenure.epoch <= floor.epoch:
+                text = f"epoch {tenure.epoch} after epoch {floor.epoch}"
+                self._break(rules.EPOCH, session.name, text, floor.welcome, welcome)
+            back = tenure.seq < floor.committed
+            if back:
+                self._went_back(session, tenure, floor.committed, floor.proof)
+        before, after = session.insert(tenure)
+        if before is not None:
+            if before.epoch == tenure.epoch and (floor is None or floor.epoch < tenure.epoch):
+                text = f"two owners of epoch {tenure.epoch}"
+                self._break(rules.EPOCH, session.name, text, before.welcome, welcome)
+            if not back:
+                self._follow(session, before, tenure)
+        if after is not None:
+            self._follow(session, tenure, after)
+
+    def _blurred(
+        self, session: Session, floor: Floor | None, hello: Event | None, welcome: Event
+    ) -> bool:
+        """Whether nobody can tell on which side of a loss this WELCOME was given.
+
+        Such owners, and all whose HELLO was sent before one was seen, are held to nothing;
+        the next one begins another history.
+        """
+        if hello is None or floor is None:
+            return False
+        if floor.era != session.era or self._lost_between(hello["t"], welcome["t"]):
+            session.forget()
+            session.blur = welcome
+        elif session.blur is not None and hello["t"] > session.blur["t"]:
+            session.blur = None
+        return session.blur is not None
+
+    def _follow(self, session: Session, before: Tenure, tenure: Tenure) -> None:
+        """`tenure` took over from `before`: what was answered is there, what was not, once."""
+        welcome = tenure.welcome
+        if tenure.seq < before.committed:
+            self._went_back(session, tenure, before.committed, before.answered or before.welcome)
+            return
+        if tenure.seq == 0:
+            return
+        owed = before.lines.get(tenure.seq)
+        if owed is None:
+            text = (
+                f"seq {tenure.seq}, but after seq {before.seq} in epoch {before.epoch}"
+                f" no line {tenure.seq} was sent"
+            )
+            self._break(rules.UNKNOWN, session.name, text, before.welcome, welcome)
+        elif owed != welcome["text"]:
+            rule = self._foreign_or(rules.UNKNOWN, session, welcome["text"])
+            text = f"line {tenure.seq} was {owed!r}, and WELCOME tells {welcome['text']!r}"
+            self._break(rule, session.name, text, before.welcome, welcome)
+        elif (previous := before.lines.get(tenure.seq - 1)) is not None:
+            tenure.lines[tenure.seq - 1] = previous
+
+    def _went_back(
+        self, session: Session, tenure: Tenure, committed: int, proof: Event | None
+    ) -> None:
+        told = proof is not None and proof["e"] == "welcome"
+        rule = rules.FORWARD if told else rules.ACKNOWLEDGED
+        how = "told by WELCOME" if told else "answered"
+        text = f"line {committed} was {how}, and a later WELCOME says seq {tenure.seq}"
+        self._break(rule, session.name, text, proof, tenure.welcome)
+
+    # Asking.
+
+    def _sent(self, connection: Connection, event: Event) -> None:
+        session, tenure = connection.session, connection.tenure
+        if session is None or tenure is None:
+            connection.due.append(Due(event, None, right=False))
+            return
+        number, text = event["n"], event["text"] or ""
+        latest = session.tenures[-1] if session.tenures else tenure
+        if latest is not tenure:
+            connection.due.append(Due(event, latest.welcome, right=False))
+            return
+        lines = tenure.lines
+        right = number == tenure.sent + 1 or (number == tenure.sent and lines.get(number) == text)
+        connection.due.append(Due(event, None, right))
+        tenure.sent = max(tenure.sent, number)
+        lines.setdefault(number, text)
+
+    def _asked(self, connection: Connection, event: Event) -> None:
+        session, tenure = connection.session, connection.tenure
+        latest = session.latest if session is not None else None
+        late = latest.welcome if latest is not None and latest is not tenure else None
+        connection.due.append(Due(event, late, right=False))
+
+    def _quit(self, connection: Connection, event: Event) -> None:
+        self._asked(connection, event)
+        session, tenure = connection.session, connection.tenure
+        if session is not None and tenure is not None and connection.due[-1].late is None:
+            session.quit = event, tenure.epoch
+
+    # Being answered.
+
+    def _answered(self, connection: Connection, event: Event) -> None:
+        session, tenure = connection.session, connection.tenure
+        due = connection.due.popleft() if connection.due else None
+        if session is None or tenure is None or due is None or due.event["e"] != "sent":
+            self._unasked(connection, event, due)
+            return
+        sent = due.event
+        number, text = event["n"], event["text"]
+        if number != sent["n"] or text != sent["text"]:
+            rule = self._foreign_or(rules.REPLY, session, text)
+            wrong = f"line {sent['n']} {sent['text']!r} is answered by {number} {text!r}"
+            self._break(rule, session.name, wrong, sent, event)
+            return
+        if due.late is not None:
+            wrong = f"line {number} was sent after a takeover, and is answered"
+            self._break(rules.OWNER, session.name, wrong, due.late, sent, event)
+            return
+        self._hold_previous(session, tenure, event)
+        if session.tenures and session.tenures[-1] is not tenure:
+            later = session.successor(tenure)
+            if later is not None and later.seq < number:
+                wrong = f"line {number} is answered, and the next WELCOME said seq {later.seq}"
+                self._break(rules.ACKNOWLEDGED, session.name, wrong, later.welcome, event)
+                return
+        tenure.commit(event)
+
+    def _hold_previous(self, session: Session, tenure: Tenure, event: Event) -> None:
+        """The first half of the reply is line n-1, or is not there for n = 1."""
+        number, previous = event["n"], event["previous"]
+        owed = tenure.lines.get(number - 1)
+        if number > 1 and owed is None and previous is not None:
+            return  # a line of an earlier owner's that no event tells
+        if previous != owed:
+            rule = self._foreign_or(rules.REPLY, session, previous)
+            wrong = f"line {number - 1} was {owed!r}, and the reply to {number} has {previous!r}"
+            self._break(rule, session.name, wrong, event)
+
+    def _told(self, connection: Connection, event: Event) -> None:
+        kind = event["e"]
+        if kind == "joined" and event.get("how") == "lost" and not self._head(connection, "join"):
+            return  # unasked: the room's history changed (§3)
+        due = connection.due.popleft() if connection.due else None
+        session = connection.session
+        if session is None or due is None or due.event["e"] != QUESTION_OF[kind]:
+            self._unasked(connection, event, due)
+        elif kind == "pong" and event["text"] != due.event["text"]:
+            rule = self._foreign_or(rules.REPLY, session, event["text"])
+            wrong = f"PING {due.event['text']!r} is answered by {event['text']!r}"
+            self._break(rule, session.name, wrong, due.event, event)
+        elif due.late is not None:
+            wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
+            self._break(rules.OWNER, session.name, wrong, due.late, due.event, event)
+
+    def _bye(self, connection: Connection, event: Event) -> None:
+        before = len(self.violations)
+        self._told(connection, event)
+        session, tenure = connection.session, connection.tenure
+        if session is None or tenure is None or len(self.violations) > before:
+            return
+        if self._lost_between(tenure.welcome["t"], event["t"]):
+            return  # what was ended may have come back with the older copy
+        latest = session.latest
+        if latest is not None and latest is not tenure:
+            wrong = "it has a later owner, and its earlier connection is told that it ended"
+            self._break(rules.ENDED, session.name, wrong, latest.welcome, event)
+            return
+        session.ended = event
+
+    def _error(self, connection: Connection, event: Event) -> None:
+        code = event["code"]
+        if code in ANSWERING:
+            self._refused(connection, event)
+        elif code == "internal":
+            name = connection.session.name if connection.session else ""
+            self._break(rules.INTERNAL, name, "a daemon reports a bug of its own", event)
+        elif code in ("rolled-back", "unknown-session") and connection.session is not None:
+            self._lost(connection.session, event)
+
+    def _refused(self, connection: Connection, event: Event) -> None:
+        session = connection.session
+        if session is None or not connection.due:
+            return
+        due = connection.due.popleft()
+        if due.late is not None:
+            wrong = f"a {due.event['e']} was sent after a takeover, and is answered by an error"
+            self._break(rules.OWNER, session.name, wrong, due.late, due.event, event)
+        elif due.right:
+            wrong = f"line {due.event['n']} was right, and is answered `{event['code']}`"
+            self._break(rules.REFUSED, session.name, wrong, due.event, event)
+
+    def _lost(self, session: Session, event: Event) -> None:
+        """A client hears that its session, or a part of it, is gone."""
+        code = event["code"]
+        excused = any(loss < event["t"] for loss in self._losses) or self._excuses(event)
+        if code == "unknown-session":
+            excused = excused or session.quit is not None or session.ended is not None
+            session.ended = session.ended or event
+        else:
+            session.forget()
+        if not excused:
+            wrong = f"`{code}`, and Redis has kept its data"
+            self._break(rules.LOST, session.name, wrong, event)
+
+    # Finding words.
+
+    def _unasked(self, connection: Connection, event: Event, due: Due | None) -> None:
+        session = connection.session
+        rule = self._foreign_or_reply(event, session)
+        owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
+        asked = due.event if due else None
+        name = session.name if session else ""
+        self._break(rule, name, f"{owed}, and a {event['e']} comes", asked, event)
+
+    def _foreign_or_reply(self, event: Event, session: Session | None) -> str:
+        return self._foreign_or(rules.REPLY, session, event.get("text"))
+
+    def _foreign_or(self, rule: str, session: Session | None, text: str | None) -> str:
+        """`FOREIGN` if another session sent `text` lately, else `rule`. Slow: for what is wrong."""
+        if text and any(
+            other is not session and other.knows(text) for other in self._sessions.values()
+        ):
+            return rules.FOREIGN
+        return rule
+
+    def _lost_between(self, since_s: float, until_s: float) -> bool:
+        return any(since_s < loss < until_s for loss in self._losses)
+
+    def _session(self, name: str) -> Session:
+        session = self._sessions.get(name)
+        if session is None:
+            session = self._sessions[name] = Session(name)
+        return session
+
+    @staticmethod
+    def _head(connection: Connection, kind: str) -> bool:
+        return bool(connection.due) and connection.due[0].event["e"] == kind
+
+    def _break(self, rule: str, session: str, text: str, *events: Event | None) -> None:
+        self.counts[rule] += 1
+        if self.counts[rule] <= KEPT_MAX:
+            proof: tuple[Mapping[str, object], ...] = tuple(dict(one) for one in events if one)
+            self.violations.append(Violation(rule, session, text, proof))

@@ -1,0 +1,250 @@
+"""What can be expected of a drill: each is a question, and its answer from an `Outcome`. Pure."""
+
+from __future__ import annotations
+
+import math
+from functools import wraps
+from itertools import pairwise
+from typing import TYPE_CHECKING, Concatenate, ParamSpec
+
+from lab.drill.judge.figures import PARTS, rank
+from lab.drill.judge.outcome import Outcome, Verdict
+from lab.drill.judge.rooms import RoomFigures
+from loadtest.room_ledger import BROKEN, DELIVERED, MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lab.drill.judge.figures import Break
+    from lab.drill.judge.outcome import Expectation
+
+P = ParamSpec("P")
+
+# Issue 5: WHO is right within 5 s of a daemon's death.
+WHO_S = 5.0
+DELIVERED_MIN = 1_000
+
+
+def expectation(
+    judge: Callable[Concatenate[Outcome, P], Verdict],
+) -> Callable[P, Expectation]:
+    """`judge(outcome, *how)` becomes `judge(*how)`, which a drill asks of its outcome."""
+
+    @wraps(judge)
+    def expected(*how: P.args, **more: P.kwargs) -> Expectation:
+        return lambda outcome: judge(outcome, *how, **more)
+
+    return expected
+
+
+def no_violation(outcome: Outcome) -> Verdict:
+    """The checker found nothing."""
+    total = sum(outcome.counts.values())
+    question = "Does what clients saw keep every rule?"
+    if not total:
+        return Verdict(question, passed=True, text=f"{_lines(outcome)} and 0 violations.")
+    by_rule = ", ".join(f"`{rule}` {count:,}" for rule, count in sorted(outcome.counts.items()))
+    first = outcome.violations[0]
+    text = f"{total:,} violations ({by_rule}). The first, of `{first.rule}`: {first.text}."
+    return Verdict(question, passed=False, text=text)
+
+
+def all_served(outcome: Outcome) -> Verdict:
+    """At the end every client is served, and every line's fate is known."""
+    figures = outcome.figures
+    question = "Is every client served at the end?"
+    lost = sum(not one.over for one in figures.breaks)
+    passed = not figures.unknown and not lost and figures.answered > 0
+    text = (
+        f"{figures.unknown:,} lines without a fate, {lost} clients without service;"
+        f" {figures.answered:,} lines answered, {figures.told:,} told by WELCOME."
+    )
+    return Verdict(question, passed, text)
+
+
+ALWAYS = (no_violation, all_served)
+
+
+@expectation
+def bites(outcome: Outcome, least: int = 1) -> Verdict:
+    """The fault was one: at least so many clients lost their connection by it."""
+    met = len({one.client for one in outcome.breaks})
+    text = f"{met} of the clients were cut (at least {least} must be, or nothing was tried)."
+    return Verdict("Did the fault reach clients?", met >= least, text)
+
+
+@expectation
+def spares(outcome: Outcome) -> Verdict:
+    """No client loses its connection by it, but those that obey DRAIN."""
+    cut = [one for one in outcome.breaks if one.why != "DRAIN"]
+    text = f"{len(cut)} connections were cut against their clients' will."
+    if cut:
+        text += f" The first by `{cut[0].why}`."
+    return Verdict("Is it without any failure that a client sees?", not cut, text)
+
+
+@expectation
+def served_again(outcome: Outcome, p99_s: float, share: float = 0.99) -> Verdict:
+    """Who was cut is served again soon: 99 of 100 within `p99_s`."""
+    took = [one.took_s if one.over else math.inf for one in outcome.breaks]
+    question = f"Is who was cut served again within {p99_s:g} s (p{100 * share:g})?"
+    if not took:
+        return Verdict(question, passed=True, text="Nobody was cut.")
+    worst = rank(took, share)
+    text = (
+        f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p{100 * share:g} {worst:.2f} s,"
+        f" longest {max(took):.2f} s. {spent(outcome.breaks)}"
+    )
+    return Verdict(question, worst <= p99_s, text)
+
+
+@expectation
+def served_since(outcome: Outcome, p99_s: float) -> Verdict:
+    """Everybody is served soon once the last step is done: 99 of 100 within `p99_s`.
+
+    For faults that leave nobody to go to: how long they last is not the fleet's doing.
+    """
+    healed = max((mark.done for mark in outcome.marks), default=outcome.began)
+    took = [one.answered - healed if one.over else math.inf for one in outcome.breaks]
+    question = f"Is everybody served within {p99_s:g} s of the last step (p99)?"
+    if not took:
+        return Verdict(question, passed=True, text="Nobody was cut.")
+    worst = rank(took, 0.99)
+    text = (
+        f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p99 {worst:.2f} s after it."
+        f" {spent(outcome.breaks)}"
+    )
+    return Verdict(question, worst <= p99_s, text)
+
+
+@expectation
+def goes_on(outcome: Outcome, gap_s: float) -> Verdict:
+    """The fleet as a whole is never silent for so long."""
+    gap = longest_gap(outcome)
+    text = f"The longest time in which no line at all was answered: {gap:.1f} s."
+    question = f"Does the fleet go on (no gap of {gap_s:g} s)?"
+    return Verdict(question, gap < gap_s, text)
+
+
+@expectation
+def heard(outcome: Outcome, code: str, least: int = 1) -> Verdict:
+    """At least so many clients heard this error."""
+    count = outcome.figures.codes[code]
+    text = f"`{code}` was heard {count} times (at least {least} expected)."
+    return Verdict(f"Are clients told `{code}`?", count >= least, text)
+
+
+@expectation
+def newcomers(outcome: Outcome, least: int, refused_share_max: float) -> Verdict:
+    """At least so many new sessions begin, and few who come are told `busy`."""
+    figures = outcome.figures
+    begun, refused = figures.sessions, figures.codes["busy"]
+    share = refused / (begun + refused) if begun else 1.0
+    text = (
+        f"{begun} sessions began (at least {least} must), {refused} times a newcomer was"
+        f" refused: {share:.0%} (at most {refused_share_max:.0%})."
+    )
+    passed = begun >= least and share <= refused_share_max
+    return Verdict("Are newcomers served elsewhere?", passed, text)
+
+
+@expectation
+def told_of_loss(outcome: Outcome) -> Verdict:
+    """Clients heard that data was lost: `rolled-back` or `unknown-session`."""
+    codes = outcome.figures.codes
+    back, gone = codes["rolled-back"], codes["unknown-session"]
+    text = f"`rolled-back` {back} times, `unknown-session` {gone} times."
+    return Verdict("Are clients told that data was lost?", back + gone > 0, text)
+
+
+@expectation
+def replies_lost(outcome: Outcome, least: int = 1) -> Verdict:
+    """Lines were committed whose replies never came: what WELCOME is for."""
+    told = outcome.figures.told
+    text = f"{told} lines were committed, their replies lost, and told by WELCOME."
+    return Verdict("Were replies cut between commit and send?", told >= least, text)
+
+
+# Rooms.
+
+
+def nothing_lost(outcome: Outcome) -> Verdict:
+    """The ledger has nothing that may not be, and nothing was given up: streams keep enough."""
+    ledger = _rooms(outcome).ledger
+    counts = ledger.counts
+    text = (
+        f"{ledger.posts:,} posts, {counts[DELIVERED]:,} delivered, {counts[MISSING]:,} declared"
+        " missing; " + ", ".join(f"{counts[fate]:,} {fate}" for fate in BROKEN) + "."
+    )
+    if ledger.faults:
+        first = ledger.faults[0]
+        text += f" The first, {first.fate}, of {first.member} in {first.room}: {first.text}."
+    # A room in which nothing was said would pass too.
+    whole = not ledger.broken and not counts[MISSING]
+    passed = whole and counts[DELIVERED] >= DELIVERED_MIN
+    return Verdict("Has every message on every path its fate?", passed, text)
+
+
+@expectation
+def all_back(outcome: Outcome, within_s: float) -> Verdict:
+    """Members that were cut are in their rooms again."""
+    took = [took_s for _, took_s in _rooms(outcome).back]
+    longest = max(took, default=0.0)
+    text = f"{len(took)} came back, the longest after {longest:.2f} s."
+    question = f"Are members who were cut back in their rooms within {within_s:g} s?"
+    return Verdict(question, longest <= within_s and bool(took), text)
+
+
+@expectation
+def who_is_right(outcome: Outcome, daemons: int) -> Verdict:
+    """WHO counts everybody once, soon after the first fault."""
+    rooms = _rooms(outcome)
+    began = outcome.first_fault
+    healed = min((mark.t for mark in outcome.marks if mark.heals), default=math.inf)
+    asked = [one for one in rooms.counts if began < one.t < healed]
+    wrong = [
+        one.t - began for one in asked
+        if one.members != len(rooms.inside[one.room]) or one.daemons != daemons
+    ]  # fmt: skip
+    last = max(wrong, default=0.0)
+    # Right at the end, or else nobody has seen it become so.
+    settled = any(one.t - began > last for one in asked)
+    text = f"{len(asked)} answers while it was dead; the last wrong one {last:.2f} s after."
+    return Verdict(f"Is WHO right within {WHO_S:g} s?", settled and last <= WHO_S, text)
+
+
+def _rooms(outcome: Outcome) -> RoomFigures:
+    rooms = outcome.facts["rooms"]
+    assert isinstance(rooms, RoomFigures)  # noqa: S101 — for mypy; `run.judge` puts it there
+    return rooms
+
+
+# What they count.
+
+
+def longest_gap(outcome: Outcome) -> float:
+    """The longest time without any answer while clients were sending, in seconds."""
+    inside = [t for t in outcome.figures.answered_at if outcome.began < t < outcome.ended]
+    return max(later - t for t, later in pairwise([outcome.began, *inside, outcome.ended]))
+
+
+def spent(breaks: Sequence[Break]) -> str:
+    """On what the time of the longest hundredth of breaks, and of the median, was spent."""
+    over = sorted((one for one in breaks if one.over), key=lambda one: one.took_s)
+    if not over:
+        return ""
+    middle, late = over[len(over) // 2], over[min(len(over) - 1, math.ceil(0.99 * len(over)) - 1)]
+    parts = [
+        f"{what}: " + ", ".join(
+            f"{name} {part:.2f} s" for name, part in zip(PARTS, one.parts_s, strict=True)
+        )
+        for what, one in (("The median break", middle), ("the p99 break", late))
+    ]  # fmt: skip
+    return "; ".join(parts) + "."
+
+
+def _lines(outcome: Outcome) -> str:
+    figures = outcome.figures
+    return (
+        f"{figures.sent:,} lines sent, {figures.answered:,} answered, {figures.resumes:,} resumes,"
+    )

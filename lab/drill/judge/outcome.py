@@ -1,0 +1,61 @@
+"""What is known at the end of a drill, and the answer to a question about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.drill.judge.figures import Break, Figures
+    from lab.drill.judge.violations import Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A step that was done: begun at `t`, and there at `done`; as the step, for the rest."""
+
+    t: float
+    done: float
+    text: str
+    heals: bool
+    loses: bool
+    lasts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that is known at the end of a drill; times are on the history's clock."""
+
+    began: float
+    ended: float
+    marks: Sequence[Mark]
+    figures: Figures
+    violations: Sequence[Violation]
+    counts: dict[str, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def first_fault(self) -> float:
+        """When the first fault was made."""
+        return min((mark.t for mark in self.marks if not mark.heals), default=self.began)
+
+    @property
+    def breaks(self) -> list[Break]:
+        """Those that ended at the first fault or later."""
+        return [one for one in self.figures.breaks if not one.closed < self.first_fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Of one expectation."""
+
+    question: str
+    passed: bool
+    text: str
+
+
+Expectation = Callable[[Outcome], Verdict]
+"""One question that a drill must answer with yes."""

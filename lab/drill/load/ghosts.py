@@ -1,0 +1,153 @@
+"""Clients that do all that a well-bred client never does, and the protocol allows.
+
+A ghost resumes its session on another daemon while its first connection is still open, and
+then goes on asking on the first: lines, PINGs, sometimes QUIT. It repeats its last line. So a
+daemon that answers after a takeover, ends a session that is another's, or does not know a
+repeated line again has somebody who notices. It speaks to the daemons directly: HAProxy would
+end its connection to a frozen one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+import gevent
+
+from lab.drill.load.texts import Texts
+from lab.drill.load.witness import DirectConnection
+from loadtest import session_events as events
+from loadtest.errors import ClientError
+from loadtest.session_notes import Notes
+from loadtest.session_requests import Echo, Hello, Ping, Quit
+from loadtest.session_retry import Patience
+
+if TYPE_CHECKING:
+    from lab.drill.load.crowd import Crowd
+    from loadtest.session_requests import Request
+
+# Short: a frozen daemon's session is taken over while it is frozen, if only for a second.
+PATIENCE_S = 0.4
+PATIENCE = Patience(connect_s_max=PATIENCE_S, reply_s_max=1e9)
+# How long a left connection is listened to: longer than any daemon is frozen.
+HAUNT_S = 70.0
+PAUSE_S = (0.05, 0.4)
+LINES = (1, 4)
+QUIT_SHARE = 0.3
+
+
+class Ghost:
+    """See the module. Each session is a client of its own in the history."""
+
+    expected: ClassVar[bool] = False
+
+    def __init__(self, crowd: Crowd, name: str) -> None:
+        self.crowd = crowd
+        self.name = name
+        self.chance = crowd.dice(name)
+        self.texts = Texts(self.chance, 30)
+        self._lives = 0
+
+    def run(self) -> None:
+        """Life after life, until lines end."""
+        while not self.crowd.finishing:
+            self._lives += 1
+            with contextlib.suppress(ClientError):  # in the history
+                _Life(self, f"{self.name}.{self._lives}").live()
+            gevent.sleep(self.chance.uniform(*PAUSE_S))
+
+
+class _Life:
+    """One session, on every daemon in turn."""
+
+    def __init__(self, ghost: Ghost, name: str) -> None:
+        self._ghost = ghost
+        self._name = name
+        self._connections = 0
+        self._token = b""
+        self._acked = 0
+        self._seq = 0
+        self._last: bytes | None = None
+
+    def live(self) -> None:
+        """On daemon after daemon: take over, leave the last one open, go on asking there."""
+        daemons = self._ghost.crowd.direct
+        first, *others = self._ghost.chance.sample(daemons, len(daemons))
+        left = self._connect(first)
+        self._speak(left)
+        for other in others:
+            taken = self._connect(other)
+            if not self._token or not self._heard_welcome:
+                taken.close("timeout")
+                continue
+            gevent.spawn(self._haunt, left)
+            self._speak(taken)
+            left = taken
+        left.close()
+
+    def _connect(self, daemon: tuple[str, int]) -> DirectConnection:
+        """A connection, and HELLO; `_heard_welcome` says whether it was answered in time."""
+        # Numbers of its own: the one before goes on being noted under its.
+        notes = Notes(self._ghost.crowd.history, self._name)
+        notes.connection = self._connections
+        self._connections += 1
+        connection = DirectConnection(daemon, notes, PATIENCE)
+        self._heard_welcome = False
+        self._ask(connection, Hello(self._token, self._acked if self._token else None))
+        return connection
+
+    def _speak(self, connection: DirectConnection) -> None:
+        """Some lines; the last one again."""
+        if not self._heard_welcome:
+            return
+        chance = self._ghost.chance
+        for _ in range(chance.randint(*LINES)):
+            self._seq += 1
+            self._last = self._ghost.texts.next()
+            if not self._ask(connection, Echo(self._seq, self._last)):
+                return
+        if self._last is not None:
+            self._ask(connection, Echo(self._seq, self._last))
+
+    def _ask(self, connection: DirectConnection, request: Request) -> bool:
+        """Ask, and listen for a moment; whether it was answered."""
+        try:
+            connection.send(request)
+            until_s = time.monotonic() + PATIENCE_S
+            while connection.owing:
+                for event in connection.receive(until_s):
+                    self._learn(event)
+                if time.monotonic() >= until_s:
+                    return not connection.owing
+        except ClientError as error:
+            connection.close(error.kind)
+            return False
+        return True
+
+    def _learn(self, event: events.Event) -> None:
+        match event:
+            case events.Welcome(token, _, seq, _, text):
+                self._heard_welcome = True
+                self._token, self._seq, self._acked, self._last = token, seq, seq, text
+            case events.Answered(n):
+                self._acked = max(self._acked, n)
+
+    def _haunt(self, left: DirectConnection) -> None:
+        """Go on asking where another owner has taken over, and listen long."""
+        chance = self._ghost.chance
+        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.texts.next())]
+        if self._last is not None:
+            ghostly.append(Echo(self._seq, self._last))
+        chance.shuffle(ghostly)
+        if chance.random() < QUIT_SHARE:
+            ghostly.insert(0, Quit())
+            del ghostly[1:]
+        try:
+            left.send(*ghostly)
+            until_s = time.monotonic() + HAUNT_S
+            while time.monotonic() < until_s:
+                left.receive(until_s)
+            left.close()
+        except ClientError as error:
+            left.close(error.kind)

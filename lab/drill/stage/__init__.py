@@ -1,0 +1,4 @@
+"""What drills break.
+
+`base` says what can be done, `local` and `compose` do it, `soak` has two daemons more.
+"""
