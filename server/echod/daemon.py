@@ -28,10 +28,10 @@ from echod.loop.clock import Clock
 from echod.loop.guard import guarded
 from echod.loop.sweeper import sweep_forever
 from echod.metrics import Metrics
+from echod.ports.directory import Directory
 from echod.ports.listener import Listener
 from echod.ports.port import Parts, PlainPort, SessionPort
 from echod.protocol.errors import Code
-from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
 from echod.store.base import Lives, StoreError
@@ -44,6 +44,7 @@ from echod.values import store_url
 if TYPE_CHECKING:
     from echod.client.connection import Connection
     from echod.config import Config
+    from echod.rooms.subscription import Subscription
     from echod.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -77,25 +78,31 @@ class Daemon:
         self._metrics = Metrics()
         self._clock = Clock(monotonic())
         lives = Lives.of(config)
-        store = _store(config, lives)
-        self._committer = Committer(store, config, lives, self._clock, self._metrics)
         inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
+        store, self._subscription = _store(config, lives, inbox)
+        self._committer = Committer(
+            *(store, config, lives, self._clock, self._metrics), on_rollback=self._roll_back
+        )
         self._unsent = Unsent(
             config.unsent_bytes_max,
             KERNEL_DOUBLES * config.kernel_send_bytes,
             gevent.get_hub().loop.run_callback,
         )
         self._unsent.clients = self._connections
-        self._hub = Hub(config, self._clock, self._committer, self._metrics, inbox)
-        self._subscription = _subscription(config, store, self._hub)
+        directory = Directory()
+        self._hub = Hub(
+            *(config, self._clock, self._committer, self._metrics, inbox),
+            subscription=self._subscription,
+            deliver=directory.deliver,
+            crowded=lambda: self._unsent.crowded,
+        )
         self._capacity = Capacity(config.connections_max, self._clock, self._metrics)
         self._sources = Sources(config.source_bytes_max)
         parts = Parts(
             *(config, self._clock, self._committer, self._metrics, self._capacity),
             *(self._sources, self._unsent),
         )
-        self._sessions = SessionPort(parts, self._hub)
-        self._committer.on_rollback = self._roll_back
+        self._sessions = SessionPort(parts, self._hub, directory)
         self._ports = (PlainPort(parts), self._sessions)
         self._listeners = tuple(Listener(port, config) for port in self._ports)
         self._registry = Registry(config, self._metrics, self._ports, self._hub, self._sources)
@@ -114,7 +121,7 @@ class Daemon:
             self._listen_to_signals,
             self._committer.start,
             self._hub.tick,  # the first heartbeat, before anyone here can be looked for
-            self._subscription.start,
+            partial(self._subscription.start, self._hub),
             self._start_sweeper,
             self._admin.start,
             self._listen,
@@ -253,10 +260,12 @@ class Daemon:
             gevent.sleep(POLL_S)
 
 
-def _store(config: Config, lives: Lives) -> Store:
+def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscription]:
+    """The store, and where its publications arrive."""
     place = store_url.parse(config.store)
     if place.scheme == "memory":
-        return MemoryStore(lives)
+        local = LocalSubscription()
+        return MemoryStore(lives, local.receive), local
     # Files are read at every connect; a wrong one is found before anyone is served.
     try:
         if config.store_password_file:
@@ -269,21 +278,11 @@ def _store(config: Config, lives: Lives) -> Store:
     except OSError as error:
         raise ConfigError(f"--store: its certificates can't be used: {error}") from error
     timeout_s, password_file = config.commit_s_max, config.store_password_file
-    return RedisStore(config.store, config.name, lives, timeout_s, password_file)
-
-
-def _subscription(config: Config, store: Store, hub: Hub) -> RedisSubscription | LocalSubscription:
-    """How publications reach `hub`."""
-    if isinstance(store, MemoryStore):
-        local = LocalSubscription(hub)
-        store.publish = local.receive
-        hub.subscription = local
-        return local
-    connect = partial(Link, config.store, config.commit_s_max, config.store_password_file)
-    remote = RedisSubscription(connect, config.room_route, hub)
-    hub.subscription = remote
-    hub.heartbeat = Heartbeat(hub)
-    return remote
+    connect = partial(Link, config.store, timeout_s, password_file)
+    return (
+        RedisStore(config.store, config.name, lives, timeout_s, password_file),
+        RedisSubscription(connect, config.room_route, inbox, config.rooms_max),
+    )
 
 
 def _fit_to_files(config: Config) -> Config:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import redis as redis_py
 
-from echod.rooms.room import Page
+from echod.protocol.token import Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import NO_SESSION, Session, Token
+from echod.store.keys import NO_SESSION, Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     Announce,
@@ -20,6 +20,7 @@ from echod.store.operations import (
     Find,
     Open,
     Operation,
+    Page,
     Post,
     Publish,
     Read,
@@ -48,17 +49,21 @@ ANN, BOB = b"annannanna", b"bobbobbobb"
 class Subject:
     """A store, whose clock can be put forward, and what it publishes."""
 
-    def __init__(self, store: MemoryStore | RedisStore, client: redis_py.Redis | None) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | RedisStore,
+        client: redis_py.Redis | None = None,
+        published: list[bytes] | None = None,
+    ) -> None:
+        """A store in memory publishes into `published`, Redis to `client`."""
         self.store = store
         self.client = client
         self.ahead_s = 0
-        self._published: list[bytes] = []
+        self._published = [] if published is None else published
         self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
         if self._pubsub:
             self._pubsub.psubscribe("*")
             assert self._pubsub.get_message(timeout=5)
-        else:
-            cast("MemoryStore", store).publish = self._published.append
         self.sessions = {name: self._open(name) for name in (ANN, BOB)}
 
     def _open(self, name: bytes) -> Session:
@@ -124,9 +129,10 @@ def subject(
     """Each store in turn, connected."""
     if request.param == "memory":
         made: list[Subject] = []
-        memory = MemoryStore(LIVES, clock=lambda: made[0].ahead_s if made else 0.0)
+        published: list[bytes] = []
+        memory = MemoryStore(LIVES, published.append, lambda: made[0].ahead_s if made else 0.0)
         memory.connect()
-        made.append(Subject(memory, None))
+        made.append(Subject(memory, published=published))
         yield made[0]
         return
     store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
@@ -336,7 +342,7 @@ def test_a_store_in_memory_frees_what_has_expired() -> None:
     now_s = 0.0
     store = MemoryStore(LIVES, clock=lambda: now_s)
     store.connect()
-    subject = Subject(store, None)
+    subject = Subject(store)
     subject.post(1)
     assert {kind for kind, count in store.kept().items() if count} >= {"room", "ids"}
     now_s = max(LIVES.room_s, LIVES.record_s) + LIVES.sweep_s

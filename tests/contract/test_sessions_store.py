@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from echod.protocol.state import EMPTY, State
+from echod.protocol.token import Token
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import EMPTY, Session, State, Token, decode_state
+from echod.store.keys import Session, decode_state
 from echod.store.operations import (
     END,
     INQUIRE,

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, cast
 from echod.config import Config
 from echod.metrics import Metrics
 from echod.protocol.rooms import Join, Part
+from echod.protocol.token import Token
 from echod.rooms.hub import Hub
 from echod.rooms.member import Member
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import Session, Token
+from echod.store.keys import NO_SESSION, Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import Open, Post
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +54,7 @@ class Connection:
         self.sent = b""
         self.unsent = 0
         self.unsent_most = 0
-        self.member = Member(cast("Any", self), self.session, lab.hub, 10)
+        self.member = Member(self, self.session, lab.hub, 10)
 
     def push(self, data: bytes) -> None:
         """As `SessionConnection.push`."""
@@ -85,8 +87,8 @@ class Connection:
         """As `SessionConnection.go_on`."""
         self.suspended = False
 
-    def answer(self, reply: bytes) -> None:
-        """As `SessionConnection.answer`."""
+    def reply_now(self, reply: bytes) -> None:
+        """As `SessionConnection.reply_now`."""
         if not self.gone:
             self.go_on()
             self.push(reply)
@@ -114,11 +116,11 @@ class Connection:
 
     def join(self, epoch: bytes = b"", offset: int = 0) -> None:
         """`JOIN`."""
-        self.member.ask(Join(ROOM, epoch, offset))
+        self.member.handle(Join(ROOM, epoch, offset))
 
     def part(self) -> None:
         """`PART`."""
-        self.member.ask(Part(ROOM))
+        self.member.handle(Part(ROOM))
 
 
 class Lab:
@@ -126,15 +128,15 @@ class Lab:
 
     def __init__(
         self, route: str = "room", messages_max: int = 1000, page_bytes_max: int = 0,
-        **settings: Any,  # noqa: ANN401
+        *, remote: bool = False, **settings: Any,  # noqa: ANN401
     ) -> None:  # fmt: skip
-        """With `page_bytes_max` pages are smaller than any outbox allows."""
+        """With `page_bytes_max` pages are smaller than any outbox allows; `remote`: it beats."""
         self.now_s = 100.0
         self.lives = Lives(60, 60, room_messages_max=messages_max, route=route)
-        self.store = MemoryStore(self.lives, clock=lambda: self.now_s)
+        self.store = MemoryStore(self.lives, self._published, lambda: self.now_s)
         self.store.connect()
-        self.store.publish = self._published
-        self.connected, self.tight = True, False
+        self.connected, self.remote, self.tight = True, remote, False
+        self.crowded = False
         self.resets = 0
         self.heard: set[bytes] = set()
         self.asked: deque[Write] = deque()
@@ -143,9 +145,13 @@ class Lab:
         self.metrics = Metrics()
         config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
         me = cast("Any", self)
-        self.hub = Hub(config, me, me, self.metrics, b"d:1")
+        self.hub = Hub(
+            *(config, me, me, self.metrics, b"d:1"),
+            subscription=me,
+            deliver=lambda _name, _line: False,
+            crowded=lambda: self.crowded,
+        )
         self.hub.page_bytes_max = page_bytes_max or self.hub.page_bytes_max
-        self.hub.subscription = me
         self.posted = 0
         self.poster = Connection(self, b"poster2222")
 
@@ -163,7 +169,11 @@ class Lab:
         write.then = then
         self.asked.append(write)
 
-    def ask(self, session: Session, operation: Operation) -> None:
+    def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
+        """Queue it."""
+        self.submit(StoreClient(done), NO_SESSION, operation)
+
+    def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue it."""
         self.asked.append(Write(NOBODY, session, operation))
 

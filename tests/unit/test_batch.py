@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from echod.store.batch import Batcher, Write
+from echod.store.batch import Batcher, Sums, Write
 from echod.store.keys import PlainSession, Session
 from echod.store.operations import FORGET
 
@@ -41,7 +41,8 @@ class GroupCommit(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batcher = Batcher()
+        self.sums = Sums()
+        self.batcher = Batcher(self.sums)
         self.clients = [Client(number) for number in range(4)]
         self.now_s = 0.0
         self.store: set[Session] = set()
@@ -140,16 +141,16 @@ class GroupCommit(RuleBasedStateMachine):
     def sums_are_sums(self) -> None:
         """The bounds are kept on true figures."""
         writes = [*self.batcher.flying, *self.batcher.pending]
-        assert self.batcher.lines_waiting == sum(write.waiting for write in writes)
-        assert self.batcher.held_bytes == sum(len(write.reply) + write.weight for write in writes)
-        assert self.batcher.forgets == sum(write.operation is FORGET for write in writes)
+        assert self.sums.lines_waiting == sum(write.waiting for write in writes)
+        assert self.sums.held_bytes == sum(len(write.reply) + write.weight for write in writes)
+        assert self.sums.forgets == sum(write.operation is FORGET for write in writes)
 
     def teardown(self) -> None:
         """Left alone, the store catches up, and every client that stayed has heard all."""
         while self.batcher.take(2):
             for write in self.batcher.acknowledge(self.commit()):
                 write.client.acknowledged(write, self.now_s)
-        assert self.batcher.lines_waiting == self.batcher.held_bytes == 0
+        assert self.sums.lines_waiting == self.sums.held_bytes == 0
         assert not any(client.gone and client.session in self.store for client in self.clients)
         for client in self.clients:
             if not client.gone:

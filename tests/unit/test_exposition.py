@@ -16,6 +16,7 @@ from echod.loop.clock import Clock
 from echod.metrics import Metrics
 from echod.ports.port import Parts, PlainPort
 from echod.rooms.hub import Hub
+from echod.rooms.subscription import LocalSubscription
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
@@ -30,12 +31,19 @@ LIVES = Lives(60, 30)
 def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are in files; a scrape shows them, and reads none, nor asks the settings for limits."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
-    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    committer = Committer(
+        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+    )
     capacity = Capacity(10, clock, metrics)
     unsent = Unsent(1_000_000, 0, lambda shed: shed())
     sources = Sources(1_000_000)
     ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources, unsent)),)
-    hub = Hub(config, clock, committer, metrics, b"here")
+    hub = Hub(
+        *(config, clock, committer, metrics, b"here"),
+        subscription=LocalSubscription(),
+        deliver=lambda _name, _line: False,
+        crowded=lambda: False,
+    )
     registry = Registry(config, metrics, ports, hub, sources)
 
     def fail(*_: object) -> None:

@@ -13,8 +13,10 @@ from echod.limits.sources import Sources
 from echod.limits.unsent import Unsent
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
+from echod.ports.directory import Directory
 from echod.ports.port import Parts, PlainPort, SessionPort
 from echod.rooms.hub import Hub
+from echod.rooms.subscription import LocalSubscription
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
@@ -32,7 +34,9 @@ LIVES = Lives(60, 30)
 def parts() -> Iterator[Parts]:
     """What a daemon has one of."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
-    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    committer = Committer(
+        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+    )
     capacity = Capacity(10, clock, metrics)
     unsent = Unsent(1_000_000, 0, lambda shed: shed())
     yield Parts(config, clock, committer, metrics, capacity, Sources(1_000_000), unsent)
@@ -82,8 +86,14 @@ def test_what_is_told_to_all_reaches_everyone(
 
     for method in ("roll_back", "ask_to_leave"):
         monkeypatch.setattr(SessionConnection, method, fail)
-    hub = Hub(parts.config, parts.clock, parts.committer, parts.metrics, b"here")
-    port: Any = SessionPort(parts, hub)
+    directory = Directory()
+    hub = Hub(
+        *(parts.config, parts.clock, parts.committer, parts.metrics, b"here"),
+        subscription=LocalSubscription(),
+        deliver=directory.deliver,
+        crowded=lambda: False,
+    )
+    port: Any = SessionPort(parts, hub, directory)
     port.connections |= {object.__new__(SessionConnection) for _ in range(5)}
     act(port)
     assert len(seen) == 5

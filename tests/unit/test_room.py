@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.rooms.room import Counts, Heard, Page, Position
+from echod.metrics import Counts
+from echod.rooms.room import Heard, Position
+from echod.store.operations import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -145,14 +145,14 @@ class _Collector(Collector):
         yield family
 
     def _gauges(self) -> Iterator[Metric]:
-        committer, batcher = self._committer, self._committer.batcher
+        committer, sums = self._committer, self._committer.sums
         for name, text, value in (
-            ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
-            ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
+            ("lines_waiting", "Lines read whose reply waits for the store.", sums.lines_waiting),
+            ("held_bytes", "Replies that wait for the store.", sums.held_bytes),
             ("sources", "Client addresses that are known.", len(self._sources)),
             ("sources_held", "Those that sent more than they may.", self._sources.held),
             ("unsent_bytes", "What waits for clients to take or end it.", self._unsent.bytes),
-            ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
+            ("async_lines", "Answered lines that a crash would lose.", sums.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self.draining),

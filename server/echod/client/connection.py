@@ -122,7 +122,7 @@ class Connection:
         That is while too much waits for the store, or its source has had its share.
         """
         port = self._port
-        if self.source.left <= 0 or port.committer.batcher.held_bytes >= port.pending_bytes_max:
+        if self.source.left <= 0 or port.committer.sums.held_bytes >= port.pending_bytes_max:
             self._pause()
             return
         try:

@@ -63,7 +63,7 @@ class PlainConnection(Connection):
         write = self.gathering or committer.open(self, session)
         cut = len(pair) - len(self._last)
         if port.defers and not self.inflight and committer.may_defer(count):
-            committer.batcher.add_answered(write, count, pair, cut, port.clock.now_s)
+            committer.add_answered(write, count, pair, cut, port.clock.now_s)
             self._reply(reply, count)
         else:
             self.inflight += count
@@ -71,7 +71,7 @@ class PlainConnection(Connection):
             if not write.waiting:
                 write.at_s = perf_counter()
                 write.since_s = port.clock.now_s
-            committer.batcher.add(write, reply, count, pair, cut)
+            committer.add(write, reply, count, pair, cut)
         return count
 
     def _last_words(self, tail: bytes) -> None:

@@ -25,8 +25,9 @@ from echod.protocol.session import (
     hello,
     welcome,
 )
+from echod.protocol.token import Token
 from echod.protocol.words import Refusal
-from echod.store.keys import Session, Token
+from echod.store.keys import Session
 from echod.store.operations import END, INQUIRE, KEEP, Drop, Open, Opened, Resume, RolledBack
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class SessionConnection(Connection):
             return
         if self._member is None:
             self._member = self._sessions.member(self, session)
-        self._member.ask(request)
+        self._member.handle(request)
 
     def _owe(
         self, session: Session, dialogue: Dialogue, reply: bytes, lines: int, *, committed: bool
@@ -126,7 +127,7 @@ class SessionConnection(Connection):
             write.operation = None
             pair, cut = dialogue.previous + dialogue.last, len(dialogue.previous)
         self._held_bytes += len(reply)
-        committer.batcher.add(write, reply, lines, pair, cut)
+        committer.add(write, reply, lines, pair, cut)
 
     def _owes_enough(self) -> bool:
         """See `Connection`: nothing is read while a line takes its time."""
@@ -149,7 +150,7 @@ class SessionConnection(Connection):
         def ended(write: Write) -> bytes:
             self.metrics.sessions_ended += 1
             for room in write.session.posted:
-                self._port.committer.ask(write.session, Drop(room))
+                self._port.committer.enqueue(write.session, Drop(room))
             return b""
 
         self._reader.stop()
@@ -157,7 +158,7 @@ class SessionConnection(Connection):
         self._farewell = BYE
         self.ending = QUIT
 
-    # What a member in rooms needs (rooms/member.py).
+    # What a member in rooms needs (rooms/connection.py).
 
     def owe(self, reply: bytes) -> None:
         """Answer one line when the owner is confirmed."""
@@ -177,7 +178,7 @@ class SessionConnection(Connection):
         """It is, or is about to be."""
         self._suspended = False
 
-    def answer(self, reply: bytes) -> None:
+    def reply_now(self, reply: bytes) -> None:
         """Answer the line that was waited for after the store's word."""
         if not self.gone:
             self.go_on()
@@ -193,6 +194,13 @@ class SessionConnection(Connection):
                 self._send(data)
             except Exception:  # noqa: BLE001 — `broken` logs it; other members get theirs
                 self.broken()
+
+    def tell(self, line: bytes) -> bool:
+        """See `directory.Addressee`."""
+        if self.gone or self.ending:
+            return False
+        self.push(line)
+        return not self.closed
 
     # Opening.
 
@@ -227,7 +235,7 @@ class SessionConnection(Connection):
             session.seq, session.posted = result.state.seq, result.posted
             self._dialogue = Dialogue(result.state)
             self.go_on()
-            self._sessions.welcomed(self, session.name)
+            self._sessions.directory.welcomed(session.name, self)
             self.metrics.welcomed(resumed=resumed)
             reply = welcome(token, result.epoch, self._sessions.ttl_s, result.state)
             return reply + drain(self._sessions.reconnect_s()) if self._port.leaving else reply
@@ -272,7 +280,7 @@ class SessionConnection(Connection):
         if self._member is not None:
             self._member.leave()
         if self.session is not None:
-            self._sessions.parted(self, self.session.name)
+            self._sessions.directory.parted(self.session.name, self)
         return super()._detach(reason)
 
     # What the daemon says.

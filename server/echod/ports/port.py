@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from echod.limits.sources import Sources
     from echod.limits.unsent import Unsent
     from echod.loop.clock import Clock
+    from echod.ports.directory import Directory
     from echod.rooms.hub import Hub
     from echod.store.committer import Committer
     from echod.store.keys import Session
@@ -197,14 +198,12 @@ class SessionPort(Port):
     name = "session"
     setting = "session_port"
 
-    def __init__(self, parts: Parts, hub: Hub) -> None:
+    def __init__(self, parts: Parts, hub: Hub, directory: Directory) -> None:
         super().__init__(parts, parts.config.session_idle_s_max)
         self.ttl_s = parts.config.session_ttl_s
         self.hub = hub
-        hub.deliver_to = self._deliver
-        hub.crowded = lambda: self.unsent.crowded
+        self.directory = directory
         self._rooms_max = parts.config.rooms_joined_max
-        self._by_name: dict[bytes, SessionConnection] = {}
         self._leave_until_s = 0.0
 
     def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> SessionConnection:
@@ -218,23 +217,6 @@ class SessionPort(Port):
     def member(self, connection: SessionConnection, session: Session) -> Member:
         """The connection's part in rooms."""
         return Member(connection, session, self.hub, self._rooms_max)
-
-    def welcomed(self, connection: SessionConnection, name: bytes) -> None:
-        """The session of this name is here."""
-        self._by_name[name] = connection
-
-    def parted(self, connection: SessionConnection, name: bytes) -> None:
-        """It is not any more, unless another connection has it."""
-        if self._by_name.get(name) is connection:
-            del self._by_name[name]
-
-    def _deliver(self, name: bytes, line: bytes) -> bool:
-        """A line for the session of this name; whether it is in an outbox."""
-        connection = self._by_name.get(name)
-        if connection is None or connection.gone or connection.ending:
-            return False
-        connection.push(line)
-        return not connection.closed
 
     def roll_back(self) -> None:
         """The store has lost data: every session's client must decide (PROTOCOL §5)."""

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from echod.protocol import rooms
 from echod.protocol.errors import Code
+from echod.protocol.token import Token
 from echod.protocol.words import Refusal, bad, body_of, number
-from echod.store.keys import Token
 
 if TYPE_CHECKING:
-    from echod.store.keys import State
+    from echod.protocol.state import State
 
 
 @dataclass(frozen=True, slots=True)

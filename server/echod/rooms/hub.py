@@ -14,18 +14,18 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from echod.loop.clock import TICK_S
 from echod.loop.guard import guarded
 from echod.protocol.rooms import message
+from echod.rooms.heartbeat import Heartbeat
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX, Pages
-from echod.rooms.room import Heard, Page, Position
+from echod.rooms.room import Heard, Position
 from echod.store.keys import NO_SESSION
-from echod.store.operations import Announce, Publish, Read
-from echod.store.store_client import StoreClient
+from echod.store.operations import Announce, Page, Publish, Read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from echod.config import Config
     from echod.loop.clock import Clock
     from echod.metrics import Metrics
-    from echod.rooms.heartbeat import Heartbeat
     from echod.rooms.member import Member, Recovery
+    from echod.rooms.subscription import Subscription
     from echod.store.batch import Write
     from echod.store.committer import Committer
 
@@ -54,21 +54,6 @@ ANNOUNCE_AUDITS = 3
 KEPT_BYTES_MAX = 8 << 20
 # What gathers in a tick (`room_tick_s`) before it is sent sooner.
 GATHERED_BYTES_MAX = 1 << 20
-
-
-class Subscription(Protocol):
-    """Where publications arrive: of Redis, or of the store in this process."""
-
-    connected: bool
-
-    def subscribe(self, room: bytes) -> None:
-        """Ask for a room's posts; `Hub.confirmed` follows, after every reconnect too."""
-
-    def unsubscribe(self, room: bytes) -> None:
-        """No more of it."""
-
-    def reset(self) -> None:
-        """It is deaf: make a new one."""
 
 
 class RoomHere:
@@ -114,24 +99,43 @@ class RoomHere:
 class Hub:
     """See the module."""
 
-    def __init__(
-        self, config: Config, clock: Clock, committer: Committer, metrics: Metrics, inbox: bytes
+    def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
+        self,
+        config: Config,
+        clock: Clock,
+        committer: Committer,
+        metrics: Metrics,
+        inbox: bytes,
+        *,
+        subscription: Subscription,
+        deliver: Callable[[bytes, bytes], bool],
+        crowded: Callable[[], bool],
     ) -> None:
+        """Begin with no room; `inbox` is this daemon's name among all runs of all daemons.
+
+        Publications come from `subscription`, which is started with this hub. `deliver` puts
+        a line into the outbox of the session so named, if it is here. `crowded` says whether
+        too much waits for clients to send them what can wait (unsent.py).
+        """
         self.inbox = inbox
         self.committer = committer
         self.clock = clock
         self.metrics = metrics.rooms
         self.rooms: dict[bytes, RoomHere] = {}
-        self.heartbeat: Heartbeat | None = None
-        self.subscription: Subscription | None = None
+        self._subscription = subscription
+        self._heartbeat = None
+        if subscription.remote:
+            self._heartbeat = Heartbeat(
+                *(inbox, committer, clock, self.metrics),
+                subscription=subscription,
+                lapsed=self.read_all,
+            )
         self.recoveries = Pages(committer, RECOVERY_PAGES_MAX)
         self._pages = Pages(committer, ROOM_PAGES_MAX)
         self.page_bytes_max = config.outbox_bytes_max // 16
         """Of what was missed, sent at once: many rooms' fit an outbox beside what is live."""
-        self.deliver_to: Callable[[bytes, bytes], bool] = lambda _name, _line: False
-        """Puts a line into the outbox of the session so named, if it is here."""
-        self.crowded: Callable[[], bool] = lambda: False
-        """Whether too much waits for clients to send them what can wait (unsent.py)."""
+        self._deliver_to = deliver
+        self.crowded = crowded
         self.rooms_max = config.rooms_max
         self.memberships = 0
         """Those on their way in included; at most `_memberships_max`."""
@@ -170,8 +174,7 @@ class Hub:
         if here is None:
             here = self.rooms[name] = RoomHere(name)
             if self._route == "room":
-                if self.subscription is not None:
-                    self.subscription.subscribe(name)
+                self._subscription.subscribe(name)
             else:
                 here.confirmed = self.connected
         here.coming += 1
@@ -263,22 +266,19 @@ class Hub:
             else:
                 self.announce(here)
 
-        self._ask(Announce(here.name, self.inbox, here.interested), done)
-
-    def _ask(self, operation: Announce | Read, done: Callable[[Write | None], None]) -> None:
-        self.committer.submit(StoreClient(done), NO_SESSION, operation)
+        self.committer.call(Announce(here.name, self.inbox, here.interested), done)
 
     # What arrives.
 
     @property
     def connected(self) -> bool:
         """Whether publications can reach this daemon, as far as its connection says."""
-        return self.subscription is not None and self.subscription.connected
+        return self._subscription.connected
 
     @property
     def deaf(self) -> bool:
         """Whether they don't, although the store is there."""
-        heartbeat = self.heartbeat
+        heartbeat = self._heartbeat
         return not self.connected or (heartbeat is not None and heartbeat.unheard)
 
     def receive(self, written: bytes) -> None:
@@ -288,13 +288,13 @@ class Hub:
             epoch, offset, room, said = rest.split(b" ", 3)
             self._hear(epoch, int(offset), room, said)
         elif kind == b"b":
-            if self.heartbeat is not None:
-                self.heartbeat.heard(int(rest))
+            if self._heartbeat is not None:
+                self._heartbeat.heard(int(rest))
         elif kind == b"t":
             inbox, number, name, line = rest.split(b" ", 3)
-            delivered = self.deliver_to(name, line + b"\n")
+            delivered = self._deliver_to(name, line + b"\n")
             answer = b"d %b %d" % (number, delivered)
-            self.committer.ask(NO_SESSION, Publish(inbox, answer))
+            self.committer.enqueue(NO_SESSION, Publish(inbox, answer))
         elif kind == b"d":
             number, _, delivered_word = rest.partition(b" ")
             _, then = self._tells.pop(int(number), (0.0, None))
@@ -426,9 +426,9 @@ class Hub:
                 self._take(here, write.result)
 
         if known:
-            self._pages.ask(here, operation, done)
+            self._pages.submit(here, operation, done)
         else:
-            self._ask(operation, done)
+            self.committer.call(operation, done)
 
     def _take(self, here: RoomHere, page: Page) -> None:
         """A page has come."""
@@ -541,8 +541,8 @@ class Hub:
 
     def tick(self) -> None:
         """Deadlines, retries, the audit, rooms that nobody is in any more."""
-        if self.heartbeat is not None:
-            guarded(self.heartbeat.tick)
+        if self._heartbeat is not None:
+            guarded(self._heartbeat.tick)
         now_s = self.clock.now_s
         for number, (until_s, then) in tuple(self._tells.items()):
             if now_s >= until_s:
@@ -593,8 +593,8 @@ class Hub:
     def _let_go(self, here: RoomHere) -> None:
         del self.rooms[here.name]
         self._kept_bytes -= here.kept_bytes
-        if self._route == "room" and self.subscription is not None:
-            self.subscription.unsubscribe(here.name)
+        if self._route == "room":
+            self._subscription.unsubscribe(here.name)
 
     def _audit(self, here: RoomHere) -> None:
         """Say who is here, so that room and announcement live on; ask how far the room is."""
@@ -617,7 +617,7 @@ class Hub:
                 here.late = (page.epoch, page.last, self.clock.now_s + LATE_S)
                 self._watched[here] = None
 
-        self._ask(Read(here.name, here.position.offset + 1, 1), done)
+        self.committer.call(Read(here.name, here.position.offset + 1, 1), done)
 
     def _judge(self, here: RoomHere, epoch: bytes, last: int) -> None:
         """What the audit found late has come meanwhile, or was lost without a trace."""

@@ -17,13 +17,11 @@ from echod.protocol.errors import Code
 from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
 from echod.protocol.words import Refusal
 from echod.rooms.hub import PAGE_MESSAGES
-from echod.rooms.room import Page, Position
-from echod.store.keys import NO_SESSION
-from echod.store.operations import KEEP, Conflict, Find, Post, Read, Remember, Stale, Who
-from echod.store.store_client import StoreClient
+from echod.rooms.room import Position
+from echod.store.operations import KEEP, Conflict, Find, Page, Post, Read, Remember, Stale, Who
 
 if TYPE_CHECKING:
-    from echod.client.session import SessionConnection
+    from echod.rooms.connection import Connection
     from echod.rooms.hub import Hub, RoomHere
     from echod.store.batch import Write
     from echod.store.keys import Session
@@ -38,9 +36,7 @@ class Member:
 
     __slots__ = ("_arriving", "_connection", "_hub", "_rooms", "_rooms_max", "_session", "push")
 
-    def __init__(
-        self, connection: SessionConnection, session: Session, hub: Hub, rooms_max: int
-    ) -> None:
+    def __init__(self, connection: Connection, session: Session, hub: Hub, rooms_max: int) -> None:
         self._connection = connection
         # Messages, unasked. The connection's own, because it is called for every delivery.
         self.push = connection.push
@@ -50,7 +46,7 @@ class Member:
         self._rooms_max = rooms_max
         self._arriving: RoomHere | None = None
 
-    def ask(self, request: RoomRequest) -> None:
+    def handle(self, request: RoomRequest) -> None:
         """Carry out one line."""
         if isinstance(request, Join):
             self._join(request)
@@ -131,7 +127,7 @@ class Member:
 
             # The first tells whether all can be had, and what a page of them may be.
             operation = Read(here.name, request.offset + 1, 1)
-            self._hub.committer.submit(StoreClient(read), NO_SESSION, operation)
+            self._hub.committer.call(operation, read)
 
         def confirmed(_: Write) -> bytes:
             return self._joined(here, request, pages[0] if pages else None)
@@ -194,7 +190,7 @@ class Member:
         if len(rooms) > self._rooms_max:
             rooms.remove(next((each for each in rooms if each not in self._rooms), rooms[0]))
         session.posted = tuple(rooms)
-        self._hub.committer.ask(session, Remember(session.posted))
+        self._hub.committer.enqueue(session, Remember(session.posted))
 
     def _who(self, room: bytes) -> None:
         def counted(write: Write) -> bytes:
@@ -215,7 +211,7 @@ class Member:
 
         def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
             if owned:
-                connection.answer(lines.told(name, delivered=delivered))
+                connection.reply_now(lines.told(name, delivered=delivered))
             else:
                 outcome.append(delivered)
 
@@ -313,7 +309,7 @@ class Recovery:
             return
         self._reading = True
         operation = Read(self._here.name, self._cursor.offset + 1, self._wanted)
-        self._hub.recoveries.ask(self, operation, self._read)
+        self._hub.recoveries.submit(self, operation, self._read)
 
     def _read(self, write: Write | None) -> None:
         self._reading = False

@@ -11,14 +11,14 @@ Invariants (tests/unit/test_room.py holds them for random losses and orders):
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from echod.protocol.rooms import gap, joined, message
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from echod.metrics import Counts
+    from echod.store.operations import Page
 
 
 class Heard(Enum):
@@ -27,30 +27,6 @@ class Heard(Enum):
     NEXT = "next"
     KNOWN = "known"
     HOLE = "hole"
-
-
-class Page(NamedTuple):
-    """A piece of a room's stream.
-
-    Attributes:
-        epoch: the room's history.
-        last: the highest offset given in it.
-        messages: offset and `<sender> <text>`, upwards from where it was asked for.
-    """
-
-    epoch: bytes
-    last: int
-    messages: Sequence[tuple[int, bytes]]
-
-
-@dataclass(slots=True)
-class Counts:
-    """The ledger: what became of the messages of one way (docs/metrics.md)."""
-
-    published: int = 0
-    recovered: int = 0
-    known: int = 0
-    missing: int = 0
 
 
 class Position:

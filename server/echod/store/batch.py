@@ -13,9 +13,8 @@ gevent, the tests drive it by hand.
 Invariants (tests/unit/test_batch.py holds them for random schedules):
   order   writes leave in the order in which they were opened, a broken batch first;
   once    the replies of a client that stays are handed out once each, in order;
-  bound   `held_bytes` (replies, and what lines ask for), `lines_*` and `forgets` are the sums over what is pending and
-          flying, so whoever adds can stop at a limit: nothing is dropped in here
-          but the writes of clients that have gone.
+  bound   `Sums` are those over what is pending and flying, so whoever adds can stop at a
+          limit: nothing is dropped in here but the writes of clients that have gone.
 """
 
 from __future__ import annotations
@@ -126,27 +125,32 @@ class Nobody:
 NOBODY = Nobody()
 
 
+class Sums:
+    """How much waits for the store, pending and flying together.
+
+    Attributes:
+        held_bytes: replies, and what lines ask for.
+        lines_waiting: lines whose reply waits.
+        lines_answered: lines that were answered and are not stored yet (durability async).
+        forgets: deletions.
+    """
+
+    __slots__ = ("forgets", "held_bytes", "lines_answered", "lines_waiting")
+
+    def __init__(self) -> None:
+        self.held_bytes = self.lines_waiting = self.lines_answered = self.forgets = 0
+
+
 class Batcher:
     """What waits for the store: `pending` to leave, and `flying`, which has left."""
 
-    __slots__ = (
-        "_answered_flying_s",
-        "_answered_pending_s",
-        "flying",
-        "forgets",
-        "held_bytes",
-        "lines_answered",
-        "lines_waiting",
-        "pending",
-    )
+    __slots__ = ("_answered_flying_s", "_answered_pending_s", "flying", "pending", "sums")
 
-    def __init__(self) -> None:
+    def __init__(self, sums: Sums) -> None:
+        """With each write that is added or done with, `sums` is kept."""
         self.pending: list[Write] = []
         self.flying: list[Write] = []
-        self.held_bytes = 0
-        self.lines_waiting = 0
-        self.lines_answered = 0
-        self.forgets = 0
+        self.sums = sums
         self._answered_flying_s: float | None = None
         self._answered_pending_s: float | None = None
 
@@ -164,12 +168,12 @@ class Batcher:
         if lines:
             write.waiting = lines
             write.weight = ASKED_BYTES + size(operation)
-            self.lines_waiting += lines
-            self.held_bytes += write.weight
+            self.sums.lines_waiting += lines
+            self.sums.held_bytes += write.weight
         self.pending.append(write)
         return write
 
-    def ask(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
+    def enqueue(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
         """Queue an operation that nobody waits for; it does not leave once `client` has gone."""
         self.pending.append(Write(client, session, operation))
 
@@ -180,8 +184,9 @@ class Batcher:
         write.cut = cut
         write.reply = write.reply + reply if write.waiting else reply
         write.waiting += lines
-        self.lines_waiting += lines
-        self.held_bytes += len(reply)
+        sums = self.sums
+        sums.lines_waiting += lines
+        sums.held_bytes += len(reply)
 
     def add_answered(self, write: Write, lines: int, pair: bytes, cut: int, now_s: float) -> None:
         """As `add`, for lines that are answered without waiting (durability async)."""
@@ -193,12 +198,12 @@ class Batcher:
         if not write.answered:
             write.answered_s = now_s
         write.answered += lines
-        self.lines_answered += lines
+        self.sums.lines_answered += lines
 
     def forget(self, session: Session) -> None:
         """Queue the deletion of `session`, behind everything that was sent of it."""
-        self.forgets += 1
-        self.ask(session, FORGET)
+        self.sums.forgets += 1
+        self.enqueue(session, FORGET)
 
     def take(self, writes_max: int) -> list[Write]:
         """Let the next batch leave: what flew and came down, else the oldest pending writes.
@@ -270,7 +275,7 @@ class Batcher:
 
     def answered_since_s(self) -> float | None:
         """When, on the daemon's clock, the oldest unstored line was answered; None for none."""
-        if not self.lines_answered:
+        if not self.sums.lines_answered:
             return None
         flying_s = self._answered_flying_s
         return self._answered_pending_s if flying_s is None else flying_s
@@ -289,7 +294,8 @@ class Batcher:
             answered += write.answered
             held += len(write.reply) + write.weight
             forgets += write.operation is FORGET
-        self.lines_waiting -= waiting
-        self.lines_answered -= answered
-        self.held_bytes -= held
-        self.forgets -= forgets
+        sums = self.sums
+        sums.lines_waiting -= waiting
+        sums.lines_answered -= answered
+        sums.held_bytes -= held
+        sums.forgets -= forgets

@@ -16,67 +16,14 @@ A plain connection is epoch 1 of a session that nobody can resume: it has no tok
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-import re
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-# 50 random bits name a session among those alive; 40 more make an ownership unique even
-# when an epoch is counted twice after a rollback.
-NAME_BYTES: Final = 7
-NAME_LENGTH: Final = 10
+from echod.protocol.state import State
+from echod.protocol.token import new_name
+
+# 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
-# 130 random bits: nobody guesses them (PROTOCOL §2.1 asks for 128).
-SECRET_BYTES: Final = 17
-SECRET_LENGTH: Final = 26
-
-_TOKEN = re.compile(rb"([a-z2-7]{%d})\.([a-z2-7]{%d})" % (NAME_LENGTH, SECRET_LENGTH))
-
-
-def _random_word(size: int, length: int) -> bytes:
-    """`length` characters of a-z2-7 from `size` random bytes."""
-    return base64.b32encode(os.urandom(size))[:length].lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What a client shows to resume a session: `<name>.<secret>` (PROTOCOL §2.1)."""
-
-    name: bytes
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def new(cls) -> Token:
-        """A token like no other."""
-        return cls(_random_word(NAME_BYTES, NAME_LENGTH), _random_word(SECRET_BYTES, SECRET_LENGTH))
-
-    @classmethod
-    def parse(cls, word: bytes) -> Token | None:
-        """The token that `word` is, None if it can't be one."""
-        found = _TOKEN.fullmatch(word)
-        return cls(found[1], found[2]) if found else None
-
-    def digest(self) -> bytes:
-        """What the store keeps in the secret's place: it is random, so one hash is enough."""
-        return hashlib.sha256(self.secret).hexdigest().encode()
-
-    def encode(self) -> bytes:
-        """The word on the wire."""
-        return b"%b.%b" % (self.name, self.secret)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """`seq` lines were committed; the last two of them (ADR 2)."""
-
-    seq: int
-    previous: bytes
-    last: bytes
-
-
-EMPTY: Final = State(0, b"", b"")
 
 
 def encode_state(seq: int, cut: int, pair: bytes) -> bytes:
@@ -171,7 +118,7 @@ class PlainSession(Session):
     restored = True
 
     def __init__(self, record: tuple[bytes, ...]) -> None:
-        super().__init__(_random_word(NAME_BYTES, NAME_LENGTH), record)
+        super().__init__(new_name(), record)
         self.stored = False
         self.own(1)
 

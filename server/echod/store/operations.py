@@ -19,7 +19,7 @@ and for rooms (PROTOCOL §3):
     Post      append to a room, and publish            → offset, Stale or Conflict: no new id
     Who       members of a room over all daemons       → (members, daemons)
     Find      write to the daemon where a session is   → whether there is one
-    Read      a page of a room, which may begin with it → rooms.room.Page, or None
+    Read      a page of a room, which may begin with it → Page, or None
     Announce  how many members a daemon has in a room
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
     Publish   write to a daemon's inbox
@@ -39,10 +39,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from echod.store.keys import State
+    from collections.abc import Sequence
+
+    from echod.protocol.state import State
 
 
 class Simple(Enum):
@@ -185,6 +187,20 @@ class Read:
     first: int
     messages_max: int
     begin: bool = True
+
+
+class Page(NamedTuple):
+    """A piece of a room's stream.
+
+    Attributes:
+        epoch: the room's history.
+        last: the highest offset given in it.
+        messages: offset and `<sender> <text>`, upwards from where it was asked for.
+    """
+
+    epoch: bytes
+    last: int
+    messages: Sequence[tuple[int, bytes]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echod.rooms.room import Page
 from echod.store.keys import ids_key
-from echod.store.operations import Conflict, Stale
+from echod.store.operations import Conflict, Page, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable

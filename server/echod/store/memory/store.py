@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from echod.protocol.state import EMPTY
 from echod.store.base import StoreError
-from echod.store.keys import EMPTY, decode_state, encode_state
+from echod.store.keys import decode_state, encode_state
 from echod.store.memory.rooms import MemoryRooms
 from echod.store.operations import (
     END,
@@ -47,9 +48,14 @@ Fields = dict[bytes, bytes]
 class MemoryStore:
     """The keys of `store/keys.py` in two dictionaries, each with its end."""
 
-    def __init__(self, lives: Lives, clock: Callable[[], float] = time.monotonic) -> None:
-        self.publish: Callable[[bytes], None] = lambda _: None
-        """Where publications go: the one daemon that there is."""
+    def __init__(
+        self,
+        lives: Lives,
+        publish: Callable[[bytes], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`publish` gets every publication: it is the one daemon that there is."""
+        self._publish = publish
         self.connected = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
@@ -155,7 +161,7 @@ class MemoryStore:
             case Post() as post:
                 write.result, published = self._rooms.post(post)
                 if published:
-                    self.publish(published)
+                    self._publish(published)
             case Read() as read:
                 write.result = self._rooms.read(read)
             case Who(room):
@@ -170,12 +176,12 @@ class MemoryStore:
                 fields = self.record(b"r:" + name)
                 write.result = b"inbox" in fields and b"ended" not in fields
                 if write.result:
-                    self.publish(written)
+                    self._publish(written)
             case Publish(_, written):
-                self.publish(written)
+                self._publish(written)
             case Beat(_, written):
                 write.result = (True, 1)
-                self.publish(written)
+                self._publish(written)
 
     def _keep_state(self, key: bytes, state: bytes, ttl_s: float) -> None:
         self.states[key] = (state, self._clock() + ttl_s)

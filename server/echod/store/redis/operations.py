@@ -23,8 +23,8 @@ import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from echod.rooms.room import Page
-from echod.store.keys import EMPTY, decode_state, encode_state, ids_key
+from echod.protocol.state import EMPTY
+from echod.store.keys import decode_state, encode_state, ids_key
 from echod.store.operations import (
     END,
     INQUIRE,
@@ -38,6 +38,7 @@ from echod.store.operations import (
     Open,
     Opened,
     Operation,
+    Page,
     Post,
     Publish,
     Read,
