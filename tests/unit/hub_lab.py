@@ -57,7 +57,7 @@ class Connection:
         self.member = Member(self, self.session, lab.hub, 10)
 
     def push(self, data: bytes) -> None:
-        """As `SessionConnection.push`."""
+        """As `SessionConversation.push`."""
         if self.gone:
             return
         self.sent += data
@@ -68,11 +68,11 @@ class Connection:
     owe = push
 
     def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
-        """As `SessionConnection.submit`."""
+        """As `SessionConversation.submit`."""
         self.lab.submit(self, self.session, operation, then)
 
     def acknowledged(self, write: Write, now_s: float) -> None:
-        """As `SessionConnection.acknowledged`."""
+        """As `SessionConversation.acknowledged`."""
         del now_s
         if not self.gone and write.then is not None:
             reply = write.then(write)
@@ -80,15 +80,15 @@ class Connection:
                 self.push(reply)
 
     def suspend(self) -> None:
-        """As `SessionConnection.suspend`."""
+        """As `SessionConversation.suspend`."""
         self.suspended = True
 
     def go_on(self) -> None:
-        """As `SessionConnection.go_on`."""
+        """As `SessionConversation.go_on`."""
         self.suspended = False
 
     def reply_now(self, reply: bytes) -> None:
-        """As `SessionConnection.reply_now`."""
+        """As `SessionConversation.reply_now`."""
         if not self.gone:
             self.go_on()
             self.push(reply)

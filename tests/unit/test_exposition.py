@@ -8,13 +8,14 @@ from prometheus_client import generate_latest
 
 from echod.admin import exposition
 from echod.admin.exposition import Registry
+from echod.client.terms import Terms
 from echod.config import Config
 from echod.limits.capacity import Capacity
 from echod.limits.sources import Sources
 from echod.limits.unsent import Unsent
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.ports.port import Parts, PlainPort
+from echod.ports.port import PlainPort
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription
 from echod.store.base import Lives
@@ -35,16 +36,23 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
     )
     capacity = Capacity(10, clock, metrics)
-    unsent = Unsent(1_000_000, 0, lambda shed: shed())
-    sources = Sources(1_000_000)
-    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources, unsent)),)
+    terms = Terms.of(
+        *(config, 30.0),
+        clock=clock,
+        committer=committer,
+        metrics=metrics,
+        capacity=capacity,
+        sources=Sources(1_000_000),
+        unsent=Unsent(1_000_000, 0, lambda shed: shed(), tuple),
+    )
+    ports = (PlainPort(terms, config),)
     hub = Hub(
         *(config, clock, committer, metrics, b"here"),
         subscription=LocalSubscription(),
         deliver=lambda _name, _line: False,
         crowded=lambda: False,
     )
-    registry = Registry(config, metrics, ports, hub, sources)
+    registry = Registry(config, metrics, ports, hub, lambda: False)
 
     def fail(*_: object) -> None:
         raise AssertionError("read again")

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import _socket
 
-    from echod.limits.capacity import Crowd
-    from echod.ports.port import Port
+    from echod.client.terms import Terms
+    from echod.limits.capacity import Crowd, Guest
 
 # Thrown away at most so much a turn …
 DISCARD_BYTES = 65_536
@@ -62,38 +62,35 @@ def part(sock: _socket.socket, patience_s: float) -> None:
     sock.close()
 
 
-def linger(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+def linger(terms: Terms, sock: _socket.socket, farewell: bytes, peer: str) -> None:
     """Send `farewell`, close the sending side, and keep `sock` until the client has read it.
 
-    `peer` is the client's address, as in `Sources.join`.
+    `peer` is the client's address, as in `Sources.join`. It was served, and keeps its place.
     """
-    capacity = port.capacity
-    if capacity.clients + len(capacity.departing) >= capacity.connections_max:
-        turn_away(port, sock, farewell, peer)  # a check's: it had no client's place
-    elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.departing, peer)
+    if _said(terms, sock, farewell):
+        Lingering(terms, sock, terms.capacity.departing, peer)
 
 
-def turn_away(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+def turn_away(terms: Terms, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
     """The same for who had no place, and may have to go at once."""
-    capacity = port.capacity
+    capacity = terms.capacity
     if capacity.refused.full or capacity.files.short:
-        port.metrics.cut_short("refused")
+        terms.metrics.cut_short("refused")
         with contextlib.suppress(OSError):
-            port.metrics.sent_bytes += sock.send(farewell)
+            terms.metrics.sent_bytes += sock.send(farewell)
         sock.close()
-    elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.refused, peer)
+    elif _said(terms, sock, farewell):
+        Lingering(terms, sock, capacity.refused, peer)
 
 
-def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
+def _said(terms: Terms, sock: _socket.socket, farewell: bytes) -> bool:
     """Whether the client is there to hear it; if not, the socket is closed."""
     try:
-        port.metrics.sent_bytes += sock.send(farewell)
+        terms.metrics.sent_bytes += sock.send(farewell)
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
-        part(sock, port.send_s_max)
+        part(sock, terms.send_s_max)
         return False
     return True
 
@@ -105,19 +102,17 @@ class Lingering:
         source: the address it comes from.
     """
 
-    __slots__ = ("_closed", "_crowd", "_left", "_port", "_reader", "_socket", "_until_s", "source")
+    __slots__ = ("_closed", "_crowd", "_ends_at", "_left", "_reader", "_socket", "_terms", "source")
 
-    def __init__(
-        self, port: Port, sock: _socket.socket, crowd: Crowd[Lingering], peer: str
-    ) -> None:
-        self._port = port
+    def __init__(self, terms: Terms, sock: _socket.socket, crowd: Crowd[Guest], peer: str) -> None:
+        self._terms = terms
         self._crowd = crowd
         self._closed = False
-        self.source = port.sources.join(peer, port.clock.now_s)
+        self.source = terms.sources.join(peer, terms.clock.now_s)
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
-        self._until_s = port.clock.now_s + port.linger_s_max
-        self._reader = port.reader(sock.fileno(), self._discard)
+        self._ends_at = terms.clock.now_s + terms.linger_s_max
+        self._reader = terms.reader(sock.fileno(), self._discard)
         self._reader.start()
         crowd.add(self)
 
@@ -128,7 +123,10 @@ class Lingering:
             self._discard()
 
     def _discard(self) -> None:
-        if self.source.left <= 0 and not self._port.may_read(self):
+        terms = self._terms
+        if self.source.left <= 0 and not terms.sources.may_read(
+            self.source, self, terms.clock.now_s
+        ):
             self._reader.stop()  # until it is its turn, or its time is over
             return
         try:
@@ -145,7 +143,7 @@ class Lingering:
 
     def sweep(self, now_s: float) -> None:
         """Close when the time is over."""
-        if now_s >= self._until_s:
+        if now_s >= self._ends_at:
             self.close()
 
     def close(self) -> None:
@@ -154,6 +152,6 @@ class Lingering:
             return
         self._closed = True
         self._crowd.discard(self)
-        self._port.sources.part(self.source, self, self._port.clock.now_s)
+        self._terms.sources.part(self.source, self, self._terms.clock.now_s)
         self._reader.close()
-        part(self._socket, self._port.send_s_max)
+        part(self._socket, self._terms.send_s_max)

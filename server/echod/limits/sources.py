@@ -130,6 +130,13 @@ class Sources:
             source.waiting[receiver] = now_s
             self.pauses += 1
 
+    def may_read(self, source: Source, receiver: Receiver, now_s: float) -> bool:
+        """Whether `receiver` may read, now that nothing is left; if not, it waits for its turn."""
+        admitted = self.admits(source, now_s)
+        if not admitted:
+            self.wait(source, receiver, now_s)
+        return admitted
+
     def turn(self, now_s: float) -> None:
         """Give those in debt what they have earned, and read on with it."""
         for source in tuple(self._held):
