@@ -172,7 +172,10 @@ class Connection:
         terms = self.terms
         while True:
             room = terms.inflight_lines_max - self.inflight
-            lines, rest, too_long = split_lines(data, room, terms.line_bytes_max)
+            if data.find(LF) == len(data) - 1 and 0 < len(data) <= terms.line_bytes_max:
+                lines, rest, too_long = [data], b"", False  # whole and alone, as most come
+            else:
+                lines, rest, too_long = split_lines(data, room, terms.line_bytes_max)
             if rest or self._tail:
                 if rest and (lines or not self._tail):
                     self._line_at = terms.clock.now_s

@@ -105,6 +105,7 @@ class Committer:
         self._on_rollback = on_rollback
         self._generation: int | None = None
         self._idle = Parking()
+        self._rouse = self._idle.wake
         # When the batch on its way left, on the daemon's clock and on the machine's.
         self._asked_s: float | None = None
         self._sent_s = 0.0
@@ -179,9 +180,6 @@ class Committer:
         self._batcher.enqueue(session, Remember(session.posted), client)
         for room in session.posted:
             self._batcher.enqueue(session, Renew(room), client)
-
-    def _rouse(self) -> None:
-        self._idle.wake()
 
     def may_defer(self, lines: int) -> bool:
         """Durability async: whether so many lines more may be answered before they are stored."""
