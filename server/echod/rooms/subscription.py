@@ -19,12 +19,12 @@ from gevent.event import Event
 
 from echod.store.base import StoreError
 from echod.store.redis.link import pack
-from echod.store.redis.operations import BROADCAST_CHANNEL, channel, inbox_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from echod.store.redis.link import Link
+    from echod.store.routes import Route
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +87,14 @@ class RedisSubscription:
     remote = True
 
     def __init__(
-        self, connect: Callable[[], Link], route: str, inbox: bytes, rooms_max: int
+        self, connect: Callable[[], Link], route: Route, inbox: bytes, rooms_max: int
     ) -> None:
         """`connect` makes a connection to Redis, or raises `StoreError`."""
         self.connected = False
         self._new_link = connect
-        self._own = [inbox_channel(inbox)]
+        self._route = route
+        self._own = route.listens(inbox)
         self._asked_max = 2 * rooms_max
-        if route == "broadcast":
-            self._own.append(BROADCAST_CHANNEL)
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._asked: list[tuple[bytes, bytes]] = []
@@ -129,7 +128,7 @@ class RedisSubscription:
     def _ask(self, verb: bytes, room: bytes) -> None:
         # While there is no connection nothing is asked: the next one asks for all rooms.
         if self.connected:
-            self._asked.append((verb, channel(room, "room")))
+            self._asked.append((verb, self._route.channel(room)))
             self._wake.set()
             if len(self._asked) > self._asked_max:
                 self.reset()  # it takes nothing; the next one is asked for all rooms at once

@@ -18,7 +18,7 @@ and for rooms (PROTOCOL §3):
 
     Post      append to a room, and publish            → offset, Stale or Conflict: no new id
     Who       members of a room over all daemons       → (members, daemons)
-    Find      write to the daemon where a session is   → whether there is one
+    Tell      write to the daemon where a session is   → whether there is one
     Read      a page of a room, which may begin with it → Page, or None
     Announce  how many members a daemon has in a room
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
@@ -169,7 +169,7 @@ class Who:
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
+class Tell:
     """`TELL`: `written` goes to the inbox of the daemon where session `name` is connected."""
 
     name: bytes
@@ -233,7 +233,7 @@ def gives_life(operation: Operation | None) -> bool:
 
     Each is an answer to a line, or the owner's word for a client that it does not read now.
     """
-    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Find))
+    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Tell))
 
 
 def needs_owner(operation: Operation | None) -> bool:
@@ -245,10 +245,10 @@ def size(operation: Operation) -> int:
     """Bytes of a client's, as long as a line may be, that it carries."""
     if isinstance(operation, Post):
         return len(operation.said)
-    return len(operation.written) if isinstance(operation, Find) else 0
+    return len(operation.written) if isinstance(operation, Tell) else 0
 
 
 Operation = (
     Simple | Open | Resume | Remember | Renew | Drop
-    | Post | Who | Find | Read | Announce | Beat | Publish
+    | Post | Who | Tell | Read | Announce | Beat | Publish
 )  # fmt: skip

@@ -21,7 +21,6 @@ from echod.store.operations import (
     Beat,
     Drop,
     Fill,
-    Find,
     Open,
     Opened,
     Post,
@@ -31,6 +30,7 @@ from echod.store.operations import (
     Renew,
     Resume,
     RolledBack,
+    Tell,
     Who,
     gives_life,
 )
@@ -172,7 +172,7 @@ class MemoryStore:
                 self._rooms.renew_ids(write.session.ids_key(room))
             case Drop(room):
                 self._rooms.drop_ids(write.session.ids_key(room))
-            case Find(name, written):
+            case Tell(name, written):
                 fields = self.record(b"r:" + name)
                 write.result = b"inbox" in fields and b"ended" not in fields
                 if write.result:

@@ -12,7 +12,7 @@ once. Keys beside those of `store/keys.py`:
 
 How long each lives is `base.Lives`; in milliseconds, so that a drill can shorten all of them.
 
-and channels: c:<room>, c (route `broadcast`), inbox:<daemon>.
+Channels: store/routes.py.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from echod.store.operations import (
     Conflict,
     Drop,
     Fill,
-    Find,
     Open,
     Opened,
     Operation,
@@ -47,8 +46,10 @@ from echod.store.operations import (
     Resume,
     RolledBack,
     Stale,
+    Tell,
     Who,
 )
+from echod.store.routes import ROUTES, inbox_channel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,12 +61,11 @@ if TYPE_CHECKING:
 Command = tuple[bytes | str, ...]
 
 GENERATION_KEY = b"generation"
-BROADCAST_CHANNEL = b"c"
 # A room's history is named at random; the generation stands before it (read.lua).
 EPOCH_BYTES = 5
 _chance = random.Random()  # noqa: S311 — a name; seeded by the system
-# What `Find` says when a daemon has got it (tell.lua).
-FOUND = 2
+# What `Tell` says when a daemon has got it (tell.lua).
+TOLD = 2
 
 
 class Script:
@@ -83,29 +83,17 @@ class Script:
 RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
     Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
 )
-POST, READ, WHO, ANNOUNCE, FIND, BEAT = ROOM_SCRIPTS = tuple(
+POST, READ, WHO, ANNOUNCE, TELL, BEAT = ROOM_SCRIPTS = tuple(
     Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")
 )
 SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
-
-
-def channel(room: bytes, route: str) -> bytes:
-    """Where a room's posts are published; b"" for `directed`: to the inboxes, one by one."""
-    if route == "directed":
-        return b""
-    return BROADCAST_CHANNEL if route == "broadcast" else b"c:" + room
-
-
-def inbox_channel(inbox: bytes) -> bytes:
-    """Where a daemon listens for what is meant for it alone."""
-    return b"inbox:" + inbox
 
 
 class RedisOperations:
     """See the module."""
 
     def __init__(self, lives: Lives) -> None:
-        self._route = lives.route
+        self._route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
         self._unused_ms = milliseconds(lives.unused_s)
@@ -130,8 +118,8 @@ class RedisOperations:
                 return READ.call(keys, *words)
             case Who(room):
                 return WHO.call((state, b"p:" + room), self.state_ms)
-            case Find(name, written):
-                return FIND.call((state, b"r:" + name), self.state_ms, written)
+            case Tell(name, written):
+                return TELL.call((state, b"r:" + name), self.state_ms, written)
             case Announce(room, inbox, members):
                 keys = (b"p:" + room, b"m:" + room, b"x:" + room)
                 words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
@@ -173,7 +161,7 @@ class RedisOperations:
         return POST.call(
             keys, self.state_ms, room, b"%d" % post.id, post.said, _epoch(),
             milliseconds(time.time()), self._room_messages_max, self._room_ms,
-            channel(room, self._route), post.digest, self.record_ms,
+            self._route.channel(room), post.digest, self.record_ms,
         )  # fmt: skip
 
 
@@ -189,8 +177,8 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
             return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
         case Who():
             return tuple(reply)
-        case Find():
-            return reply == FOUND
+        case Tell():
+            return reply == TOLD
         case Beat():
             return bool(reply[0]), reply[1]
         case Open():
