@@ -378,7 +378,7 @@ def test_the_generation_is_part_of_the_epoch(
     """Raised, every room has another history, in pages and publications alike."""
     subject.post(1)
     before = subject.read().epoch
-    command = RAISE_GENERATION.call([b"generation"], b"0")
+    command = RAISE_GENERATION.command([b"generation"], b"0")
     behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
     subject.post(2)
     after = subject.read().epoch

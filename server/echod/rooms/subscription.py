@@ -167,9 +167,9 @@ class RedisSubscription:
         link = self._link = self._new_link()
         if self._former and self._former[0] == link.run_id:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
-            link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))
+            link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
         self._former = (link.run_id, link.id)
-        link.ask(("SUBSCRIBE", *self._own), replies=len(self._own))
+        link.execute(("SUBSCRIBE", *self._own), replies=len(self._own))
         self._asked.clear()
         self.connected = True
         listener.up()
