@@ -38,6 +38,7 @@ from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
 from echod.store.redis.link import Link, read_password, tls_context
 from echod.store.redis.store import RedisStore
+from echod.store.routes import ROUTES
 from echod.values import store_url
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscript
     connect = partial(Link, config.store, timeout_s, password_file)
     return (
         RedisStore(config.store, config.name, lives, timeout_s, password_file),
-        RedisSubscription(connect, config.room_route, inbox, config.rooms_max),
+        RedisSubscription(connect, ROUTES[config.room_route], inbox, config.rooms_max),
     )
 
 

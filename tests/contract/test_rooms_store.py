@@ -17,7 +17,6 @@ from echod.store.operations import (
     Beat,
     Conflict,
     Drop,
-    Find,
     Open,
     Operation,
     Page,
@@ -26,6 +25,7 @@ from echod.store.operations import (
     Read,
     Renew,
     Stale,
+    Tell,
     Who,
 )
 from echod.store.redis.operations import RAISE_GENERATION
@@ -75,7 +75,7 @@ class Subject:
 
     def ask(self, operation: Operation, sender: bytes = ANN) -> object:
         """Its result; None if it was refused."""
-        owned = isinstance(operation, (Post, Who, Find, Renew, Drop))
+        owned = isinstance(operation, (Post, Who, Tell, Renew, Drop))
         write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
         return None if commit(self.store, [write]) else write.result
 
@@ -233,7 +233,7 @@ def test_who_lost_its_session_posts_nothing(subject: Subject) -> None:
     subject.sessions[BOB].own(9)
     assert subject.post(1, sender=BOB) is None
     assert subject.ask(Who(b"r"), BOB) is None
-    assert subject.ask(Find(ANN, b"t x"), BOB) is None
+    assert subject.ask(Tell(ANN, b"t x"), BOB) is None
     assert subject.read().last == 0
     assert subject.published() == []
 
@@ -363,11 +363,11 @@ def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_
 @ONLY_REDIS
 def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Only where a daemon listens and its lease holds."""
-    assert subject.ask(Find(BOB, b"t x")) is False  # no lease
+    assert subject.ask(Tell(BOB, b"t x")) is False  # no lease
     subject.ask(Beat(b"d1", b"b 1"))
-    assert subject.ask(Find(BOB, b"t x")) is True
+    assert subject.ask(Tell(BOB, b"t x")) is True
     assert subject.published()[-1] == b"t x"
-    assert subject.ask(Find(b"zzzzzzzzzz", b"t x")) is False
+    assert subject.ask(Tell(b"zzzzzzzzzz", b"t x")) is False
     del behind
 
 
@@ -378,7 +378,7 @@ def test_the_generation_is_part_of_the_epoch(
     """Raised, every room has another history, in pages and publications alike."""
     subject.post(1)
     before = subject.read().epoch
-    command = RAISE_GENERATION.call([b"generation"], b"0")
+    command = RAISE_GENERATION.command([b"generation"], b"0")
     behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
     subject.post(2)
     after = subject.read().epoch

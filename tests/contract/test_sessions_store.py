@@ -16,7 +16,6 @@ from echod.store.operations import (
     KEEP,
     MEASURE,
     Fill,
-    Find,
     Open,
     Opened,
     Operation,
@@ -24,6 +23,7 @@ from echod.store.operations import (
     Remember,
     Resume,
     RolledBack,
+    Tell,
     Who,
 )
 from lab.wait import until
@@ -198,7 +198,7 @@ LINES: dict[str, Operation] = {
     "keep": KEEP,
     "post": Post(b"r", TOKEN.name, 1, b"abcdefghij x"),
     "who": Who(b"r"),
-    "find": Find(b"zzzzzzzzzz", b"t x"),
+    "tell": Tell(b"zzzzzzzzzz", b"t x"),
 }
 
 

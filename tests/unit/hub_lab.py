@@ -151,7 +151,8 @@ class Lab:
             deliver=lambda _name, _line: False,
             crowded=lambda: self.crowded,
         )
-        self.hub.page_bytes_max = page_bytes_max or self.hub.page_bytes_max
+        if page_bytes_max:
+            self.hub.recoveries.page_bytes_max = page_bytes_max
         self.posted = 0
         self.poster = Connection(self, b"poster2222")
 
@@ -198,7 +199,7 @@ class Lab:
             "room": ROOM in self.heard,
             "directed": ROOM in self.store._rooms._members,  # noqa: SLF001
         }
-        if self.connected and reached.get(self.hub._route, True):  # noqa: SLF001
+        if self.connected and reached.get(self.lives.route, True):
             self.stream.append(("message", written))
 
     # One thing at a time.
@@ -265,8 +266,7 @@ class Lab:
 
     def tick_over(self) -> None:
         """What gathered in a tick (`room_tick_s`) leaves; the loop's timer does not run here."""
-        if self.hub._timer is not None:  # noqa: SLF001
-            self.hub._tick_over()  # noqa: SLF001
+        self.hub.delivery.tick_over()
 
     def settle(self) -> None:
         """Until nothing is under way."""

@@ -20,12 +20,12 @@ from echod.store.operations import (
     KEEP,
     MEASURE,
     Fill,
-    Find,
     Open,
     Operation,
     Post,
     Publish,
     Read,
+    Tell,
     Who,
 )
 from echod.store.redis import operations as redis_operations
@@ -74,7 +74,7 @@ SIGNS: dict[str, Operation] = {
     "keep": KEEP,
     "post": Post(b"r", NAME, 1, NAME + b" x"),
     "who": Who(b"r"),
-    "find": Find(b"zzzzzzzzzz", b"t x"),
+    "tell": Tell(b"zzzzzzzzzz", b"t x"),
 }
 
 

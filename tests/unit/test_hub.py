@@ -1,4 +1,4 @@
-"""rooms/hub.py and member.py, one thing at a time: what two sockets can do to each other."""
+"""The hub, its parts and its members, one thing at a time: what two sockets can do to each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import pytest
 
 from echod.protocol.rooms import Tell
-from echod.rooms import hub
+from echod.rooms import delivery, kept
 from echod.rooms.heartbeat import DEAF_S
 from echod.rooms.pages import RECOVERY_PAGES_MAX
 from echod.store.operations import Read
@@ -325,9 +325,9 @@ def test_told_waits_for_the_owner() -> None:
 def sums_are_sums(lab: Lab) -> None:
     """The hub's bounds are kept on true figures."""
     rooms = lab.hub.rooms.values()
-    kept = [*(line for here in rooms for line in here.tail)]
-    kept += [said for here in rooms for _, _, said in here.early]
-    assert lab.hub._kept_bytes == sum(map(len, kept))  # noqa: SLF001
+    lines = [*(line for here in rooms for line in here.tail)]
+    lines += [said for here in rooms for _, _, said in here.early]
+    assert lab.hub.kept.bytes == sum(map(len, lines))
     assert lab.hub.memberships == sum(here.interested for here in rooms)
 
 
@@ -343,7 +343,7 @@ def test_many_who_come_back_together() -> None:
     lab.execute(len(lab.asked))
     lab.answer(len(lab.carried))
     crowd.pop().end()
-    assert len(lab.hub.recoveries.waiting) == len(crowd) - RECOVERY_PAGES_MAX, "it has gone"
+    assert len(lab.hub.recoveries.pages.waiting) == len(crowd) - RECOVERY_PAGES_MAX, "it has gone"
     most = 0
     while lab.asked or lab.carried:
         reads = [write.operation for write in lab.asked if isinstance(write.operation, Read)]
@@ -352,7 +352,7 @@ def test_many_who_come_back_together() -> None:
         lab.answer(len(lab.carried))
         lab.deliver(len(lab.stream))
     assert most == RECOVERY_PAGES_MAX
-    assert not lab.hub.recoveries.waiting
+    assert not lab.hub.recoveries.pages.waiting
     assert {judge(one.sent) for one in crowd} == {(lab.room().epoch, 200)}
 
 
@@ -380,7 +380,7 @@ def test_what_is_kept_for_who_recovers_is_bounded(
     monkeypatch: pytest.MonkeyPatch, kept_bytes_max: int
 ) -> None:
     """Above the bound nothing is kept, and they read what they miss."""
-    monkeypatch.setattr(hub, "KEPT_BYTES_MAX", kept_bytes_max)
+    monkeypatch.setattr(kept, "KEPT_BYTES_MAX", kept_bytes_max)
     lab = Lab()
     joined(lab)
     lab.post(150)
@@ -394,7 +394,7 @@ def test_what_is_kept_for_who_recovers_is_bounded(
         lab.answer(len(lab.carried))
         lab.post_text(b"y" * 500)
         lab.deliver()
-        most = max(most, lab.hub._kept_bytes)  # noqa: SLF001
+        most = max(most, lab.hub.kept.bytes)
         sums_are_sums(lab)
     assert kept_bytes_max - 1000 < most <= kept_bytes_max
     while one.slow:
@@ -405,7 +405,7 @@ def test_what_is_kept_for_who_recovers_is_bounded(
 
 def test_a_tick_that_gathers_too_much_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gathers is sent before its time when it is more than may gather."""
-    monkeypatch.setattr(hub, "GATHERED_BYTES_MAX", 100)
+    monkeypatch.setattr(delivery, "GATHERED_BYTES_MAX", 100)
     lab = Lab(room_tick_s=60)
     one = joined(lab)
     lab.post(4)

@@ -177,9 +177,7 @@ class Connection:
             else:
                 lines, rest, too_long = split_lines(data, room, terms.line_bytes_max)
             if rest or self._tail:
-                if rest and (lines or not self._tail):
-                    self._line_at = terms.clock.now_s
-                self._keep(rest)
+                self._begin_line(rest, ended=bool(lines))
             if lines:
                 taken = self.conversation.answer(lines)
                 if self.life >= HALF_CLOSED:
@@ -203,6 +201,12 @@ class Connection:
                 self._pause()
                 return
             data = rest
+
+    def _begin_line(self, rest: bytes, *, ended: bool) -> None:
+        """`rest` is behind the last whole line; with `ended` it is none that was begun before."""
+        if rest and (ended or not self._tail):
+            self._line_at = self.terms.clock.now_s
+        self._keep(rest)
 
     def _keep(self, tail: bytes) -> None:
         """`tail` is what was received and can't be answered yet."""

@@ -19,12 +19,12 @@ from gevent.event import Event
 
 from echod.store.base import StoreError
 from echod.store.redis.link import pack
-from echod.store.redis.operations import BROADCAST_CHANNEL, channel, inbox_channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from echod.store.redis.link import Link
+    from echod.store.routes import Route
 
 log = logging.getLogger(__name__)
 
@@ -87,15 +87,14 @@ class RedisSubscription:
     remote = True
 
     def __init__(
-        self, connect: Callable[[], Link], route: str, inbox: bytes, rooms_max: int
+        self, connect: Callable[[], Link], route: Route, inbox: bytes, rooms_max: int
     ) -> None:
         """`connect` makes a connection to Redis, or raises `StoreError`."""
         self.connected = False
         self._new_link = connect
-        self._own = [inbox_channel(inbox)]
+        self._route = route
+        self._own = route.listens(inbox)
         self._asked_max = 2 * rooms_max
-        if route == "broadcast":
-            self._own.append(BROADCAST_CHANNEL)
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._asked: list[tuple[bytes, bytes]] = []
@@ -129,7 +128,7 @@ class RedisSubscription:
     def _ask(self, verb: bytes, room: bytes) -> None:
         # While there is no connection nothing is asked: the next one asks for all rooms.
         if self.connected:
-            self._asked.append((verb, channel(room, "room")))
+            self._asked.append((verb, self._route.channel(room)))
             self._wake.set()
             if len(self._asked) > self._asked_max:
                 self.reset()  # it takes nothing; the next one is asked for all rooms at once
@@ -168,9 +167,9 @@ class RedisSubscription:
         link = self._link = self._new_link()
         if self._former and self._former[0] == link.run_id:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
-            link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))
+            link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
         self._former = (link.run_id, link.id)
-        link.ask(("SUBSCRIBE", *self._own), replies=len(self._own))
+        link.execute(("SUBSCRIBE", *self._own), replies=len(self._own))
         self._asked.clear()
         self.connected = True
         listener.up()

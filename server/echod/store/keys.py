@@ -1,6 +1,6 @@
-"""What the store keeps of one session: a record, and a state that each line replaces.
+"""What the store keeps under which name: of a session a record, and a state that lines replace.
 
-Pure: names and bytes. The keys (ADR 2) are laid so that a session can move from
+Pure: names and bytes. A session's keys (ADR 2) are laid so that it can move from
 daemon to daemon: the state stands under a key of its own for each ownership, and
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
@@ -9,7 +9,19 @@ whoever takes over moves it to another, so that the earlier owner's writes find 
                                      posted: rooms, with a space between;
                                      of one that has ended owner and ended only
     s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
-    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of its last posts
+
+of a room (PROTOCOL §3):
+
+    m:<room>                  hash   epoch, offset: a history and its last message
+    x:<room>                  stream <offset>-<Unix ms>: m = "<sender> <text>"
+    p:<room>                  hash   daemon → members there
+    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of a sender's last posts
+
+and of the daemons:
+
+    l:<inbox>                 string a daemon's lease
+    d:<daemon>:<run>          string the number of its last batch: a marker (ADR 17)
+    generation                string how often the store has lost data (ADR 17)
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
 """
@@ -44,9 +56,47 @@ def decode_state(value: bytes) -> State:
     return State(int(seq), pair[:size], pair[size:])
 
 
+GENERATION_KEY: Final = b"generation"
+
+
+def record_key(name: bytes) -> bytes:
+    """Of a session: whose it is, and where."""
+    return b"r:" + name
+
+
+def state_key(name: bytes, epoch: int, owner: bytes) -> bytes:
+    """Of a session, while it is this owner's."""
+    return b"s:%b:%d:%b" % (name, epoch, owner)
+
+
+def history_key(room: bytes) -> bytes:
+    """Of a room: its epoch and last offset."""
+    return b"m:" + room
+
+
+def stream_key(room: bytes) -> bytes:
+    """Of a room: its messages."""
+    return b"x:" + room
+
+
+def presence_key(room: bytes) -> bytes:
+    """Of a room: which daemons have how many members in it."""
+    return b"p:" + room
+
+
 def ids_key(room: bytes, sender: bytes) -> bytes:
-    """Where the ids of `sender`'s posts in `room` are kept."""
+    """Of a room: the ids of `sender`'s posts."""
     return b"i:%b:%b" % (room, sender)
+
+
+def lease_key(inbox: bytes) -> bytes:
+    """Of a daemon: it is there."""
+    return b"l:" + inbox
+
+
+def marker_key(daemon: bytes, run: bytes) -> bytes:
+    """Of a daemon, and of this run of it alone: what it knows the store to have."""
+    return b"d:%b:%b" % (daemon, run)
 
 
 class Session:
@@ -87,7 +137,7 @@ class Session:
     def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
-        self.record_key = b"r:%b" % name
+        self.record_key = record_key(name)
         self.state_key = b""
         self.record = record
         self.stored = True
@@ -99,7 +149,7 @@ class Session:
 
     def key_of(self, epoch: int) -> bytes:
         """Where the state stands while this is owner number `epoch`."""
-        return b"s:%b:%d:%b" % (self.name, epoch, self.owner)
+        return state_key(self.name, epoch, self.owner)
 
     def ids_key(self, room: bytes) -> bytes:
         """Where the ids of its posts in `room` are kept."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from echod.protocol.state import EMPTY
 from echod.store.base import StoreError
-from echod.store.keys import decode_state, encode_state
+from echod.store.keys import decode_state, encode_state, record_key, state_key
 from echod.store.memory.rooms import MemoryRooms
 from echod.store.operations import (
     END,
@@ -21,7 +21,6 @@ from echod.store.operations import (
     Beat,
     Drop,
     Fill,
-    Find,
     Open,
     Opened,
     Post,
@@ -31,6 +30,7 @@ from echod.store.operations import (
     Renew,
     Resume,
     RolledBack,
+    Tell,
     Who,
     gives_life,
 )
@@ -172,8 +172,8 @@ class MemoryStore:
                 self._rooms.renew_ids(write.session.ids_key(room))
             case Drop(room):
                 self._rooms.drop_ids(write.session.ids_key(room))
-            case Find(name, written):
-                fields = self.record(b"r:" + name)
+            case Tell(name, written):
+                fields = self.record(record_key(name))
                 write.result = b"inbox" in fields and b"ended" not in fields
                 if write.result:
                     self._publish(written)
@@ -204,7 +204,7 @@ class MemoryStore:
         if fields.get(b"digest") != operation.digest or b"ended" in fields:
             return None
         epoch, owner = int(fields[b"epoch"]), fields[b"owner"]
-        key = b"s:%b:%d:%b" % (session.name, epoch, owner)
+        key = state_key(session.name, epoch, owner)
         value = self.state(key)
         if value is None:
             return None

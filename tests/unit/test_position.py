@@ -1,4 +1,4 @@
-"""rooms/room.py by property: whatever is lost, repeated or trimmed, no silent hole."""
+"""rooms/position.py by property: whatever is lost, repeated or trimmed, no silent hole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echod.metrics import Counts
-from echod.rooms.room import Heard, Position
+from echod.rooms.position import Heard, Position
 from echod.store.operations import Page
 
 if TYPE_CHECKING:
