@@ -156,8 +156,8 @@ class Daemon:
             listener.start()
 
     def _listen_to_signals(self) -> None:
-        gevent.signal_handler(signal.SIGTERM, self._drain.ask)
-        gevent.signal_handler(signal.SIGINT, self._drain.ask)
+        gevent.signal_handler(signal.SIGTERM, self._drain.request)
+        gevent.signal_handler(signal.SIGINT, self._drain.request)
 
     def _start_sweeper(self) -> None:
         self._sweeper = gevent.spawn(

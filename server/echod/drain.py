@@ -57,14 +57,14 @@ class Drain:
         self._hurry = False
         self._ends_at = 0.0
 
-    def ask(self) -> None:
-        """Leave; asked again, without waiting for clients."""
+    def request(self) -> None:
+        """Leave; requested again, without waiting for clients."""
         self._hurry = self.begun
         self.begun = True
         self._wanted.set()
 
     def wait(self) -> None:
-        """Return when it was asked for."""
+        """Return when it was requested."""
         self._wanted.wait()
 
     def steps(self) -> tuple[Callable[[], None], ...]:

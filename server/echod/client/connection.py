@@ -274,7 +274,7 @@ class Connection:
         self._go(Event.SUSPEND)
 
     def go_on(self) -> None:
-        """It is answered, or about to be: what came behind it is read with its answer's end."""
+        """It is answered, or about to be: `_settle` follows, and takes what came behind it."""
         if self._go(Event.GO_ON):
             self._reader.stop()
 
@@ -295,10 +295,10 @@ class Connection:
                 reply = write.reply
                 self.held_bytes -= len(reply)
             else:
-                answer = write.then(write)
-                if answer is None or self.gone:
+                made = write.then(write)
+                if made is None or self.gone:
                     return
-                reply = answer
+                reply = made
             self.inflight -= lines
             terms = self.terms
             terms.metrics.replied(now_s - write.at_s, lines)

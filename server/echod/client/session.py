@@ -122,13 +122,14 @@ class SessionConversation(Conversation):
         return taken
 
     def _carry_out(self, session: Session, request: Request) -> None:
-        """A line that asks for more than an answer."""
-        if isinstance(request, Quit):
-            self._quit()
-            return
-        if self._member is None:
-            self._member = self._terms.member(self, session)
-        self._member.handle(request)
+        """A line that asks for more than an answer: each request of `session.VERBS` is here."""
+        match request:
+            case Quit():
+                self._quit()
+            case _:
+                if self._member is None:
+                    self._member = self._terms.member(self, session)
+                self._member.handle(request)  # mypy: only what rooms carry out is left
 
     def _owe(
         self, session: Session, dialogue: Dialogue, reply: bytes, lines: int, *, committed: bool

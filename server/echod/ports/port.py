@@ -159,7 +159,7 @@ class SessionPort(Port):
         super().__init__(terms)
         self._daemon = config.name
         self._inbox = hub.inbox
-        self._leave_until = 0.0
+        self._leave_ends_at = 0.0
         self._session_terms = SessionTerms(
             ttl_s=config.session_ttl_s,
             directory=directory,
@@ -180,9 +180,9 @@ class SessionPort(Port):
 
     def leave(self, within_s: float) -> None:
         """See `Port`; every client is told `DRAIN` (PROTOCOL §2.4)."""
-        self._leave_until = self.terms.clock.now_s + within_s * RECONNECT_SHARE
+        self._leave_ends_at = self.terms.clock.now_s + within_s * RECONNECT_SHARE
         super().leave(within_s)
 
     def _leave_within_s(self) -> float | None:
         """Within which a client shall have reconnected elsewhere; see `leave`."""
-        return max(0.0, self._leave_until - self.terms.clock.now_s) if self._leaving else None
+        return max(0.0, self._leave_ends_at - self.terms.clock.now_s) if self._leaving else None
