@@ -61,11 +61,7 @@ class SessionTerms:
 
 
 class SessionConversation(Conversation):
-    """See `Conversation` and `rooms.connection.Connection`, of all methods.
-
-    Attributes:
-        push: the connection's own, because it is called for every delivery.
-    """
+    """See `Conversation` and `rooms.connection.Connection`, of all methods."""
 
     __slots__ = (
         "_balancer_id",
@@ -74,7 +70,6 @@ class SessionConversation(Conversation):
         "_member",
         "_session",
         "_terms",
-        "push",
     )
 
     def __init__(self, connection: Connection, terms: SessionTerms, balancer_id: str) -> None:
@@ -84,7 +79,6 @@ class SessionConversation(Conversation):
         self._session: Session | None = None  # what the store knows of it; from `HELLO` on
         self._dialogue: Dialogue | None = None  # from `WELCOME` on
         self._member: Member | None = None  # from the first request of a room on
-        self.push = connection.push
 
     # Lines.
 
@@ -194,6 +188,11 @@ class SessionConversation(Conversation):
     def reply_now(self, reply: bytes) -> None:
         """Answer the line that waits."""
         self._connection.reply_now(reply)
+
+    @property
+    def push(self) -> Callable[[bytes], None]:
+        """The connection's own, because it is called for every delivery."""
+        return self._connection.push
 
     def suspend(self) -> None:
         """Read nothing more before this line is answered."""
