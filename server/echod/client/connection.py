@@ -268,7 +268,7 @@ class Connection:
             reply = write.reply
             self.inflight -= lines
             self._held_bytes -= len(reply)
-            self.metrics.replied(now_s - write.at_s, lines)
+            self.metrics.replied(now_s - write.read_at, lines)
             # It could not be expected to speak before it was answered.
             self._heard_s = self._port.clock.now_s
             self._send(reply)

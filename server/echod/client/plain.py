@@ -69,8 +69,8 @@ class PlainConnection(Connection):
             self.inflight += count
             self._held_bytes += len(reply)
             if not write.waiting:
-                write.at_s = perf_counter()
-                write.since_s = port.clock.now_s
+                write.read_at = perf_counter()
+                write.queued_at = port.clock.now_s
             committer.add(write, reply, count, pair, cut)
         return count
 

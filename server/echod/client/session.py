@@ -120,8 +120,8 @@ class SessionConnection(Connection):
         committer = self._port.committer
         write = self.gathering or committer.open(self, session, KEEP)
         if not write.waiting:
-            write.at_s = perf_counter()
-            write.since_s = self._port.clock.now_s
+            write.read_at = perf_counter()
+            write.queued_at = self._port.clock.now_s
         pair, cut = write.pair, write.cut
         if committed:
             write.operation = None
@@ -296,7 +296,7 @@ class SessionConnection(Connection):
         if session is None or self._dialogue is None or self.gone or self.ending:
             return
         unread = self._paused or self._outbox is not None
-        if unread and now_s >= session.renew_s and self.gathering is None:
+        if unread and now_s >= session.renew_at and self.gathering is None:
             self._port.committer.open(self, session, KEEP)
 
     def roll_back(self) -> None:
