@@ -37,7 +37,7 @@ from echod.store.operations import Open, Post
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from echod.rooms.subscription import Listener
+    from echod.rooms.subscription import Subscriber
     from echod.store.operations import Operation
 
 ROOM = b"r"
@@ -50,10 +50,10 @@ LINE = re.compile(
 class Connection:
     """What a member needs of its connection; `slow` while its client takes nothing."""
 
-    def __init__(self, lab: Lab, name: bytes) -> None:
+    def __init__(self, lab: Lab, name: bytes, record: tuple[bytes, ...] = ()) -> None:
         token = Token(name, b"k" * 26)
         self.lab = lab
-        self.session = Session(token.name, ())
+        self.session = Session(token.name, record)
         lab.store.begin([Write(NOBODY, self.session, Open(token.digest()))])
         self.session.own(1)
         self.session.renew_at = math.inf  # renewals are tests/unit/test_committer.py's
@@ -178,6 +178,7 @@ class Lab:
         self.store.connect()
         self.connected, self.remote = True, remote
         self.crowded = False
+        self.told: list[tuple[bytes, bytes]] = []
         self.resets = 0
         self.heard: set[bytes] = set()
         self.stream: deque[tuple[str, bytes, float]] = deque()
@@ -190,7 +191,7 @@ class Lab:
         self.hub = Hub(
             *(config, self.clock, self.committer, self.metrics, b"d:1"),
             subscription=self,
-            deliver=lambda _name, _line: False,
+            deliver=self._deliver,
             crowded=lambda: self.crowded,
         )
         if page_bytes_max:
@@ -210,7 +211,7 @@ class Lab:
 
     # As the subscription.
 
-    def start(self, listener: Listener) -> None:
+    def start(self, subscriber: Subscriber) -> None:
         """The hub is there already."""
 
     def stop(self) -> None:
@@ -229,6 +230,11 @@ class Lab:
     def reset(self) -> None:
         """Counted."""
         self.resets += 1
+
+    def _deliver(self, name: bytes, line: bytes) -> bool:
+        """As the directory: every session is here."""
+        self.told.append((name, line))
+        return True
 
     def _published(self, written: bytes) -> None:
         reached = {
@@ -315,9 +321,9 @@ class Lab:
         """The store's room."""
         return self.store._rooms._room(ROOM)  # noqa: SLF001
 
-    def client(self, number: int) -> Connection:
-        """Another one."""
-        return Connection(self, b"client%d222" % (number % 6 + 2))
+    def client(self, number: int, *record: bytes) -> Connection:
+        """Another one; `record` as `Session.record`."""
+        return Connection(self, b"client%d222" % (number % 6 + 2), record)
 
 
 def judge(sent: bytes) -> tuple[bytes, int] | None:

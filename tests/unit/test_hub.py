@@ -8,7 +8,9 @@ import pytest
 
 from echod.protocol.rooms import Tell
 from echod.rooms import delivery, kept
+from echod.rooms.audit import LATE_S
 from echod.rooms.heartbeat import DEAF_S
+from echod.rooms.mailbox import ANSWER_S_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX
 from echod.store.operations import Read
 from tests.unit.hub_lab import Connection, Lab, judge
@@ -320,6 +322,73 @@ def test_told_waits_for_the_owner() -> None:
         word = b"delivered" if answer else b"absent"
         assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
         assert not one.suspended
+
+
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_letter_and_its_answer(*, arrives: bool) -> None:
+    """A line for a session elsewhere is handed to it, and TOLD says so; or that no answer came."""
+    lab = Lab("broadcast")
+    one, other = lab.client(0), lab.client(1, b"inbox", b"d:2")
+    one.member.handle(Tell(other.session.name, b"x"))
+    lab.execute()
+    lab.answer()
+    assert one.sent == b""
+    if not arrives:
+        lab.stream.clear()
+        for _ in range(int(ANSWER_S_MAX / 0.1) + 1):
+            lab.tick()
+    lab.settle()
+    from_one = (other.session.name, b"FROM %b x\n" % one.session.name)
+    assert lab.told == ([from_one] if arrives else [])
+    word = b"delivered" if arrives else b"absent"
+    assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
+    assert not one.suspended
+
+
+def test_who_can_not_come_in_hears_so() -> None:
+    """A room that is not ready within the commit deadline: the line has no answer, nobody stays."""
+    lab = Lab(commit_s_max=2.0)
+    lab.fall()
+    one = lab.client(0)
+    one.join()
+    lab.settle()
+    lab.tick(1.9)
+    assert not one.failed
+    lab.tick(0.2)
+    assert one.failed
+    assert lab.hub.memberships == 0
+
+
+def test_a_read_that_the_store_did_not_answer() -> None:
+    """It is made again with the next tick."""
+    lab = Lab()
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()  # lost
+    lab.post()
+    lab.deliver()
+    lab.refuse()
+    assert not lab.asked
+    lab.tick()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 2)
+
+
+def test_nobody_loses_in_a_room_that_is_let_go() -> None:
+    """What an audit found late is nobody's when the room has gone from here."""
+    lab = Lab(rooms_max=1)
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()
+    lab.tick(lab.lives.audit_s)
+    lab.settle()  # one message is late
+    one.part()
+    lab.settle()
+    for _ in range(int(LATE_S / 0.1) + 2):
+        lab.tick()
+        lab.settle()
+    assert not lab.hub.rooms
+    assert lab.metrics.rooms.silent == 0
 
 
 def sums_are_sums(lab: Lab) -> None:
