@@ -195,11 +195,11 @@ class LocalSubscription:
     connected = True
     remote = False
 
-    _listener: Subscriber
+    _subscriber: Subscriber
 
     def start(self, subscriber: Subscriber) -> None:
         """See `Subscription`; there is nothing to connect."""
-        self._listener = subscriber
+        self._subscriber = subscriber
         subscriber.up()
 
     def stop(self) -> None:
@@ -207,7 +207,7 @@ class LocalSubscription:
 
     def subscribe(self, room: bytes) -> None:
         """See `Subscription`: it always is."""
-        self._listener.confirmed(room)
+        self._subscriber.confirmed(room)
 
     def unsubscribe(self, room: bytes) -> None:
         """See `Subscription`."""
@@ -217,5 +217,5 @@ class LocalSubscription:
 
     def receive(self, written: bytes) -> None:
         """The store has published something."""
-        self._listener.receive(written)
-        self._listener.flush()
+        self._subscriber.receive(written)
+        self._subscriber.flush()

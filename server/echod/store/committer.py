@@ -122,7 +122,7 @@ class Committer:
         if self._clock.now_s >= session.renew_at:
             self._renew(client, session)
         write = self._batcher.open(client, session, operation)
-        self._rouse()
+        self._idle.wake()
         return write
 
     def submit(
@@ -142,7 +142,7 @@ class Committer:
         write.then = then
         write.read_at = perf_counter()
         write.queued_at = self._clock.now_s
-        self._rouse()
+        self._idle.wake()
 
     def forget(self, session: Session) -> None:
         """Delete what the store may have of a session whose connection has ended."""
@@ -152,12 +152,12 @@ class Committer:
             self._metrics.store_error("forgets_full")
             return
         self._batcher.forget(session)
-        self._rouse()
+        self._idle.wake()
 
     def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue an operation that nobody waits for."""
         self._batcher.enqueue(session, operation)
-        self._rouse()
+        self._idle.wake()
 
     def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
         """Queue an operation of the daemon's own, about no session.
@@ -179,9 +179,6 @@ class Committer:
         self._batcher.enqueue(session, Remember(session.posted), client)
         for room in session.posted:
             self._batcher.enqueue(session, Renew(room), client)
-
-    def _rouse(self) -> None:
-        self._idle.wake()
 
     def may_defer(self, lines: int) -> bool:
         """Durability async: whether so many lines more may be answered before they are stored."""
