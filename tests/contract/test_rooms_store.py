@@ -105,14 +105,14 @@ class Subject:
         if self.client:
             return self.client.pttl(key) / 1000
         ids = cast("MemoryStore", self.store)._rooms._ids.get(key)  # noqa: SLF001
-        return -1 if ids is None else ids.until_s - self.ahead_s
+        return -1 if ids is None else ids.until_at - self.ahead_s
 
     def lives_s(self, room: bytes = b"r") -> float:
         """How long the room will still be there."""
         if self.client:
             return self.client.ttl(b"m:" + room)
         kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
-        return kept.until_s - self.ahead_s
+        return kept.until_at - self.ahead_s
 
 
 @pytest.fixture(scope="module")

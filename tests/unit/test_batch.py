@@ -58,7 +58,7 @@ class GroupCommit(RuleBasedStateMachine):
         write = client.gathering
         if write is None:
             write = self.batcher.open(client, client.session)
-            write.since_s = self.now_s
+            write.queued_at = self.now_s
         reply = b"%d:%d;" % (number, len(client.added))
         client.added.append(reply)
         client.session.seq += lines
@@ -83,8 +83,8 @@ class GroupCommit(RuleBasedStateMachine):
             assert batch == again
         else:
             assert len(batch) <= writes_max
-            assert [w.since_s for w in batch if w.operation is not FORGET] == sorted(
-                w.since_s for w in batch if w.operation is not FORGET
+            assert [w.queued_at for w in batch if w.operation is not FORGET] == sorted(
+                w.queued_at for w in batch if w.operation is not FORGET
             )
         self.flying = bool(batch)
 
@@ -126,7 +126,7 @@ class GroupCommit(RuleBasedStateMachine):
     def expire(self, age_s: int) -> None:
         """Those who have waited too long hear so, once, and are let go of."""
         for write in self.batcher.overdue(self.now_s - age_s):
-            assert write.since_s <= self.now_s - age_s
+            assert write.queued_at <= self.now_s - age_s
             self.leave(next(c.name for c in self.clients if c is write.client))
         self.batcher.prune()
         assert not self.batcher.overdue(self.now_s - age_s)

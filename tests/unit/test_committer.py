@@ -111,11 +111,11 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
         assert store.record(session.record_key)
         committer.enqueue(session, Read(b"r", 1, 1))
         turn()
-    assert clock.now_s < store._rooms._ids[ids].until_s  # noqa: SLF001 — whether they are there
+    assert clock.now_s < store._rooms._ids[ids].until_at  # noqa: SLF001 — whether they are there
     clock.now_s += LIVES.record_s
     assert store.state(session.state_key) is None
     assert not store.record(session.record_key)
-    assert clock.now_s >= store._rooms._ids[ids].until_s  # noqa: SLF001 — as above
+    assert clock.now_s >= store._rooms._ids[ids].until_at  # noqa: SLF001 — as above
 
 
 class Bounded(MemoryStore):

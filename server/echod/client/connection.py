@@ -301,7 +301,7 @@ class Connection:
                 reply = made
             self.inflight -= lines
             terms = self.terms
-            terms.metrics.replied(now_s - write.at_s, lines)
+            terms.metrics.replied(now_s - write.read_at, lines)
             # It could not be expected to speak before it was answered.
             self._heard_at = terms.clock.now_s
             self.send(reply)

@@ -63,8 +63,8 @@ class PlainConversation(Conversation):
             connection.inflight += count
             connection.held_bytes += len(reply)
             if not write.waiting:
-                write.at_s = perf_counter()
-                write.since_s = terms.clock.now_s
+                write.read_at = perf_counter()
+                write.queued_at = terms.clock.now_s
             committer.add(write, reply, count, pair, cut)
         return count
 

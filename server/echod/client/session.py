@@ -134,8 +134,8 @@ class SessionConversation(Conversation):
         committer = terms.committer
         write = connection.gathering or committer.open(connection, session, KEEP)
         if not write.waiting:
-            write.at_s = perf_counter()
-            write.since_s = terms.clock.now_s
+            write.read_at = perf_counter()
+            write.queued_at = terms.clock.now_s
         pair, cut = write.pair, write.cut
         if committed:
             write.operation = None
@@ -293,7 +293,7 @@ class SessionConversation(Conversation):
         connection, session = self._connection, self._session
         if (
             session is not None and self._dialogue is not None and connection.unread
-            and now_s >= session.renew_s and connection.gathering is None
+            and now_s >= session.renew_at and connection.gathering is None
         ):  # fmt: skip
             connection.terms.committer.open(connection, session, KEEP)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echod.rooms.delivery import Delivery
     from echod.rooms.kept import Kept
     from echod.rooms.presence import Presence
-    from echod.rooms.room import Latecomer, Receiver, Room
+    from echod.rooms.room import Latecomer, Recipient, Room
 
 
 class Admission:
@@ -100,7 +100,7 @@ class Admission:
         self.memberships -= 1
         self._changed(room)
 
-    def arrive(self, room: Room, member: Receiver, recovery: Latecomer | None = None) -> None:
+    def arrive(self, room: Room, member: Recipient, recovery: Latecomer | None = None) -> None:
         """`member` is one from now on; with a `recovery`, on its way through what it missed."""
         room.coming -= 1
         if recovery is None:
@@ -109,14 +109,14 @@ class Admission:
             room.recovering[member] = recovery
             self._changed(room)
 
-    def add(self, room: Room, member: Receiver) -> None:
+    def add(self, room: Room, member: Recipient) -> None:
         """From now on `member` is sent what comes after the room's position."""
         self._delivery.flush_room(room)
         self._recovers_no_more(room, member)
         room.members[member] = None
         self._changed(room)
 
-    def remove(self, room: Room, member: Receiver) -> None:
+    def remove(self, room: Room, member: Recipient) -> None:
         """It has left."""
         self.memberships -= 1
         room.members.pop(member, None)
@@ -133,7 +133,7 @@ class Admission:
             if room.entering:
                 self._waited_for[room] = None
 
-    def _recovers_no_more(self, room: Room, member: Receiver) -> None:
+    def _recovers_no_more(self, room: Room, member: Recipient) -> None:
         recovery = room.recovering.pop(member, None)
         if recovery is not None:
             recovery.stop()

@@ -76,7 +76,7 @@ class Audit:
 
     def _look(self, room: Room) -> None:
         """Say who is here, so that room and announcement live on; ask how far the room is."""
-        if room.gone or not room.interested:
+        if not room.interested:
             return
         if self._round % ANNOUNCE_AUDITS == 0:
             self._presence.announce(room)

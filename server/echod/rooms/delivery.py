@@ -16,7 +16,7 @@ from echod.protocol.rooms import message
 if TYPE_CHECKING:
     from echod.metrics import RoomMetrics
     from echod.rooms.kept import Kept
-    from echod.rooms.room import Receiver, Room
+    from echod.rooms.room import Recipient, Room
 
 # What gathers in a tick before it is sent sooner.
 GATHERED_BYTES_MAX = 1 << 20
@@ -79,7 +79,7 @@ class Delivery:
             self.flush_room(*dirty)
             return
         # Several rooms: still one send a member.
-        owed: dict[Receiver, list[bytes]] = {}
+        owed: dict[Recipient, list[bytes]] = {}
         for room in dirty:
             lines, room.gathered = room.gathered, []
             if room.recovering:

@@ -55,7 +55,7 @@ class Heartbeat:
         self._number = self._heard = 0
         self._flying = self._unsure = False
         self._beat_s = committer.lives.beat_s
-        self._next_s = 0.0
+        self._next_at = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
 
     def tick(self) -> None:
@@ -63,8 +63,8 @@ class Heartbeat:
         now_s = self._clock.now_s
         if self._published is not None and now_s - self._published[1] >= DEAF_S:
             self._deafened("a heartbeat did not arrive")
-        if now_s >= self._next_s and not self._flying:
-            self._next_s = now_s + self._beat_s
+        if now_s >= self._next_at and not self._flying:
+            self._next_at = now_s + self._beat_s
             self._flying = True
             self._number += 1
             beat = Beat(self._inbox, b"b %d" % self._number)

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class Hub:
-    """See the module, and `subscription.Listener`."""
+    """See the module, and `subscription.Subscriber`."""
 
     def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
         self,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from echod.loop.guard import guarded
 from echod.rooms.catching_up import PAGE_MESSAGES
 from echod.rooms.pages import RECOVERY_PAGES_MAX, Pages
-from echod.rooms.room import Receiver
+from echod.rooms.room import Recipient
 from echod.store.operations import Page, Read
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from echod.store.committer import Committer
 
 
-class Returning(Receiver, Protocol):
+class Returning(Recipient, Protocol):
     """Who recovers: a member."""
 
     @property

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNKNOWN = -1
 
 
-class Receiver(Protocol):
+class Recipient(Protocol):
     """Who is sent a room's messages: a member."""
 
     @property
@@ -32,7 +32,7 @@ class Receiver(Protocol):
 
 
 class Latecomer(Protocol):
-    """A receiver's way through what it missed (recovery.py)."""
+    """A recipient's way through what it missed (recovery.py)."""
 
     @property
     def epoch(self) -> bytes:
@@ -75,8 +75,8 @@ class Room:
     def __init__(self, name: bytes) -> None:
         self.name = name
         self.position = Position(name)
-        self.members: dict[Receiver, None] = {}
-        self.recovering: dict[Receiver, Latecomer] = {}
+        self.members: dict[Recipient, None] = {}
+        self.recovering: dict[Recipient, Latecomer] = {}
         self.entering: list[tuple[float, Callable[[Room | None], None]]] = []
         self.gathered: list[bytes] = []
         self.early: list[tuple[bytes, int, bytes]] = []

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 
 
-class Listener(Protocol):
+class Subscriber(Protocol):
     """Who hears publications: the hub."""
 
     def up(self) -> None:
@@ -65,14 +65,14 @@ class Subscription(Protocol):
     connected: bool
     remote: bool
 
-    def start(self, listener: Listener) -> None:
-        """Begin; whatever comes, `listener` is told."""
+    def start(self, subscriber: Subscriber) -> None:
+        """Begin; whatever comes, `subscriber` is told."""
 
     def stop(self) -> None:
         """End."""
 
     def subscribe(self, room: bytes) -> None:
-        """Ask for a room's posts; `Listener.confirmed` follows, after every reconnect too."""
+        """Ask for a room's posts; `Subscriber.confirmed` follows, after every reconnect too."""
 
     def unsubscribe(self, room: bytes) -> None:
         """No more of it."""
@@ -101,9 +101,9 @@ class RedisSubscription:
         self._wake = Event()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
-    def start(self, listener: Listener) -> None:
+    def start(self, subscriber: Subscriber) -> None:
         """See `Subscription`; Redis may be away."""
-        self._greenlets = [gevent.spawn(self._run, listener), gevent.spawn(self._send)]
+        self._greenlets = [gevent.spawn(self._run, subscriber), gevent.spawn(self._send)]
 
     def stop(self) -> None:
         """End."""
@@ -145,25 +145,25 @@ class RedisSubscription:
                 except StoreError:
                     link.reset()  # the other greenlet notices, if it has not made a new one
 
-    def _run(self, listener: Listener) -> None:
+    def _run(self, subscriber: Subscriber) -> None:
         retry_s = RETRY_S_MIN
         while True:
             try:
-                link = self._connect(listener)
+                link = self._connect(subscriber)
                 retry_s = RETRY_S_MIN
                 while True:
-                    _take(link, listener)
+                    _take(link, subscriber)
             except StoreError as error:
                 log.warning("subscription-failed kind=%s: %s", error.kind, error)
             except Exception:
                 log.exception("subscription failed")
             self.reset()
             self._link = None
-            listener.down()
+            subscriber.down()
             gevent.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
             retry_s = min(2 * retry_s, RETRY_S_MAX)
 
-    def _connect(self, listener: Listener) -> Link:
+    def _connect(self, subscriber: Subscriber) -> Link:
         link = self._link = self._new_link()
         if self._former and self._former[0] == link.run_id:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
@@ -172,21 +172,21 @@ class RedisSubscription:
         link.execute(("SUBSCRIBE", *self._own), replies=len(self._own))
         self._asked.clear()
         self.connected = True
-        listener.up()
+        subscriber.up()
         # By the greenlet that sends: two must not write into one socket.
-        for room in listener.subscribed():
+        for room in subscriber.subscribed():
             self._ask(b"SUBSCRIBE", room)
         return link
 
 
-def _take(link: Link, listener: Listener) -> None:
+def _take(link: Link, subscriber: Subscriber) -> None:
     """All that has come together."""
     for kind, name, value in link.listen():
         if kind == b"message":
-            listener.receive(value)
+            subscriber.receive(value)
         elif kind == b"subscribe":
-            listener.confirmed(name[2:])
-    listener.flush()
+            subscriber.confirmed(name[2:])
+    subscriber.flush()
 
 
 class LocalSubscription:
@@ -195,19 +195,19 @@ class LocalSubscription:
     connected = True
     remote = False
 
-    _listener: Listener
+    _subscriber: Subscriber
 
-    def start(self, listener: Listener) -> None:
+    def start(self, subscriber: Subscriber) -> None:
         """See `Subscription`; there is nothing to connect."""
-        self._listener = listener
-        listener.up()
+        self._subscriber = subscriber
+        subscriber.up()
 
     def stop(self) -> None:
         """Nor to end."""
 
     def subscribe(self, room: bytes) -> None:
         """See `Subscription`: it always is."""
-        self._listener.confirmed(room)
+        self._subscriber.confirmed(room)
 
     def unsubscribe(self, room: bytes) -> None:
         """See `Subscription`."""
@@ -217,5 +217,5 @@ class LocalSubscription:
 
     def receive(self, written: bytes) -> None:
         """The store has published something."""
-        self._listener.receive(written)
-        self._listener.flush()
+        self._subscriber.receive(written)
+        self._subscriber.flush()

@@ -93,8 +93,8 @@ class Committer:
         self.store = store
         self._config = config
         self.lives = lives
-        self._measures_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
-        self._measure_s = 0.0  # when it is asked next
+        self._measure_every_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
+        self._measure_at = 0.0  # when it is asked next
         self._measuring = False
         self._measure_bytes = MEASURE_BYTES_MIN  # of those sent, when it is asked at the latest
         self._newcomers = 0  # since the last answer
@@ -105,10 +105,9 @@ class Committer:
         self._on_rollback = on_rollback
         self._generation: int | None = None
         self._idle = Parking()
-        self._rouse = self._idle.wake
         # When the batch on its way left, on the daemon's clock and on the machine's.
-        self._asked_s: float | None = None
-        self._sent_s = 0.0
+        self._begun_at: float | None = None
+        self._sent_at = 0.0
         # Clients that are not read while it is full, longest waiting first: how each is read
         # on, since when it waits, and how it is told that it waited too long.
         self._held_back: OrderedDict[Callable[[], None], tuple[float, Callable[[], None]]] = (
@@ -120,10 +119,10 @@ class Committer:
 
     def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write for `client`, to which it may add lines until it leaves."""
-        if self._clock.now_s >= session.renew_s:
+        if self._clock.now_s >= session.renew_at:
             self._renew(client, session)
         write = self._batcher.open(client, session, operation)
-        self._rouse()
+        self._idle.wake()
         return write
 
     def submit(
@@ -137,13 +136,13 @@ class Committer:
 
         `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
-        if self._clock.now_s >= session.renew_s and gives_life(operation):
+        if self._clock.now_s >= session.renew_at and gives_life(operation):
             self._renew(client, session)
         write = self._batcher.submit(client, session, operation, 0 if then is None else 1)
         write.then = then
-        write.at_s = perf_counter()
-        write.since_s = self._clock.now_s
-        self._rouse()
+        write.read_at = perf_counter()
+        write.queued_at = self._clock.now_s
+        self._idle.wake()
 
     def forget(self, session: Session) -> None:
         """Delete what the store may have of a session whose connection has ended."""
@@ -153,12 +152,12 @@ class Committer:
             self._metrics.store_error("forgets_full")
             return
         self._batcher.forget(session)
-        self._rouse()
+        self._idle.wake()
 
     def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue an operation that nobody waits for."""
         self._batcher.enqueue(session, operation)
-        self._rouse()
+        self._idle.wake()
 
     def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
         """Queue an operation of the daemon's own, about no session.
@@ -173,7 +172,7 @@ class Committer:
 
         What stands beside the state lives longer, and is renewed a few times in a life.
         """
-        session.renew_s = self._clock.now_s + self.lives.renewal_s
+        session.renew_at = self._clock.now_s + self.lives.renewal_s
         if session.restored:
             session.stored = False
             return
@@ -213,34 +212,34 @@ class Committer:
 
     def unstored_s(self) -> float:
         """Durability async: the age of the oldest line that a crash would lose; 0 for none."""
-        since_s = self._batcher.answered_since_s()
-        return 0.0 if since_s is None else self._clock.now_s - since_s
+        answered_at = self._batcher.oldest_answered_at()
+        return 0.0 if answered_at is None else self._clock.now_s - answered_at
 
     def degraded(self) -> bool:
         """Whether the store is away, or takes too long over a batch."""
-        asked_s = self._asked_s
+        begun_at = self._begun_at
         return not self.store.connected or (
-            asked_s is not None and self._clock.now_s - asked_s > DEGRADED_S
+            begun_at is not None and self._clock.now_s - begun_at > DEGRADED_S
         )
 
     def tick(self) -> None:
-        """The heartbeat; and tell the clients whose lines have waited past the commit deadline."""
-        if self._clock.now_s >= self._measure_s:
+        """Measure the store, and tell clients whose lines have waited past the commit deadline."""
+        if self._clock.now_s >= self._measure_at:
             self._measure()
         if self.sums.lines_waiting or self._held_back or self.degraded():
-            before_s = self._clock.now_s - self._config.commit_s_max
-            for write in self._batcher.overdue(before_s):
+            before_at = self._clock.now_s - self._config.commit_s_max
+            for write in self._batcher.overdue(before_at):
                 guarded(write.client.unavailable)
             # While nothing leaves, what gone clients left behind is let go of here.
             self._batcher.prune()
             self._release()
-            self._give_up_on_held(before_s)
+            self._give_up_on_held(before_at)
 
     def _measure(self) -> None:
         """Ask how full the store is, unless it has still to answer that."""
         if not self._measuring:
             self._measuring = True
-            self._measure_s = self._clock.now_s + self._measures_s
+            self._measure_at = self._clock.now_s + self._measure_every_s
             self.call(MEASURE, self._measured)
 
     def _measured(self, write: Write | None) -> None:
@@ -302,7 +301,7 @@ class Committer:
                 gevent.sleep(RETRY_S_MAX)
 
     def _connect(self) -> None:
-        self._asked_s = None
+        self._begun_at = None
         lost = self.store.connect()
         self._metrics.store_connections += 1
         if lost:
@@ -316,17 +315,17 @@ class Committer:
 
         In this order the store works on the one while clients are sent the other.
         """
-        if self._asked_s is None:
+        if self._begun_at is None:
             if not self._batcher.pending and not self._batcher.flying:
                 self._idle.park()
             self._send()
         missing = self.store.finish()
-        self._asked_s = None
+        self._begun_at = None
         now_s = perf_counter()
         self._notice_rollback()
         acknowledged = self._batcher.acknowledge(missing)
         if acknowledged:
-            self._metrics.commit_seconds.observe(now_s - self._sent_s)
+            self._metrics.commit_seconds.observe(now_s - self._sent_at)
             self._metrics.batch_writes.observe(len(acknowledged))
         try:
             if self._batcher.pending:
@@ -345,8 +344,8 @@ class Committer:
 
     def _send(self) -> None:
         batch = self._batcher.take(self._config.batch_writes_max)
-        self._sent_s = perf_counter()
-        self._asked_s = self._clock.now_s
+        self._sent_at = perf_counter()
+        self._begun_at = self._clock.now_s
         self.store.begin(batch)
         if self.store.sent_bytes >= self._measure_bytes:
             self._measure()
@@ -365,11 +364,11 @@ class Committer:
             resume, _ = self._held_back.popitem(last=False)
             guarded(resume)
 
-    def _give_up_on_held(self, before_s: float) -> None:
-        """Tell those who have been held back since `before_s` or longer."""
+    def _give_up_on_held(self, before_at: float) -> None:
+        """Tell those who have been held back since `before_at` or longer."""
         while self._held_back:
-            since_s, unavailable = next(iter(self._held_back.values()))
-            if since_s > before_s:
+            held_at, unavailable = next(iter(self._held_back.values()))
+            if held_at > before_at:
                 return
             self._held_back.popitem(last=False)
             guarded(unavailable)

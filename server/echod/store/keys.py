@@ -111,7 +111,7 @@ class Session:
         sent: a write of it may have reached the store.
         posted: the rooms in which it posted last: the ids of its posts there live as long as
             its record.
-        renew_s: when, on the daemon's clock, a sign of life renews the record and these.
+        renew_at: when, on the daemon's clock, a sign of life renews the record and these.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
         restored: whether its daemon writes it anew when the store does not have it.
@@ -124,7 +124,7 @@ class Session:
         "posted",
         "record",
         "record_key",
-        "renew_s",
+        "renew_at",
         "sent",
         "seq",
         "state_key",
@@ -143,7 +143,7 @@ class Session:
         self.stored = True
         self.sent = False
         self.posted: tuple[bytes, ...] = ()
-        self.renew_s = 0.0
+        self.renew_at = 0.0
         self.seq = 0
         self.wire_prefix = b""
 
@@ -178,10 +178,10 @@ NO_SESSION: Final = Session(b"", ())
 
 
 def record(
-    kind: bytes, daemon: str, peer: str, balancer_id: str, since_s: float
+    kind: bytes, daemon: str, peer: str, balancer_id: str, since: float
 ) -> tuple[bytes, ...]:
-    """The fields of a record that say whose it is; `since_s` is Unix time, texts may be empty."""
+    """The fields of a record that say whose it is; `since` is Unix time, texts may be empty."""
     return (
         b"kind", kind, b"daemon", daemon.encode(), b"peer", peer.encode(),
-        b"id", balancer_id.encode(), b"since", b"%.3f" % since_s,
+        b"id", balancer_id.encode(), b"since", b"%.3f" % since,
     )  # fmt: skip

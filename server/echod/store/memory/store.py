@@ -63,7 +63,7 @@ class MemoryStore:
         self._lives = lives
         self._rooms = MemoryRooms(lives, clock)
         self._clock = clock
-        self._sweep_s = 0.0
+        self._sweep_at = 0.0
         self._missing: list[Write] = []
 
     def connect(self) -> bool:
@@ -82,7 +82,7 @@ class MemoryStore:
             raise StoreError("closed", "not connected")
         self._missing = [write for write in writes if not self._do(write)]
         now_s = self._clock()
-        if now_s >= self._sweep_s:
+        if now_s >= self._sweep_at:
             self._sweep(now_s)
 
     def kept(self) -> dict[str, int]:
@@ -99,13 +99,13 @@ class MemoryStore:
 
     def state(self, key: bytes) -> bytes | None:
         """The state under `key`, None where there is none or it has expired."""
-        value, until_s = self.states.get(key, (None, 0.0))
-        return value if self._clock() < until_s else None
+        value, until_at = self.states.get(key, (None, 0.0))
+        return value if self._clock() < until_at else None
 
     def record(self, key: bytes) -> Fields:
         """The record under `key`, empty where there is none or it has expired."""
-        fields, until_s = self.records.get(key, ({}, 0.0))
-        return fields if self._clock() < until_s else {}
+        fields, until_at = self.records.get(key, ({}, 0.0))
+        return fields if self._clock() < until_at else {}
 
     def _do(self, write: Write) -> bool:
         """Carry one write out; whether its session was there, if it needs it."""
@@ -234,7 +234,7 @@ class MemoryStore:
         self.states = {key: kept for key, kept in self.states.items() if kept[1] > now_s}
         self.records = {key: kept for key, kept in self.records.items() if kept[1] > now_s}
         self._rooms.sweep(now_s)
-        self._sweep_s = now_s + self._lives.sweep_s
+        self._sweep_at = now_s + self._lives.sweep_s
 
 
 def _pairs(words: tuple[bytes, ...]) -> Fields:
