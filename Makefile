@@ -35,10 +35,11 @@ local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see f
 test: $(STAMP) ## everything that must pass; what can't run here is skipped, with the reason
 	$(VENV)/bin/python -m pytest $(ARGS)
 
-check: $(STAMP) ## format, lint, types; YAML and Dockerfiles too
+check: $(STAMP) ## format, lint, types, layers; YAML and Dockerfiles too
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
 	$(VENV)/bin/yamllint --strict .
 	$(VENV)/bin/hadolint $(wildcard */Dockerfile */*/Dockerfile)
 

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from echod.rooms.room import Counts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +44,16 @@ class Histogram:
             below += count
             rows.append(("+Inf" if bound == float("inf") else str(bound), float(below)))
         return rows
+
+
+@dataclass(slots=True)
+class Counts:
+    """The ledger: what became of the messages of one way (docs/metrics.md)."""
+
+    published: int = 0
+    recovered: int = 0
+    known: int = 0
+    missing: int = 0
 
 
 class RoomMetrics:

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from echod.config import RECEIVE_BYTES, Config
-from echod.rooms.hub import GATHERED_BYTES_MAX, KEPT_BYTES_MAX, PAGE_MESSAGES
+from echod.rooms.catching_up import PAGE_MESSAGES
+from echod.rooms.delivery import GATHERED_BYTES_MAX
+from echod.rooms.kept import KEPT_BYTES_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX
 from echod.store.committer import FORGETS_MAX
 

@@ -11,8 +11,7 @@ import pytest
 import redis as redis_py
 
 from echod.store.base import Lives, StoreError
-from echod.store.keys import decode_state
-from echod.store.redis.operations import GENERATION_KEY
+from echod.store.keys import GENERATION_KEY, decode_state
 from echod.store.redis.store import RedisStore
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
@@ -135,7 +134,7 @@ def test_the_former_connection_is_killed(own_redis: RedisServer, client: redis_p
     store.connect()
     assert str(link.id) not in {entry["id"] for entry in client.client_list()}
     with pytest.raises(StoreError) as caught:
-        link.ask(("PING",))
+        link.execute(("PING",))
     assert caught.value.kind == "closed"
 
 
@@ -194,7 +193,7 @@ def test_with_tls(tls_redis: TlsRedis) -> None:
     line = b"x" * 8000
     assert not commit(store, [write(session(), 1, line, line) for _ in range(200)])
     link = cast("Link", store._link)  # noqa: SLF001
-    assert link.ask(*[("ECHO", line)] * 200) == [line] * 200
+    assert link.execute(*[("ECHO", line)] * 200) == [line] * 200
     tls_redis.server.process.signal(signal.SIGSTOP)
     try:
         with pytest.raises(StoreError) as caught:

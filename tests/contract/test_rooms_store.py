@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, cast
 import pytest
 import redis as redis_py
 
-from echod.rooms.room import Page
+from echod.protocol.token import Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import NO_SESSION, Session, Token
+from echod.store.keys import NO_SESSION, Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     Announce,
     Beat,
     Conflict,
     Drop,
-    Find,
     Open,
     Operation,
+    Page,
     Post,
     Publish,
     Read,
     Renew,
     Stale,
+    Tell,
     Who,
 )
 from echod.store.redis.operations import RAISE_GENERATION
@@ -48,17 +49,21 @@ ANN, BOB = b"annannanna", b"bobbobbobb"
 class Subject:
     """A store, whose clock can be put forward, and what it publishes."""
 
-    def __init__(self, store: MemoryStore | RedisStore, client: redis_py.Redis | None) -> None:
+    def __init__(
+        self,
+        store: MemoryStore | RedisStore,
+        client: redis_py.Redis | None = None,
+        published: list[bytes] | None = None,
+    ) -> None:
+        """A store in memory publishes into `published`, Redis to `client`."""
         self.store = store
         self.client = client
         self.ahead_s = 0
-        self._published: list[bytes] = []
+        self._published = [] if published is None else published
         self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
         if self._pubsub:
             self._pubsub.psubscribe("*")
             assert self._pubsub.get_message(timeout=5)
-        else:
-            cast("MemoryStore", store).publish = self._published.append
         self.sessions = {name: self._open(name) for name in (ANN, BOB)}
 
     def _open(self, name: bytes) -> Session:
@@ -70,7 +75,7 @@ class Subject:
 
     def ask(self, operation: Operation, sender: bytes = ANN) -> object:
         """Its result; None if it was refused."""
-        owned = isinstance(operation, (Post, Who, Find, Renew, Drop))
+        owned = isinstance(operation, (Post, Who, Tell, Renew, Drop))
         write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
         return None if commit(self.store, [write]) else write.result
 
@@ -100,14 +105,14 @@ class Subject:
         if self.client:
             return self.client.pttl(key) / 1000
         ids = cast("MemoryStore", self.store)._rooms._ids.get(key)  # noqa: SLF001
-        return -1 if ids is None else ids.until_s - self.ahead_s
+        return -1 if ids is None else ids.until_at - self.ahead_s
 
     def lives_s(self, room: bytes = b"r") -> float:
         """How long the room will still be there."""
         if self.client:
             return self.client.ttl(b"m:" + room)
         kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
-        return kept.until_s - self.ahead_s
+        return kept.until_at - self.ahead_s
 
 
 @pytest.fixture(scope="module")
@@ -124,9 +129,10 @@ def subject(
     """Each store in turn, connected."""
     if request.param == "memory":
         made: list[Subject] = []
-        memory = MemoryStore(LIVES, clock=lambda: made[0].ahead_s if made else 0.0)
+        published: list[bytes] = []
+        memory = MemoryStore(LIVES, published.append, lambda: made[0].ahead_s if made else 0.0)
         memory.connect()
-        made.append(Subject(memory, None))
+        made.append(Subject(memory, published=published))
         yield made[0]
         return
     store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
@@ -227,7 +233,7 @@ def test_who_lost_its_session_posts_nothing(subject: Subject) -> None:
     subject.sessions[BOB].own(9)
     assert subject.post(1, sender=BOB) is None
     assert subject.ask(Who(b"r"), BOB) is None
-    assert subject.ask(Find(ANN, b"t x"), BOB) is None
+    assert subject.ask(Tell(ANN, b"t x"), BOB) is None
     assert subject.read().last == 0
     assert subject.published() == []
 
@@ -336,7 +342,7 @@ def test_a_store_in_memory_frees_what_has_expired() -> None:
     now_s = 0.0
     store = MemoryStore(LIVES, clock=lambda: now_s)
     store.connect()
-    subject = Subject(store, None)
+    subject = Subject(store)
     subject.post(1)
     assert {kind for kind, count in store.kept().items() if count} >= {"room", "ids"}
     now_s = max(LIVES.room_s, LIVES.record_s) + LIVES.sweep_s
@@ -357,11 +363,11 @@ def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_
 @ONLY_REDIS
 def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Only where a daemon listens and its lease holds."""
-    assert subject.ask(Find(BOB, b"t x")) is False  # no lease
+    assert subject.ask(Tell(BOB, b"t x")) is False  # no lease
     subject.ask(Beat(b"d1", b"b 1"))
-    assert subject.ask(Find(BOB, b"t x")) is True
+    assert subject.ask(Tell(BOB, b"t x")) is True
     assert subject.published()[-1] == b"t x"
-    assert subject.ask(Find(b"zzzzzzzzzz", b"t x")) is False
+    assert subject.ask(Tell(b"zzzzzzzzzz", b"t x")) is False
     del behind
 
 
@@ -372,7 +378,7 @@ def test_the_generation_is_part_of_the_epoch(
     """Raised, every room has another history, in pages and publications alike."""
     subject.post(1)
     before = subject.read().epoch
-    command = RAISE_GENERATION.call([b"generation"], b"0")
+    command = RAISE_GENERATION.command([b"generation"], b"0")
     behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
     subject.post(2)
     after = subject.read().epoch

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from echod.protocol.state import EMPTY, State
+from echod.protocol.token import Token
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import EMPTY, Session, State, Token, decode_state
+from echod.store.keys import Session, decode_state
 from echod.store.operations import (
     END,
     INQUIRE,
     KEEP,
     MEASURE,
     Fill,
-    Find,
     Open,
     Opened,
     Operation,
@@ -22,6 +23,7 @@ from echod.store.operations import (
     Remember,
     Resume,
     RolledBack,
+    Tell,
     Who,
 )
 from lab.wait import until
@@ -196,7 +198,7 @@ LINES: dict[str, Operation] = {
     "keep": KEEP,
     "post": Post(b"r", TOKEN.name, 1, b"abcdefghij x"),
     "who": Who(b"r"),
-    "find": Find(b"zzzzzzzzzz", b"t x"),
+    "tell": Tell(b"zzzzzzzzzz", b"t x"),
 }
 
 

@@ -18,8 +18,9 @@ from echod.store.redis.store import RedisStore
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from echod.protocol.state import State
     from echod.store.base import Store
-    from echod.store.keys import Session, State
+    from echod.store.keys import Session
     from lab.fleet.redis_server import RedisServer
 
 LIVES = Lives(state_s=60, unused_s=1, tombstone_s=1)

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import hiredis
 
-from echod.store.keys import State, decode_state
+from echod.store.keys import decode_state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    from echod.protocol.state import State
 
 
 class Change(NamedTuple):

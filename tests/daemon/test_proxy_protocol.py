@@ -91,6 +91,22 @@ def test_health_checks(echod: Callable[..., Echod], own_redis: RedisServer) -> N
         assert metrics['echod_connections{port="echo"}'] == 1
 
 
+@pytest.mark.parametrize(
+    "sent, reply",
+    [(b"a\nb", b"a\na\nb"), (b"a\n" + b"long" * 50, b"a\n"), (b"a\nb\nc\n", b"a\na\nb\nb\nc\n")],
+    ids=["half-closed", "too-long", "many"],
+)
+def test_what_a_check_may_say(echod: Callable[..., Echod], sent: bytes, reply: bytes) -> None:
+    """The plain port's lines, the last one without its LF too; one that is too long ends it."""
+    daemon = echod(proxy_protocol=True, line_bytes_max=128)
+    with raw.connect(daemon.port) as sock:
+        sock.sendall(LOCAL + b"a\n")
+        assert raw.read(sock, 2) == b"a\n"
+        sock.sendall(sent[2:])
+        sock.shutdown(socket.SHUT_WR)
+        assert raw.read_all(sock) == reply[2:]
+
+
 def test_a_fleeing_balancer(echod: Callable[..., Echod]) -> None:
     """A port scan, or a balancer that goes in the middle of its header, leaves nothing."""
     daemon = echod(proxy_protocol=True)

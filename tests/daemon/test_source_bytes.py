@@ -173,8 +173,11 @@ def test_checks_do_not_count(echod: Callable[..., Echod]) -> None:
     """A connection of the balancer itself is read as fast as it sends."""
     daemon = echod(proxy_protocol=True, source_bytes_max=RATE)
     with raw.connect(daemon.port) as sock:
-        sock.sendall(b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00")
-        answers(sock, 1_000)
+        sock.sendall(b"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00" + LINE)
+        assert raw.read(sock, len(LINE)) == LINE
+        for _ in range(1_000):
+            sock.sendall(LINE)
+            assert raw.read(sock, 2 * len(LINE)) == 2 * LINE
     assert daemon.metrics()[PAUSES] == daemon.metrics()[SOURCES] == 0
 
 

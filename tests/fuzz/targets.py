@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from echod.protocol.proxy import ProxyHeader, ProxyHeaderError, parse
 from echod.protocol.session import Dialogue, Hello, Quit, Taken, hello, welcome
+from echod.protocol.state import EMPTY, State
+from echod.protocol.token import Token
 from echod.protocol.wire import split_lines
-from echod.store.keys import EMPTY, State, Token
 from tests.session_model import ENDS, Model, agrees, opening
 
 # Small, so that a fuzzer reaches its neighbourhood.

@@ -22,7 +22,7 @@ def hopeful(self: Committer) -> None:
     try:
         _turn(self)
     except StoreError:
-        batcher = self.batcher
+        batcher = self._batcher
         lines = [write for write in batcher.flying if write.operation is None]
         batcher.flying = [write for write in batcher.flying if write.operation is not None]
         batcher._settle(lines)

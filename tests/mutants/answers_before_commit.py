@@ -11,17 +11,17 @@ import sys
 from typing import TYPE_CHECKING
 
 from echod.__main__ import main
-from echod.client.session import SessionConnection
+from echod.client.session import SessionConversation
 
 if TYPE_CHECKING:
     from echod.protocol.session import Dialogue
     from echod.store.keys import Session
 
-_owe = SessionConnection._owe
+_owe = SessionConversation._owe
 
 
 def eager(  # noqa: PLR0913 — as what it replaces
-    self: SessionConnection,
+    self: SessionConversation,
     session: Session,
     dialogue: Dialogue,
     reply: bytes,
@@ -31,8 +31,8 @@ def eager(  # noqa: PLR0913 — as what it replaces
 ) -> None:
     """The reply goes out at once; the store hears of the line all the same."""
     _owe(self, session, dialogue, b"", lines, committed=committed)
-    self._send(reply)
+    self._connection.send(reply)
 
 
-SessionConnection._owe = eager  # type: ignore[method-assign]
+SessionConversation._owe = eager  # type: ignore[method-assign]
 sys.exit(main())

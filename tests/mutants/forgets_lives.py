@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from echod.__main__ import main
 from echod.rooms import member
-from echod.rooms.hub import Hub
+from echod.rooms.audit import Audit
 from echod.store import committer
 from echod.store.base import Lives
 from echod.store.committer import Committer
@@ -30,7 +30,7 @@ from tests.mutants.scripts import change
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from echod.rooms.hub import RoomHere
+    from echod.rooms.room import Room
     from echod.store.batch import Client, Write
     from echod.store.operations import Operation, Session
 
@@ -76,7 +76,7 @@ def who() -> None:
 
 def tell() -> None:
     """TELL does not."""
-    change(redis_operations.FIND, LIVE_ON, IS_THERE)
+    change(redis_operations.TELL, LIVE_ON, IS_THERE)
 
 
 def say() -> None:
@@ -91,18 +91,18 @@ def resumed() -> None:
 
 def announced() -> None:
     """Nobody says again who is in a room."""
-    Hub._audit = lambda *_: None
+    Audit._look = lambda *_: None
 
 
 def ready() -> None:
     """Nobody does while the room is not ready."""
-    audit = Hub._audit
+    look = Audit._look
 
-    def only_ready(self: Hub, here: RoomHere) -> None:
-        if here.ready:
-            audit(self, here)
+    def only_ready(self: Audit, room: Room) -> None:
+        if room.ready:
+            look(self, room)
 
-    Hub._audit = only_ready
+    Audit._look = only_ready
 
 
 def room() -> None:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from echod.store.batch import Batcher, Write
+from echod.store.batch import Batcher, Sums, Write
 from echod.store.keys import PlainSession, Session
 from echod.store.operations import FORGET
 
@@ -41,7 +41,8 @@ class GroupCommit(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batcher = Batcher()
+        self.sums = Sums()
+        self.batcher = Batcher(self.sums)
         self.clients = [Client(number) for number in range(4)]
         self.now_s = 0.0
         self.store: set[Session] = set()
@@ -57,7 +58,7 @@ class GroupCommit(RuleBasedStateMachine):
         write = client.gathering
         if write is None:
             write = self.batcher.open(client, client.session)
-            write.since_s = self.now_s
+            write.queued_at = self.now_s
         reply = b"%d:%d;" % (number, len(client.added))
         client.added.append(reply)
         client.session.seq += lines
@@ -82,8 +83,8 @@ class GroupCommit(RuleBasedStateMachine):
             assert batch == again
         else:
             assert len(batch) <= writes_max
-            assert [w.since_s for w in batch if w.operation is not FORGET] == sorted(
-                w.since_s for w in batch if w.operation is not FORGET
+            assert [w.queued_at for w in batch if w.operation is not FORGET] == sorted(
+                w.queued_at for w in batch if w.operation is not FORGET
             )
         self.flying = bool(batch)
 
@@ -125,7 +126,7 @@ class GroupCommit(RuleBasedStateMachine):
     def expire(self, age_s: int) -> None:
         """Those who have waited too long hear so, once, and are let go of."""
         for write in self.batcher.overdue(self.now_s - age_s):
-            assert write.since_s <= self.now_s - age_s
+            assert write.queued_at <= self.now_s - age_s
             self.leave(next(c.name for c in self.clients if c is write.client))
         self.batcher.prune()
         assert not self.batcher.overdue(self.now_s - age_s)
@@ -140,16 +141,16 @@ class GroupCommit(RuleBasedStateMachine):
     def sums_are_sums(self) -> None:
         """The bounds are kept on true figures."""
         writes = [*self.batcher.flying, *self.batcher.pending]
-        assert self.batcher.lines_waiting == sum(write.waiting for write in writes)
-        assert self.batcher.held_bytes == sum(len(write.reply) + write.weight for write in writes)
-        assert self.batcher.forgets == sum(write.operation is FORGET for write in writes)
+        assert self.sums.lines_waiting == sum(write.waiting for write in writes)
+        assert self.sums.held_bytes == sum(len(write.reply) + write.weight for write in writes)
+        assert self.sums.forgets == sum(write.operation is FORGET for write in writes)
 
     def teardown(self) -> None:
         """Left alone, the store catches up, and every client that stayed has heard all."""
         while self.batcher.take(2):
             for write in self.batcher.acknowledge(self.commit()):
                 write.client.acknowledged(write, self.now_s)
-        assert self.batcher.lines_waiting == self.batcher.held_bytes == 0
+        assert self.sums.lines_waiting == self.sums.held_bytes == 0
         assert not any(client.gone and client.session in self.store for client in self.clients)
         for client in self.clients:
             if not client.gone:

@@ -13,9 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from echod.protocol.state import State
+from echod.protocol.token import Token
 from echod.store.base import Lives
-from echod.store.batch import Batcher, Write
-from echod.store.keys import Session, State, Token, decode_state
+from echod.store.batch import Batcher, Sums, Write
+from echod.store.keys import Session, decode_state
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import END, KEEP, Open, Opened, Operation, Resume
 
@@ -55,7 +57,7 @@ class Owner:
 class Daemon:
     """One batcher, and what the store has said to what is flying."""
 
-    batcher: Batcher = field(default_factory=Batcher)
+    batcher: Batcher = field(default_factory=lambda: Batcher(Sums()))
     taken: bool = False
     missing: list[Write] | None = None
 
@@ -282,8 +284,10 @@ class Ownership(RuleBasedStateMachine):
         for daemon in self.daemons:
             batcher = daemon.batcher
             writes = [*batcher.flying, *batcher.pending]
-            assert batcher.lines_waiting == sum(write.waiting for write in writes)
-            assert batcher.held_bytes == sum(len(write.reply) + write.weight for write in writes)
+            assert batcher.sums.lines_waiting == sum(write.waiting for write in writes)
+            assert batcher.sums.held_bytes == sum(
+                len(write.reply) + write.weight for write in writes
+            )
 
     @invariant()
     def nothing_goes_back(self) -> None:

@@ -20,12 +20,12 @@ from echod.store.operations import (
     KEEP,
     MEASURE,
     Fill,
-    Find,
     Open,
     Operation,
     Post,
     Publish,
     Read,
+    Tell,
     Who,
 )
 from echod.store.redis import operations as redis_operations
@@ -54,10 +54,12 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     """A store that answers, only too slowly for its queue, is not degraded; lines are overdue."""
     store, clock = MemoryStore(LIVES), Clock(0.0)
     store.connect()
-    committer = Committer(store, Config(commit_s_max=2), LIVES, clock, Metrics())
+    committer = Committer(
+        store, Config(commit_s_max=2), LIVES, clock, Metrics(), on_rollback=lambda: None
+    )
     client = Waiting()
     write = committer.open(client, PlainSession(()))
-    committer.batcher.add(write, b"a\n", 1, b"a\n", 0)
+    committer.add(write, b"a\n", 1, b"a\n", 0)
     clock.now_s = 1.9
     committer.tick()
     assert not client.told
@@ -65,14 +67,14 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     assert not committer.degraded()
     committer.tick()
     assert client.told
-    assert committer.batcher.held_bytes == 0
+    assert committer.sums.held_bytes == 0
 
 
 SIGNS: dict[str, Operation] = {
     "keep": KEEP,
     "post": Post(b"r", NAME, 1, NAME + b" x"),
     "who": Who(b"r"),
-    "find": Find(b"zzzzzzzzzz", b"t x"),
+    "tell": Tell(b"zzzzzzzzzz", b"t x"),
 }
 
 
@@ -85,7 +87,7 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     clock = Clock(0.0)
     store = MemoryStore(LIVES, clock=lambda: clock.now_s)
     store.connect()
-    committer = Committer(store, Config(), LIVES, clock, Metrics())
+    committer = Committer(store, Config(), LIVES, clock, Metrics(), on_rollback=lambda: None)
     session = Session(NAME, (b"inbox", b"d"))
     ids = session.ids_key(b"r")
 
@@ -107,13 +109,13 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
         turn()
         assert store.state(session.state_key) is not None
         assert store.record(session.record_key)
-        committer.ask(session, Read(b"r", 1, 1))
+        committer.enqueue(session, Read(b"r", 1, 1))
         turn()
-    assert clock.now_s < store._rooms._ids[ids].until_s  # noqa: SLF001 — whether they are there
+    assert clock.now_s < store._rooms._ids[ids].until_at  # noqa: SLF001 — whether they are there
     clock.now_s += LIVES.record_s
     assert store.state(session.state_key) is None
     assert not store.record(session.record_key)
-    assert clock.now_s >= store._rooms._ids[ids].until_s  # noqa: SLF001 — as above
+    assert clock.now_s >= store._rooms._ids[ids].until_at  # noqa: SLF001 — as above
 
 
 class Bounded(MemoryStore):
@@ -133,10 +135,12 @@ def test_how_full_the_store_is_decides_who_is_let_in() -> None:
     """Asked once a second, and before a sixteenth of what is free has been sent."""
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
-    committer = Committer(store, Config(store_fill_max=0.5), LIVES, clock, Metrics())
+    committer = Committer(
+        store, Config(store_fill_max=0.5), LIVES, clock, Metrics(), on_rollback=lambda: None
+    )
 
     def measures() -> int:
-        batcher = committer.batcher
+        batcher = committer._batcher  # noqa: SLF001 — what has not been answered
         return sum(write.operation is MEASURE for write in [*batcher.pending, *batcher.flying])
 
     for used, newcomers, tight in ((490, True, False), (500, False, False), (750, False, True)):
@@ -150,11 +154,11 @@ def test_how_full_the_store_is_decides_who_is_let_in() -> None:
         assert committer.fill == used / 1000
         assert (committer.newcomer(), committer.tight) == (newcomers, tight)
         store.sent_bytes += 15_000_000
-        committer.ask(NO_SESSION, Publish(b"i", b""))
+        committer.enqueue(NO_SESSION, Publish(b"i", b""))
         committer._turn()  # noqa: SLF001 — as above
         assert measures() == 0
         store.sent_bytes += 20_000_000
-        committer.ask(NO_SESSION, Publish(b"i", b""))
+        committer.enqueue(NO_SESSION, Publish(b"i", b""))
         committer._turn()  # noqa: SLF001 — as above
         assert measures() == 1
         committer._turn()  # noqa: SLF001 — as above
@@ -164,7 +168,7 @@ def test_while_the_store_does_not_answer_newcomers_have_a_bound() -> None:
     """Nobody knows what it has room for; with its answer the count begins anew."""
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
-    committer = Committer(store, Config(), LIVES, clock, Metrics())
+    committer = Committer(store, Config(), LIVES, clock, Metrics(), on_rollback=lambda: None)
     assert all(committer.newcomer() for _ in range(NEWCOMERS_MAX))
     assert not committer.newcomer()
     committer.tick()

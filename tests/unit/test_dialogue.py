@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echod.protocol.session import Dialogue, Hello, Quit, hello, welcome
+from echod.protocol.state import EMPTY, State
+from echod.protocol.token import Token
 from echod.protocol.words import NUMBER_MAX, Refusal, body_of, number
-from echod.store.keys import EMPTY, State, Token
 from tests.session_model import ENDS, Model, agrees, opening, unterminated
 
 UNBOUNDED = 1 << 30

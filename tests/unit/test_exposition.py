@@ -8,14 +8,16 @@ from prometheus_client import generate_latest
 
 from echod.admin import exposition
 from echod.admin.exposition import Registry
+from echod.client.terms import Terms
 from echod.config import Config
 from echod.limits.capacity import Capacity
 from echod.limits.sources import Sources
 from echod.limits.unsent import Unsent
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.ports.port import Parts, PlainPort
+from echod.ports.port import PlainPort
 from echod.rooms.hub import Hub
+from echod.rooms.subscription import LocalSubscription
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
@@ -30,13 +32,27 @@ LIVES = Lives(60, 30)
 def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are in files; a scrape shows them, and reads none, nor asks the settings for limits."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
-    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    committer = Committer(
+        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+    )
     capacity = Capacity(10, clock, metrics)
-    unsent = Unsent(1_000_000, 0, lambda shed: shed())
-    sources = Sources(1_000_000)
-    ports = (PlainPort(Parts(config, clock, committer, metrics, capacity, sources, unsent)),)
-    hub = Hub(config, clock, committer, metrics, b"here")
-    registry = Registry(config, metrics, ports, hub, sources)
+    terms = Terms.of(
+        *(config, 30.0),
+        clock=clock,
+        committer=committer,
+        metrics=metrics,
+        capacity=capacity,
+        sources=Sources(1_000_000),
+        unsent=Unsent(1_000_000, 0, lambda shed: shed(), tuple),
+    )
+    ports = (PlainPort(terms, config),)
+    hub = Hub(
+        *(config, clock, committer, metrics, b"here"),
+        subscription=LocalSubscription(),
+        deliver=lambda _name, _line: False,
+        crowded=lambda: False,
+    )
+    registry = Registry(config, metrics, ports, hub, lambda: False)
 
     def fail(*_: object) -> None:
         raise AssertionError("read again")

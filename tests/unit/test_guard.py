@@ -59,8 +59,9 @@ def test_each_tick_and_each_sweep_is_called_whatever_others_do(
             done.set()
 
     swept: list[float] = []
+    lag = Histogram((1.0,))
     running = gevent.spawn(
-        sweeper.sweep_forever, Clock(0.0), Histogram((1.0,)), (bad, good), (bad, swept.append)
+        sweeper.sweep_forever, Clock(0.0), lag.observe, (bad, good), (bad, swept.append)
     )
     assert done.wait(10)
     running.kill()

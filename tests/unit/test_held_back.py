@@ -44,14 +44,16 @@ class Crowded:
     def __init__(self) -> None:
         self.clock = Clock(0.0)
         config = Config(pending_bytes_max=PENDING_BYTES_MAX, line_bytes_max=128, commit_s_max=2)
-        self.committer = Committer(MemoryStore(LIVES), config, LIVES, self.clock, Metrics())
+        self.committer = Committer(
+            MemoryStore(LIVES), config, LIVES, self.clock, Metrics(), on_rollback=lambda: None
+        )
         self.resumed: list[int] = []
         self.told: list[int] = []
         self._resumes: dict[int, Callable[[], None]] = {}
 
     def fill(self, *, full: bool) -> None:
         """So much waits for the store, or nothing."""
-        self.committer.batcher.held_bytes = PENDING_BYTES_MAX if full else 0
+        self.committer.sums.held_bytes = PENDING_BYTES_MAX if full else 0
 
     def hold(self, number: int) -> None:
         """A client is held back; when it is read on, everything is full again."""
@@ -145,7 +147,7 @@ def test_one_client_with_a_bug_stops_no_other(caplog: pytest.LogCaptureFixture) 
     clients = [Broken(), Waiting()]
     for client in clients:
         write = crowded.committer.open(client, PlainSession(()))
-        crowded.committer.batcher.add(write, b"a\n", 1, b"a\n", 0)
+        crowded.committer.add(write, b"a\n", 1, b"a\n", 0)
     crowded.clock.now_s = 2.1
 
     def bad() -> None:

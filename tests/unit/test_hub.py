@@ -1,4 +1,4 @@
-"""rooms/hub.py and member.py, one thing at a time: what two sockets can do to each other."""
+"""The hub, its parts and its members, one thing at a time: what two sockets can do to each other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import random
 import pytest
 
 from echod.protocol.rooms import Tell
-from echod.rooms import hub
-from echod.rooms.heartbeat import DEAF_S, Heartbeat
+from echod.rooms import delivery, kept
+from echod.rooms.audit import LATE_S
+from echod.rooms.heartbeat import DEAF_S
+from echod.rooms.mailbox import ANSWER_S_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX
 from echod.store.operations import Read
 from tests.unit.hub_lab import Connection, Lab, judge
@@ -78,7 +80,7 @@ def test_a_recovery_ends_while_posts_go_on() -> None:
         lab.execute(len(lab.asked))
         lab.post()
         lab.deliver()
-        lab.answer(len(lab.carried))
+        lab.answer()
     assert rounds < 8
     assert judge(one.sent) == (lab.room().epoch, 250 + rounds)
     lab.post()
@@ -110,7 +112,7 @@ def test_ahead_of_its_daemon() -> None:
     one = lab.client(1)
     one.join(lab.room().epoch, 3)
     lab.execute(len(lab.asked))
-    lab.answer(len(lab.carried))
+    lab.answer()
     assert b" 3 recovered\n" in one.sent
     lab.post()
     lab.settle()
@@ -177,7 +179,7 @@ def test_a_storm_of_joins_is_let_in() -> None:
     for number in range(1, 6):
         lab.execute(len(lab.asked))
         lab.client(number).join()
-        lab.answer(len(lab.carried))
+        lab.answer()
     assert b"fresh" in first.sent
 
 
@@ -308,7 +310,7 @@ def test_told_waits_for_the_owner() -> None:
         lab = Lab()
         one = lab.client(0)
         other = lab.client(1)
-        one.member.ask(Tell(other.session.name, b"x"))
+        one.member.handle(Tell(other.session.name, b"x"))
         if answer:
             lab.hub.receive(b"d 1 " + answer)
         else:
@@ -322,12 +324,79 @@ def test_told_waits_for_the_owner() -> None:
         assert not one.suspended
 
 
+@pytest.mark.parametrize("arrives", [True, False])
+def test_a_letter_and_its_answer(*, arrives: bool) -> None:
+    """A line for a session elsewhere is handed to it, and TOLD says so; or that no answer came."""
+    lab = Lab("broadcast")
+    one, other = lab.client(0), lab.client(1, b"inbox", b"d:2")
+    one.member.handle(Tell(other.session.name, b"x"))
+    lab.execute()
+    lab.answer()
+    assert one.sent == b""
+    if not arrives:
+        lab.stream.clear()
+        for _ in range(int(ANSWER_S_MAX / 0.1) + 1):
+            lab.tick()
+    lab.settle()
+    from_one = (other.session.name, b"FROM %b x\n" % one.session.name)
+    assert lab.told == ([from_one] if arrives else [])
+    word = b"delivered" if arrives else b"absent"
+    assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
+    assert not one.suspended
+
+
+def test_who_can_not_come_in_hears_so() -> None:
+    """A room that is not ready within the commit deadline: the line has no answer, nobody stays."""
+    lab = Lab(commit_s_max=2.0)
+    lab.fall()
+    one = lab.client(0)
+    one.join()
+    lab.settle()
+    lab.tick(1.9)
+    assert not one.failed
+    lab.tick(0.2)
+    assert one.failed
+    assert lab.hub.memberships == 0
+
+
+def test_a_read_that_the_store_did_not_answer() -> None:
+    """It is made again with the next tick."""
+    lab = Lab()
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()  # lost
+    lab.post()
+    lab.deliver()
+    lab.refuse()
+    assert not lab.asked
+    lab.tick()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 2)
+
+
+def test_nobody_loses_in_a_room_that_is_let_go() -> None:
+    """What an audit found late is nobody's when the room has gone from here."""
+    lab = Lab(rooms_max=1)
+    one = joined(lab)
+    lab.post()
+    lab.stream.clear()
+    lab.tick(lab.lives.audit_s)
+    lab.settle()  # one message is late
+    one.part()
+    lab.settle()
+    for _ in range(int(LATE_S / 0.1) + 2):
+        lab.tick()
+        lab.settle()
+    assert not lab.hub.rooms
+    assert lab.metrics.rooms.silent == 0
+
+
 def sums_are_sums(lab: Lab) -> None:
     """The hub's bounds are kept on true figures."""
     rooms = lab.hub.rooms.values()
-    kept = [*(line for here in rooms for line in here.tail)]
-    kept += [said for here in rooms for _, _, said in here.early]
-    assert lab.hub._kept_bytes == sum(map(len, kept))  # noqa: SLF001
+    lines = [*(line for here in rooms for line in here.tail)]
+    lines += [said for here in rooms for _, _, said in here.early]
+    assert lab.hub.kept.bytes == sum(map(len, lines))
     assert lab.hub.memberships == sum(here.interested for here in rooms)
 
 
@@ -341,18 +410,18 @@ def test_many_who_come_back_together() -> None:
     for one in crowd:
         one.join(lab.room().epoch, 0)
     lab.execute(len(lab.asked))
-    lab.answer(len(lab.carried))
+    lab.answer()
     crowd.pop().end()
-    assert len(lab.hub.recoveries.waiting) == len(crowd) - RECOVERY_PAGES_MAX, "it has gone"
+    assert len(lab.hub.recoveries.pages.waiting) == len(crowd) - RECOVERY_PAGES_MAX, "it has gone"
     most = 0
     while lab.asked or lab.carried:
         reads = [write.operation for write in lab.asked if isinstance(write.operation, Read)]
         most = max(most, sum(read.messages_max > 1 for read in reads))
         lab.execute(len(lab.asked))
-        lab.answer(len(lab.carried))
+        lab.answer()
         lab.deliver(len(lab.stream))
     assert most == RECOVERY_PAGES_MAX
-    assert not lab.hub.recoveries.waiting
+    assert not lab.hub.recoveries.pages.waiting
     assert {judge(one.sent) for one in crowd} == {(lab.room().epoch, 200)}
 
 
@@ -362,14 +431,14 @@ def test_recoveries_wait_while_too_much_waits_for_clients() -> None:
     joined(lab)
     lab.post(50)
     lab.settle()
-    lab.hub.crowded = lambda: True
+    lab.crowded = True
     one = lab.client(1)
     one.join(lab.room().epoch, 0)
     for _ in range(5):
         lab.settle()
         lab.tick()
     assert judge(one.sent) == (lab.room().epoch, 1), "only the one that tells of the others"
-    lab.hub.crowded = lambda: False
+    lab.crowded = False
     lab.tick()
     lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 50)
@@ -380,7 +449,7 @@ def test_what_is_kept_for_who_recovers_is_bounded(
     monkeypatch: pytest.MonkeyPatch, kept_bytes_max: int
 ) -> None:
     """Above the bound nothing is kept, and they read what they miss."""
-    monkeypatch.setattr(hub, "KEPT_BYTES_MAX", kept_bytes_max)
+    monkeypatch.setattr(kept, "KEPT_BYTES_MAX", kept_bytes_max)
     lab = Lab()
     joined(lab)
     lab.post(150)
@@ -391,10 +460,10 @@ def test_what_is_kept_for_who_recovers_is_bounded(
     most = 0
     for _ in range(30):
         lab.execute(len(lab.asked))
-        lab.answer(len(lab.carried))
+        lab.answer()
         lab.post_text(b"y" * 500)
         lab.deliver()
-        most = max(most, lab.hub._kept_bytes)  # noqa: SLF001
+        most = max(most, lab.hub.kept.bytes)
         sums_are_sums(lab)
     assert kept_bytes_max - 1000 < most <= kept_bytes_max
     while one.slow:
@@ -405,7 +474,7 @@ def test_what_is_kept_for_who_recovers_is_bounded(
 
 def test_a_tick_that_gathers_too_much_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What gathers is sent before its time when it is more than may gather."""
-    monkeypatch.setattr(hub, "GATHERED_BYTES_MAX", 100)
+    monkeypatch.setattr(delivery, "GATHERED_BYTES_MAX", 100)
     lab = Lab(room_tick_s=60)
     one = joined(lab)
     lab.post(4)
@@ -455,8 +524,10 @@ def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
             case "tick":
                 lab.tick(dice.choice([0.1, 1.5]))
                 lab.tick_over()
-            case "post" | "execute" | "answer" | "deliver" as step:
-                getattr(lab, step)(*() if step == "post" else (dice.randint(1, 4),))
+            case "post" | "answer" as step:
+                getattr(lab, step)()
+            case "execute" | "deliver" as step:
+                getattr(lab, step)(dice.randint(1, 4))
         sums_are_sums(lab)
     if not lab.connected:
         lab.rise()
@@ -488,7 +559,7 @@ def test_a_page_does_not_run_ahead_of_the_room() -> None:
     one.join(lab.room().epoch, 1)
     for _ in range(2):  # the first that it missed, and the rest
         lab.execute(len(lab.asked))
-        lab.answer(len(lab.carried))
+        lab.answer()
     assert judge(one.sent) == (lab.room().epoch, 3)
     lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 4)
@@ -516,24 +587,22 @@ def test_what_a_page_brought_is_not_at_hand() -> None:
     lab.post()
     lab.post()
     lab.deliver(2)
-    lab.answer(2)
+    lab.answer()
     lab.settle()
     assert judge(one.sent) == (lab.room().epoch, 256)
 
 
 def test_beats_that_do_not_arrive() -> None:
     """The store has them and nothing comes: deaf, and the subscription is made anew; then well."""
-    lab = Lab("broadcast")
-    heartbeat = lab.hub.heartbeat = Heartbeat(lab.hub)
+    lab = Lab("broadcast", remote=True)
     for _ in range(int((lab.lives.beat_s + DEAF_S) / 0.1) + 5):
         lab.tick()
         lab.execute(len(lab.asked))
-        lab.answer(len(lab.carried))
+        lab.answer()
         if lab.resets:
             break
         lab.stream.clear()
     assert lab.resets == 1
-    assert heartbeat.unheard
     assert lab.hub.deaf
     for _ in range(10):
         lab.tick()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from echod.client.session import SessionConnection
+from echod.client.connection import Connection
+from echod.client.conversation import Conversation
+from echod.client.directory import Directory
+from echod.client.terms import Terms
 from echod.config import Config
 from echod.limits.capacity import Capacity
 from echod.limits.sources import Sources
 from echod.limits.unsent import Unsent
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.ports.port import Parts, PlainPort, SessionPort
+from echod.ports.port import PlainPort, SessionPort
 from echod.rooms.hub import Hub
+from echod.rooms.subscription import LocalSubscription
 from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
@@ -22,20 +26,27 @@ from echod.store.memory.store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from echod.client.connection import Connection
-
 
 LIVES = Lives(60, 30)
 
 
 @pytest.fixture
-def parts() -> Iterator[Parts]:
-    """What a daemon has one of."""
+def terms() -> Iterator[Terms]:
+    """What a port hands its connections."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
-    committer = Committer(MemoryStore(LIVES), config, LIVES, clock, metrics)
+    committer = Committer(
+        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+    )
     capacity = Capacity(10, clock, metrics)
-    unsent = Unsent(1_000_000, 0, lambda shed: shed())
-    yield Parts(config, clock, committer, metrics, capacity, Sources(1_000_000), unsent)
+    yield Terms.of(
+        *(config, 30.0),
+        clock=clock,
+        committer=committer,
+        metrics=metrics,
+        capacity=capacity,
+        sources=Sources(1_000_000),
+        unsent=Unsent(1_000_000, 0, lambda shed: shed(), tuple),
+    )
     capacity.files.close()
 
 
@@ -59,31 +70,47 @@ class Fragile:
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_sweep_reaches_everyone(parts: Parts, *, broken: bool) -> None:
+def test_a_sweep_reaches_everyone(terms: Terms, *, broken: bool) -> None:
     """A connection that raises is ended, and those behind it are looked at all the same."""
-    port, seen = PlainPort(parts), list[object]()
+    port, seen = PlainPort(terms, Config()), list[object]()
     port.connections |= {cast("Connection", Fragile(seen, broken=broken)) for _ in range(5)}
     port.sweep(7.0)
     assert seen == [7.0, "broken"] * 5
+
+
+class Deaf(Conversation):
+    """One with a bug in all that it is told."""
+
+    def __init__(self, seen: list[object]) -> None:
+        self._seen = seen
+
+    def roll_back(self) -> None:
+        """See `Conversation`."""
+        self._seen.append(self)
+        raise ValueError("a bug of this connection")
+
+    ask_to_leave = roll_back
 
 
 @pytest.mark.parametrize(
     "act", [lambda port: port.roll_back(), lambda port: port.leave(1.0)], ids=["lost", "leave"]
 )
 def test_what_is_told_to_all_reaches_everyone(
-    parts: Parts, act: Callable[[SessionPort], None], monkeypatch: pytest.MonkeyPatch
+    terms: Terms, act: Callable[[SessionPort], None]
 ) -> None:
     """That data was lost, that the daemon leaves: one client with a bug keeps it from no other."""
     seen: list[object] = []
-
-    def fail(connection: SessionConnection) -> None:
-        seen.append(connection)
-        raise ValueError("a bug of this connection")
-
-    for method in ("roll_back", "ask_to_leave"):
-        monkeypatch.setattr(SessionConnection, method, fail)
-    hub = Hub(parts.config, parts.clock, parts.committer, parts.metrics, b"here")
-    port: Any = SessionPort(parts, hub)
-    port.connections |= {object.__new__(SessionConnection) for _ in range(5)}
+    directory = Directory()
+    hub = Hub(
+        *(Config(), terms.clock, terms.committer, terms.metrics, b"here"),
+        subscription=LocalSubscription(),
+        deliver=directory.deliver,
+        crowded=lambda: False,
+    )
+    port = SessionPort(terms, Config(), hub, directory)
+    for _ in range(5):
+        connection = object.__new__(Connection)
+        connection.conversation = Deaf(seen)
+        port.connections.add(connection)
     act(port)
     assert len(seen) == 5

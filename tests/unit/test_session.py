@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.store.keys import PlainSession, State, decode_state, encode_state
+from echod.protocol.state import State
+from echod.store.keys import PlainSession, decode_state, encode_state
 
 
 @given(st.integers(0), st.binary(max_size=20), st.binary(max_size=20))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from echod.rooms.subscription import RedisSubscription
-from tests.unit.hub_lab import Lab
+from echod.store.routes import ROUTES
 
 if TYPE_CHECKING:
     from echod.store.redis.link import Link
@@ -23,8 +23,7 @@ class Stuck:
 
 def test_what_is_asked_is_bounded() -> None:
     """Rooms that come and go faster than they are asked for: at twice all rooms it begins anew."""
-    lab = Lab(rooms_max=10)
-    subscription = RedisSubscription(cast("Any", None), "room", lab.hub)
+    subscription = RedisSubscription(cast("Any", None), ROUTES["room"], b"d:1", rooms_max=10)
     stuck = Stuck()
     subscription._link = cast("Link", stuck)  # noqa: SLF001 — as `_connect` leaves it
     subscription.connected = True

@@ -106,9 +106,9 @@ STEPS = st.lists(
 def test_the_sum_is_what_is_held(steps: list[tuple[str, bytes | int, int]], most: int) -> None:
     """After every step; what is taken is what was sent; above the bound it falls to `LOW`."""
     later: list[Callable[[], None]] = []
-    unsent = Unsent(most, BEHIND_BYTES, later.append)
-    clients = [Client(unsent) for _ in range(6)]
-    unsent.clients = lambda: clients
+    clients: list[Client] = []
+    unsent = Unsent(most, BEHIND_BYTES, later.append, lambda: clients)
+    clients += [Client(unsent) for _ in range(6)]
     for kind, value, chosen in steps:
         play(clients, kind, value, chosen)
         assert unsent.bytes == held(clients)
@@ -134,7 +134,7 @@ def test_the_sum_is_what_is_held(steps: list[tuple[str, bytes | int, int]], most
 @pytest.mark.parametrize("pieces", [[b"a"], [b"abc", b"d"], [b"x" * HEAD_BYTES, b"y"]])
 def test_a_head_is_bounded(pieces: list[bytes]) -> None:
     """What is offered to the kernel is a part of what waits, joined only as far as it can take."""
-    outbox = Outbox(Unsent(1 << 20, 0, lambda _: None))
+    outbox = Outbox(Unsent(1 << 20, 0, lambda _: None, tuple))
     for piece in pieces:
         outbox.add(piece)
     head = bytes(outbox.head())

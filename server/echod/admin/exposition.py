@@ -22,12 +22,11 @@ from prometheus_client.registry import Collector
 from echod import __version__, logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from prometheus_client.core import Metric
 
     from echod.config import Config
-    from echod.limits.sources import Sources
     from echod.metrics import Metrics
     from echod.ports.port import Port
     from echod.rooms.hub import Hub
@@ -37,16 +36,21 @@ class _Collector(Collector):
     """The daemon's numbers as samples, made at each scrape."""
 
     def __init__(
-        self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub, sources: Sources
+        self,
+        config: Config,
+        metrics: Metrics,
+        ports: Sequence[Port],
+        hub: Hub,
+        draining: Callable[[], bool],
     ) -> None:
         self._config = config
         self._metrics = metrics
         self._ports = ports
         self._hub = hub
-        self._sources = sources
-        self._committer = hub.committer
-        self._unsent = ports[0].unsent  # the daemon's, whichever port is asked
-        self.draining = False
+        terms = ports[0].terms  # the daemon's parts, whichever port is asked
+        self._sources, self._unsent = terms.sources, terms.unsent
+        self._committer = terms.committer
+        self._draining = draining
         self._settled = (_limits(config), _build(config))
 
     def describe(self) -> Iterator[Metric]:
@@ -145,17 +149,17 @@ class _Collector(Collector):
         yield family
 
     def _gauges(self) -> Iterator[Metric]:
-        committer, batcher = self._committer, self._committer.batcher
+        committer, sums = self._committer, self._committer.sums
         for name, text, value in (
-            ("lines_waiting", "Lines read whose reply waits for the store.", batcher.lines_waiting),
-            ("held_bytes", "Replies that wait for the store.", batcher.held_bytes),
+            ("lines_waiting", "Lines read whose reply waits for the store.", sums.lines_waiting),
+            ("held_bytes", "Replies that wait for the store.", sums.held_bytes),
             ("sources", "Client addresses that are known.", len(self._sources)),
             ("sources_held", "Those that sent more than they may.", self._sources.held),
             ("unsent_bytes", "What waits for clients to take or end it.", self._unsent.bytes),
-            ("async_lines", "Answered lines that a crash would lose.", batcher.lines_answered),
+            ("async_lines", "Answered lines that a crash would lose.", sums.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
             ("degraded", "1 while the store is away or slow.", committer.degraded()),
-            ("draining", "1 since SIGTERM.", self.draining),
+            ("draining", "1 since SIGTERM.", self._draining()),
             ("deaf", "1 while publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
             ("room_members", "Memberships of connections.", self._hub.memberships),
@@ -214,14 +218,14 @@ class Registry:
     """What `/metrics` shows: the daemon's samples and the process's."""
 
     def __init__(
-        self, config: Config, metrics: Metrics, ports: Sequence[Port], hub: Hub, sources: Sources
+        self,
+        config: Config,
+        metrics: Metrics,
+        ports: Sequence[Port],
+        hub: Hub,
+        draining: Callable[[], bool],
     ) -> None:
         self.metrics = metrics
         self.prometheus = CollectorRegistry()
-        self._collector = _Collector(config, metrics, ports, hub, sources)
-        self.prometheus.register(self._collector)
+        self.prometheus.register(_Collector(config, metrics, ports, hub, draining))
         ProcessCollector(registry=self.prometheus)
-
-    def drain(self) -> None:
-        """The daemon is leaving."""
-        self._collector.draining = True

@@ -96,11 +96,11 @@ class _OneQuestion(WSGIHandler):
 class _Asker:
     """A connection to the admin port. Shut down under its greenlet, it ends by itself."""
 
-    __slots__ = ("_sock", "until_s")
+    __slots__ = ("_sock", "ends_at")
 
-    def __init__(self, sock: Any, until_s: float) -> None:  # noqa: ANN401 — gevent's
+    def __init__(self, sock: Any, ends_at: float) -> None:  # noqa: ANN401 — gevent's
         self._sock = sock
-        self.until_s = until_s
+        self.ends_at = ends_at
 
     def drop(self) -> None:
         """The greenlet reads an end, or finds that nobody takes its answer."""
@@ -151,7 +151,7 @@ class Admin:
         """End what takes too long; and see `Acceptor.tick`."""
         now_s = self._clock.now_s
         for asker in self._askers:
-            if now_s < asker.until_s:
+            if now_s < asker.ends_at:
                 break  # those behind it came later
             self._askers.shed()
         self._door.tick()

@@ -6,8 +6,8 @@
 Nothing here waits: a connection is called when its socket can be read or written, when
 the store has answered, and by the sweeper when it should look at its deadlines. So no
 two greenlets ever use one socket (ADR 19), and a client costs its state and nothing
-else. What lines mean is `plain.py`'s and `session.py`'s business;
-the limits are the port's.
+else. What lines mean is its conversation's business, how it lives and ends is life.py's,
+and what it needs of its port is handed in: its terms, and whom it tells that it has left.
 """
 
 from __future__ import annotations
@@ -17,9 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 import gevent
 
+from echod.client.conversation import SILENCE
+from echod.client.life import (
+    ABANDONED,
+    CLOSED,
+    DOUBTED,
+    ENDING,
+    HALF_CLOSED,
+    PAUSED,
+    READING,
+    Event,
+    after,
+)
 from echod.client.lingering import linger, part, reset, unacknowledged_bytes
 from echod.config import RECEIVE_BYTES
-from echod.limits.sources import UNCOUNTED
 from echod.limits.unsent import Outbox
 from echod.loop.reader import WRITE
 from echod.protocol.errors import Code, error_line
@@ -27,10 +38,12 @@ from echod.protocol.wire import LF, split_lines
 
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
-    from echod.metrics import Metrics
-    from echod.ports.port import Port
+    from echod.client.conversation import Conversation
+    from echod.client.life import Life
+    from echod.client.terms import Terms
+    from echod.limits.sources import Source
     from echod.store.batch import Write
 
 log = logging.getLogger(__name__)
@@ -39,81 +52,84 @@ log = logging.getLogger(__name__)
 CLIENT, RESET, LINE_TIMEOUT = "client", "reset", "line-timeout"
 
 
-# A line of the article's, and what people type, is always taken.
-SMALL_BYTES = 512
-# ECHO and its number, on the session port.
-VERB_BYTES = 32
-
-
-def grows(lines: Sequence[bytes], last_bytes: int) -> bool:
-    """Whether one of `lines` makes the state larger than the last line, of so many bytes, did.
-
-    While the store is tight such a line is refused, and ends its connection only: the store
-    holds two lines of each session, and would be filled by those that send longer ones.
-    """
-    return max(map(len, lines), default=0) > max(SMALL_BYTES, last_bytes + VERB_BYTES)
-
-
 class Connection:
-    """See the module. A port's own kind says what its lines mean.
+    """See the module.
 
     Attributes:
-        gathering, gone: see `store.batch.Client`.
+        life: its state.
+        gathering, gone: see `store.batch.Client`; gone: from `DOUBTED` on.
         inflight: lines read and not answered.
+        held_bytes: their replies, as far as they are known and wait for the store.
         source: the address it comes from, which may send so much a second.
-        ending: why it is about to end, once what is owed is sent; "" if it is not.
+        conversation: what lines mean.
     """
 
     __slots__ = (
         "_farewell",
-        "_heard_s",
-        "_held_bytes",
-        "_line_s",
+        "_heard_at",
+        "_left",
+        "_line_at",
         "_outbox",
-        "_paused",
-        "_port",
         "_reader",
+        "_reason",
+        "_sent_at",
         "_socket",
         "_tail",
         "_unacknowledged",
-        "_unsent_s",
         "_writer",
-        "closed",
-        "ending",
+        "conversation",
         "gathering",
         "gone",
+        "held_bytes",
         "inflight",
-        "metrics",
+        "life",
         "peer",
         "source",
+        "terms",
     )
 
-    def __init__(self, port: Port, sock: _socket.socket, peer: str, metrics: Metrics) -> None:
-        """Take `sock`, which is non-blocking; what it does is counted in `metrics`."""
-        self._port = port
-        self.metrics = metrics
-        self._socket = sock
+    def __init__(
+        self,
+        terms: Terms,
+        sock: _socket.socket,
+        peer: str,
+        source: Source,
+        left: Callable[[Connection, str], None],
+    ) -> None:
+        """Take `sock`, which is non-blocking; `left` is told that it has ended, and why."""
+        self.terms = terms
         self.peer = peer
-        self.source = UNCOUNTED
+        self.source = source
+        self.conversation: Conversation = SILENCE
+        self.life: Life = READING
+        self.gone = False
         self.gathering: Write | None = None
-        self.gone = self.closed = False
-        self.inflight = 0
-        self.ending = ""
+        self.inflight = self.held_bytes = self._unacknowledged = 0
+        self._left = left
+        self._socket = sock
         self._tail = self._farewell = b""
-        self._held_bytes = self._unacknowledged = 0
+        self._reason = CLIENT
         self._outbox: Outbox | None = None
-        self._paused = False
-        self._heard_s = self._line_s = self._unsent_s = port.clock.now_s
+        self._heard_at = self._line_at = self._sent_at = terms.clock.now_s
         self._writer: Any = None
-        self._reader = port.reader(sock.fileno(), self.readable)
+        self._reader = terms.reader(sock.fileno(), self.readable)
 
-    def start(self, received: bytes) -> None:
-        """Begin with the bytes that came behind a PROXY header."""
+    def start(self, conversation: Conversation, received: bytes) -> None:
+        """Begin `conversation` with the bytes that came behind a PROXY header."""
+        self.conversation = conversation
+        conversation.begin()
         self._reader.start()
         if received:
-            self.metrics.received_bytes += len(received)
+            self.terms.metrics.received_bytes += len(received)
             self.source.left -= len(received)
             self._take(received)
+
+    def _go(self, event: Event) -> bool:
+        """The one place where `life` changes; whether it did."""
+        before = self.life
+        self.life = life = after(before, event)
+        self.gone = life >= DOUBTED
+        return life is not before
 
     # Reading.
 
@@ -122,8 +138,8 @@ class Connection:
 
         That is while too much waits for the store, or its source has had its share.
         """
-        port = self._port
-        if self.source.left <= 0 or port.committer.batcher.held_bytes >= port.pending_bytes_max:
+        terms, source = self.terms, self.source
+        if source.left <= 0 or terms.sums.held_bytes >= terms.pending_bytes_max:
             self._pause()
             return
         try:
@@ -136,9 +152,10 @@ class Connection:
         if not data:
             self._end_of_input()
             return
-        self.metrics.received_bytes += len(data)
-        self.source.left -= len(data)
-        self._heard_s = port.clock.now_s
+        size = len(data)
+        terms.metrics.received_bytes += size
+        source.left -= size
+        self._heard_at = terms.clock.now_s
         try:
             self._take_lines(self._tail + data if self._tail else data)
         except Exception:  # noqa: BLE001 — `broken` logs it; it ends this connection and no other
@@ -153,57 +170,49 @@ class Connection:
 
     def _take_lines(self, data: bytes) -> None:
         """Answer the whole lines of `data`, as many as may be in flight; keep the rest."""
-        port = self._port
+        terms = self.terms
         while True:
-            room = port.inflight_lines_max - self.inflight
-            lines, rest, too_long = split_lines(data, room, port.line_bytes_max)
+            room = terms.inflight_lines_max - self.inflight
+            if data.find(LF) == len(data) - 1 and 0 < len(data) <= terms.line_bytes_max:
+                lines, rest, too_long = [data], b"", False  # whole and alone, as most come
+            else:
+                lines, rest, too_long = split_lines(data, room, terms.line_bytes_max)
             if rest or self._tail:
-                if rest and (lines or not self._tail):
-                    self._line_s = port.clock.now_s
-                self._keep(rest)
+                self._begin_line(rest, ended=bool(lines))
             if lines:
-                taken = self._answer(lines)
-                if self.closed or self.ending:
+                taken = self.conversation.answer(lines)
+                if self.life >= HALF_CLOSED:
                     return
                 if taken < len(lines):
                     self._keep(data[sum(map(len, lines[:taken])) :])
                     self._pause()
                     return
             if too_long:
-                self._refuse(Code.LINE_TOO_LONG, f"over {port.line_bytes_max} bytes")
+                self.conversation.refuse(Code.LINE_TOO_LONG, f"over {terms.line_bytes_max} bytes")
                 return
             # With room left, `inflight` is below its limit: the rest of `_owes_enough`, inline
             # because this is on the way of every line.
             if (
                 len(lines) < room
                 and self._outbox is None
-                and self._held_bytes < port.unsent_bytes_pause
+                and self.held_bytes < terms.unsent_bytes_pause
             ):
                 return
-            if self._owes_enough() or port.committer.full():
+            if self._owes_enough() or terms.committer.full():
                 self._pause()
                 return
             data = rest
 
+    def _begin_line(self, rest: bytes, *, ended: bool) -> None:
+        """`rest` is behind the last whole line; with `ended` it is none that was begun before."""
+        if rest and (ended or not self._tail):
+            self._line_at = self.terms.clock.now_s
+        self._keep(rest)
+
     def _keep(self, tail: bytes) -> None:
         """`tail` is what was received and can't be answered yet."""
-        self._port.unsent.keep(len(tail) - len(self._tail))
+        self.terms.unsent.keep(len(tail) - len(self._tail))
         self._tail = tail
-
-    def _answer(self, lines: list[bytes]) -> int:
-        """Answer `lines` now or when the store has them; how many of them were taken.
-
-        Those that were not are read again when whatever stands against it is over, which
-        `_owes_enough` must say.
-        """
-        raise NotImplementedError
-
-    def _last_words(self, tail: bytes) -> None:
-        """The client has closed its sending side after `tail`, which has no LF."""
-
-    def _refuse(self, code: Code, text: str) -> None:
-        """A line that ends the connection."""
-        self.fail(code, text)
 
     def _end_of_input(self) -> None:
         """The client sends nothing more: answer what is complete, then close."""
@@ -212,8 +221,8 @@ class Connection:
             if self._tail:
                 tail = self._tail
                 self._keep(b"")
-                self._last_words(tail)
-            self.ending = self.ending or CLIENT
+                self.conversation.last_words(tail)
+            self._go(Event.HALF_CLOSE)
             self._settle()
         except Exception:  # noqa: BLE001 — as `_take`
             self.broken()
@@ -221,14 +230,14 @@ class Connection:
     def _owes_enough(self) -> bool:
         """Whether this client must take, or the store answer, before more is read of it."""
         return (
-            self.inflight >= self._port.inflight_lines_max
-            or self._held_bytes >= self._port.unsent_bytes_pause
+            self.inflight >= self.terms.inflight_lines_max
+            or self.held_bytes >= self.terms.unsent_bytes_pause
             or self._outbox is not None
         )
 
     def _pause(self) -> None:
         """Read nothing more until `_resume` finds that nothing is against it."""
-        self._paused = True
+        self._go(Event.PAUSE)
         self._reader.stop()
         self._resume()
 
@@ -237,16 +246,18 @@ class Connection:
 
         Called whenever something that was owed has been paid.
         """
-        if not self._paused or self.gone or self.ending or self._owes_enough():
+        if self.life is not PAUSED or self._owes_enough():
             return
-        if self._port.committer.full():
-            self._port.committer.hold_back(self._resume, self.unavailable)
+        terms = self.terms
+        if terms.committer.full():
+            terms.committer.hold_back(self._resume, self.unavailable)
             return
-        if self.source.left <= 0 and not self._port.may_read(self):
+        now_s = terms.clock.now_s
+        if self.source.left <= 0 and not terms.sources.may_read(self.source, self, now_s):
             return
-        self._paused = False
+        self._go(Event.RESUME)
         # It could not be heard: its silence, and how long its line takes, count from now.
-        self._heard_s = self._line_s = self._port.clock.now_s
+        self._heard_at = self._line_at = now_s
         self._reader.start()
         if LF in self._tail:
             tail = self._tail
@@ -256,8 +267,17 @@ class Connection:
     def read_on(self) -> None:
         """Its source may send again, and it is its turn (sources.Receiver)."""
         self._resume()
-        if not (self._paused or self.ending or self.gone):
+        if self.life is READING:
             self.readable()
+
+    def suspend(self) -> None:
+        """Take nothing more before the line that was taken last is answered."""
+        self._go(Event.SUSPEND)
+
+    def go_on(self) -> None:
+        """It is answered, or about to be: `_settle` follows, and takes what came behind it."""
+        if self._go(Event.GO_ON):
+            self._reader.stop()
 
     # What the committer says (store.batch.Client).
 
@@ -265,15 +285,28 @@ class Connection:
         """The store has these lines: send their replies."""
         if self.gone:
             return
+        if write.refused:
+            # Nothing more of it may be sent, or answered, while this is looked into.
+            self._go(Event.DOUBT)
+            self._reader.stop()
+            self.conversation.refused(write)
+            return
         if lines := write.waiting:
-            reply = write.reply
+            if write.then is None:
+                reply = write.reply
+                self.held_bytes -= len(reply)
+            else:
+                made = write.then(write)
+                if made is None or self.gone:
+                    return
+                reply = made
             self.inflight -= lines
-            self._held_bytes -= len(reply)
-            self.metrics.replied(now_s - write.at_s, lines)
+            terms = self.terms
+            terms.metrics.replied(now_s - write.read_at, lines)
             # It could not be expected to speak before it was answered.
-            self._heard_s = self._port.clock.now_s
-            self._send(reply)
-        if self.ending or self._paused:
+            self._heard_at = terms.clock.now_s
+            self.send(reply)
+        if self.life is not READING:
             self._settle()
 
     def unavailable(self) -> None:
@@ -285,19 +318,11 @@ class Connection:
         log.exception("connection-failed peer=%s", self.peer)  # noqa: LOG004 — called in one
         self.abandon(Code.INTERNAL, "a bug of the server; it has been logged")
 
-    def abandon(self, code: Code, text: str) -> None:
-        """End with `ERR`; what is in flight will not be answered. The first reason counts."""
-        if self.closed or (self.gone and self.ending):
-            return
-        self.gone = True
-        self.ending = ""  # whatever it was: what is owed before it will not come
-        self.fail(code, text)
-
     # Sending.
 
-    def _send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         """Send at once; what the kernel does not take waits in the outbox."""
-        outbox = self._outbox
+        outbox, terms = self._outbox, self.terms
         if outbox is None:
             try:
                 sent = self._socket.send(data)
@@ -306,23 +331,40 @@ class Connection:
             except OSError:
                 self.close(RESET)
                 return
-            self.metrics.sent_bytes += sent
+            terms.metrics.sent_bytes += sent
             if sent == len(data):
                 return
-            self._unsent_s = self._port.clock.now_s
-            outbox = self._outbox = Outbox(self._port.unsent)
+            self._sent_at = terms.clock.now_s
+            outbox = self._outbox = Outbox(terms.unsent)
             outbox.add(data)
             outbox.take(sent)
             self._writer = gevent.get_hub().loop.io(self._socket.fileno(), WRITE)
             self._writer.start(self._writable)
         else:
             outbox.add(data)
-        if outbox.size > self._port.outbox_bytes_max:
+        if outbox.size > terms.outbox_bytes_max:
             self.shed()
+
+    def push(self, data: bytes) -> None:
+        """Send whole lines, unasked."""
+        if self.life < ENDING:
+            try:
+                self.send(data)
+            except Exception:  # noqa: BLE001 — `broken` logs it; other members get theirs
+                self.broken()
+
+    def reply_now(self, reply: bytes) -> None:
+        """Answer the line that suspended this connection, after the store's word."""
+        if not self.gone:
+            self.go_on()
+            self.inflight -= 1
+            self.terms.metrics.lines_answered += 1
+            self.send(reply)
+            self._settle()
 
     def _writable(self) -> None:
         outbox = self._outbox
-        if outbox is None or self.closed:
+        if outbox is None or self.life is CLOSED:
             return
         try:
             sent = self._socket.send(outbox.head())
@@ -331,13 +373,13 @@ class Connection:
         except OSError:
             self.close(RESET)
             return
-        self.metrics.sent_bytes += sent
-        self._unsent_s = self._port.clock.now_s
+        self.terms.metrics.sent_bytes += sent
+        self._sent_at = self.terms.clock.now_s
         outbox.take(sent)
         if not outbox.size:
             outbox.drop()
             self._outbox = None
-            self._heard_s = self._unsent_s
+            self._heard_at = self._sent_at
             self._close_writer()
             self._settle()
 
@@ -355,78 +397,103 @@ class Connection:
         last reply may have no LF, and an `ERR` stands at the beginning of a line.
         `reason` is what the metrics call it, where that is more exact than the code.
         """
-        if self.ending or self.closed:
-            return
-        self.ending = reason or code.value
-        self._farewell = error_line(code, text)
+        self.end(error_line(code, text), reason or code.value)
+
+    def end(self, farewell: bytes, reason: str) -> None:
+        """As `fail`, with any last line."""
+        if self._go(Event.END):
+            self._leave_with(farewell, reason)
+
+    def abandon(self, code: Code, text: str) -> None:
+        """End with `ERR`; what is in flight will not be answered. The first reason counts."""
+        if self._go(Event.ABANDON):
+            self._leave_with(error_line(code, text), code.value)
+
+    def _leave_with(self, farewell: bytes, reason: str) -> None:
+        self._farewell, self._reason = farewell, reason
         self._reader.stop()
         self._settle()
 
     def _settle(self) -> None:
         """Something owed has been paid: end, or read on, if nothing stands against it."""
-        if self.closed or self._outbox is not None:
-            return
-        if not self.ending:
-            self._resume()
-        elif self.gone or not self.inflight:
-            self._leave()
+        life = self.life
+        if self._outbox is None:
+            if life < HALF_CLOSED:
+                self._resume()
+            elif life is ABANDONED or (life < DOUBTED and not self.inflight):
+                self._leave()
+        if not self.gone:
+            self.conversation.settled()
 
     def _leave(self) -> None:
         """Everything due has been sent: say why, and go."""
         if self._farewell:
-            sock = self._detach(self.ending)
-            linger(self._port, sock, self._farewell, self.peer)
+            sock = self._detach(self._reason)
+            linger(self.terms, sock, self._farewell, self.peer)
         else:
-            self.close(self.ending)
+            self.close(self._reason)
 
     def close(self, reason: str) -> None:
         """Close at once."""
-        if not self.closed:
-            part(self._port, self._detach(reason))
+        if self.life is not CLOSED:
+            part(self.terms, self._detach(reason))
 
     def shed(self) -> None:
         """Close at once, and keep nothing for a client that does not take it (`slow-consumer`)."""
-        if not self.closed:
+        if self.life is not CLOSED:
             reset(self._detach(Code.SLOW_CONSUMER.value))
 
     def _detach(self, reason: str) -> _socket.socket:
         """Leave the port; whoever asked has the socket now."""
-        self.closed = self.gone = True
+        self._go(Event.CLOSE)
+        conversation, self.conversation = self.conversation, SILENCE  # which holds this one
+        conversation.ended()
         self._reader.close()
         self._close_writer()
-        if self._paused:
-            self._port.committer.let_go(self._resume)
+        self.terms.committer.let_go(self._resume)
         self._keep(b"")
         if self._outbox is not None:
             self._outbox.drop()
             self._outbox = None
         self.gathering = None  # it holds this connection, and replies that nobody will get
-        self._port.left(self, reason)
+        self._left(self, reason)
         return self._socket
 
     # Deadlines.
 
     def sweep(self, now_s: float) -> None:
         """Called about once a second: end what has waited too long (ADR 15)."""
-        port = self._port
         if self._outbox is not None:
             # The kernel says "writable" when a third of its buffer is free: a slow, steady
             # reader makes progress that only trying shows, or what is unacknowledged.
             self._writable()
             if self._outbox is not None:
-                unacknowledged = unacknowledged_bytes(self._socket)
-                if unacknowledged != self._unacknowledged:
-                    self._unacknowledged = unacknowledged
-                    self._unsent_s = now_s
-                elif now_s - self._unsent_s > port.send_s_max:
-                    self.shed()
-        elif self.inflight or self._paused or self.ending:
-            return
-        elif now_s - self._heard_s > port.idle_s_max:
-            self.fail(Code.IDLE_TIMEOUT, f"nothing received for {port.idle_s_max:g} s")
-        elif self._tail and now_s - self._line_s > port.line_s_max:
-            text = f"a line not ended within {port.line_s_max:g} s"
+                self._look_at_progress(now_s)
+        elif self.life is READING and not self.inflight:
+            self._look_at_silence(now_s)
+        if self.life < HALF_CLOSED:
+            self.conversation.sweep(now_s)
+
+    def _look_at_progress(self, now_s: float) -> None:
+        unacknowledged = unacknowledged_bytes(self._socket)
+        if unacknowledged != self._unacknowledged:
+            self._unacknowledged = unacknowledged
+            self._sent_at = now_s
+        elif now_s - self._sent_at > self.terms.send_s_max:
+            self.shed()
+
+    def _look_at_silence(self, now_s: float) -> None:
+        terms = self.terms
+        if now_s - self._heard_at > terms.idle_s_max:
+            self.fail(Code.IDLE_TIMEOUT, f"nothing received for {terms.idle_s_max:g} s")
+        elif self._tail and now_s - self._line_at > terms.line_s_max:
+            text = f"a line not ended within {terms.line_s_max:g} s"
             self.fail(Code.IDLE_TIMEOUT, text, LINE_TIMEOUT)
+
+    @property
+    def unread(self) -> bool:
+        """Whether its client says what it wants, and is not heard."""
+        return self.life is not READING or self._outbox is not None
 
     def unsent_bytes(self) -> int:
         """What waits in the outbox."""

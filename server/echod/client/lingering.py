@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import _socket
 
-    from echod.limits.capacity import Crowd
-    from echod.ports.port import Port
+    from echod.client.terms import Terms
+    from echod.limits.capacity import Crowd, Guest
 
 # Thrown away at most so much a turn …
 DISCARD_BYTES = 65_536
@@ -52,46 +52,43 @@ def unacknowledged_bytes(sock: _socket.socket) -> int:
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
-def part(port: Port, sock: _socket.socket) -> None:
+def part(terms: Terms, sock: _socket.socket) -> None:
     """Close, once the client has taken what was sent; at once if it has, as most have."""
     try:
         if unacknowledged_bytes(sock):
             sock.shutdown(socket.SHUT_WR)
-            port.capacity.departing.add(Parting(port, sock))
+            Parting(terms, sock)
             return
     except OSError:
         pass  # the client is gone
     sock.close()
 
 
-def linger(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+def linger(terms: Terms, sock: _socket.socket, farewell: bytes, peer: str) -> None:
     """Send `farewell`, close the sending side, and keep `sock` until the client has read it.
 
-    `peer` is the client's address, as in `Sources.join`.
+    `peer` is the client's address, as in `Sources.join`. It was served, and keeps its place.
     """
-    capacity = port.capacity
-    if capacity.clients + len(capacity.departing) >= capacity.connections_max:
-        turn_away(port, sock, farewell, peer)  # a check's: it had no client's place
-    elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.departing, peer)
+    if _said(terms, sock, farewell):
+        Lingering(terms, sock, terms.capacity.departing, peer)
 
 
-def turn_away(port: Port, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
+def turn_away(terms: Terms, sock: _socket.socket, farewell: bytes, peer: str = "") -> None:
     """The same for who had no place, and may have to go at once."""
-    capacity = port.capacity
+    capacity = terms.capacity
     if capacity.refused.full or capacity.files.short:
-        port.metrics.cut_short("refused")
+        terms.metrics.cut_short("refused")
         with contextlib.suppress(OSError):
-            port.metrics.sent_bytes += sock.send(farewell)
+            terms.metrics.sent_bytes += sock.send(farewell)
         sock.close()
-    elif _said(port, sock, farewell):
-        Lingering(port, sock, capacity.refused, peer)
+    elif _said(terms, sock, farewell):
+        Lingering(terms, sock, capacity.refused, peer)
 
 
-def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
+def _said(terms: Terms, sock: _socket.socket, farewell: bytes) -> bool:
     """Whether the client is there to hear it; if not, the socket is closed."""
     try:
-        port.metrics.sent_bytes += sock.send(farewell)
+        terms.metrics.sent_bytes += sock.send(farewell)
         sock.shutdown(socket.SHUT_WR)
     except OSError:
         # The client is gone, or takes nothing: it will not read this either.
@@ -103,35 +100,40 @@ def _said(port: Port, sock: _socket.socket, farewell: bytes) -> bool:
 class Parting:
     """A socket on which all was sent and not all is taken, in the place that its client had.
 
-    The daemon keeps it, for the kernel can't be told for how long to: closed, it would keep
-    what a client never takes for minutes, and TCP_USER_TIMEOUT counts a client that reads
-    slowly but steadily, its window shut between, as one that reads nothing.
+    The daemon keeps the socket because the kernel cannot be told for how long to do so: a
+    closed socket keeps what its client never takes for minutes, and TCP_USER_TIMEOUT counts
+    a client that reads slowly but steadily as one that reads nothing, once its window was shut.
     """
 
-    __slots__ = ("_left", "_port", "_progress_s", "_socket")
+    __slots__ = ("_left", "_moved_at", "_socket", "_terms")
 
-    def __init__(self, port: Port, sock: _socket.socket) -> None:
-        self._port = port
+    def __init__(self, terms: Terms, sock: _socket.socket) -> None:
+        self._terms = terms
         self._socket = sock
         self._left = 0
-        self._progress_s = port.clock.now_s
+        self._moved_at = terms.clock.now_s
+        terms.capacity.departing.add(self)
 
     def sweep(self, now_s: float) -> None:
         """Close when all is taken; reset without progress for `send_s_max`."""
         sock = self._socket
-        # Of a client that has reset the connection the kernel counts on what it never took.
+        # After a reset by the client the kernel still counts what the client never took.
         gone = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         left = 0 if gone else unacknowledged_bytes(sock)
         if left and left != self._left:
             self._left = left
-            self._progress_s = now_s
-        elif not left or now_s - self._progress_s > self._port.send_s_max:
+            self._moved_at = now_s
+        elif not left or now_s - self._moved_at > self._terms.send_s_max:
+            self._left = left
             self.close()
 
     def close(self) -> None:
         """Close for good: what has not been taken by now is dropped."""
-        self._port.capacity.departing.discard(self)
-        reset(self._socket) if self._left else self._socket.close()
+        self._terms.capacity.departing.discard(self)
+        if self._left:
+            reset(self._socket)
+        else:
+            self._socket.close()
 
 
 class Lingering:
@@ -141,23 +143,17 @@ class Lingering:
         source: the address it comes from.
     """
 
-    __slots__ = ("_closed", "_crowd", "_left", "_port", "_reader", "_socket", "_until_s", "source")
+    __slots__ = ("_closed", "_crowd", "_ends_at", "_left", "_reader", "_socket", "_terms", "source")
 
-    def __init__(
-        self,
-        port: Port,
-        sock: _socket.socket,
-        crowd: Crowd[Lingering] | Crowd[Lingering | Parting],
-        peer: str,
-    ) -> None:
-        self._port = port
+    def __init__(self, terms: Terms, sock: _socket.socket, crowd: Crowd[Guest], peer: str) -> None:
+        self._terms = terms
         self._crowd = crowd
         self._closed = False
-        self.source = port.sources.join(peer, port.clock.now_s)
+        self.source = terms.sources.join(peer, terms.clock.now_s)
         self._socket = sock
         self._left = DISCARD_BYTES_MAX
-        self._until_s = port.clock.now_s + port.linger_s_max
-        self._reader = port.reader(sock.fileno(), self._discard)
+        self._ends_at = terms.clock.now_s + terms.linger_s_max
+        self._reader = terms.reader(sock.fileno(), self._discard)
         self._reader.start()
         crowd.add(self)
 
@@ -168,7 +164,10 @@ class Lingering:
             self._discard()
 
     def _discard(self) -> None:
-        if self.source.left <= 0 and not self._port.may_read(self):
+        terms = self._terms
+        if self.source.left <= 0 and not terms.sources.may_read(
+            self.source, self, terms.clock.now_s
+        ):
             self._reader.stop()  # until it is its turn, or its time is over
             return
         try:
@@ -185,10 +184,10 @@ class Lingering:
 
     def sweep(self, now_s: float) -> None:
         """Close when the time is over."""
-        if now_s >= self._until_s and (sock := self._detach()):
-            # Who was refused has had its time: others are waiting for the place.
-            if self._crowd is self._port.capacity.departing:
-                part(self._port, sock)
+        if now_s >= self._ends_at and (sock := self._detach()):
+            # One that was refused has had its time: others are waiting for the place.
+            if self._crowd is self._terms.capacity.departing:
+                part(self._terms, sock)
             else:
                 sock.close()
 
@@ -198,11 +197,11 @@ class Lingering:
             sock.close()
 
     def _detach(self) -> _socket.socket | None:
-        """Leave the crowd; whoever asked has the socket now. None if it was closed before."""
+        """Leave the crowd; the caller has the socket now. None if it was closed before."""
         if self._closed:
             return None
         self._closed = True
         self._crowd.discard(self)
-        self._port.sources.part(self.source, self, self._port.clock.now_s)
+        self._terms.sources.part(self.source, self, self._terms.clock.now_s)
         self._reader.close()
         return self._socket

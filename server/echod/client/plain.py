@@ -1,91 +1,88 @@
-"""One client of the plain port, PROTOCOL §1: every line is answered by the last one and itself."""
+"""The plain port's conversation, PROTOCOL §1: every line is answered by the last one and itself."""
 
 from __future__ import annotations
 
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from echod.client.connection import Connection, grows
+from echod.client.conversation import Conversation
+from echod.client.growth import grows
 from echod.protocol.errors import STORE_FULL, Code
 from echod.protocol.plain import answer
 
 if TYPE_CHECKING:
-    import _socket
-
-    from echod.metrics import Metrics
-    from echod.ports.port import Port
+    from echod.client.connection import Connection
     from echod.store.keys import PlainSession
 
 
-class PlainConnection(Connection):
-    """See `Connection`.
+class PlainConversation(Conversation):
+    """See `Conversation`, of all methods."""
 
-    Attributes:
-        session: its identity in the store; None where nothing is stored.
-    """
-
-    __slots__ = ("_last", "session")
+    __slots__ = ("_connection", "_defers", "_last", "_session")
 
     def __init__(
-        self,
-        port: Port,
-        sock: _socket.socket,
-        peer: str,
-        session: PlainSession | None,
-        metrics: Metrics,
+        self, connection: Connection, session: PlainSession | None, *, defers: bool
     ) -> None:
-        super().__init__(port, sock, peer, metrics)
-        self.session = session
+        """`session` is its identity in the store, None where nothing is stored.
+
+        `defers`: lines may be answered before they are stored (durability async).
+        """
+        self._connection = connection
+        self._session = session
+        self._defers = defers
         self._last = b""
 
-    def start(self, received: bytes) -> None:
-        """See `Connection.start`; the store knows of it from now on."""
-        if self.session is not None:
-            self._port.committer.open(self, self.session)
-        super().start(received)
+    def begin(self) -> None:
+        """The store knows of it from now on."""
+        if self._session is not None:
+            self._connection.terms.committer.open(self._connection, self._session)
 
-    def _answer(self, lines: list[bytes]) -> int:
+    def answer(self, lines: list[bytes]) -> int:
         """Reply to `lines` now or when the store has them, as the durability says."""
-        port = self._port
+        connection = self._connection
+        terms = connection.terms
+        committer = terms.committer
+        session = self._session
         count = len(lines)
-        if port.committer.tight and self.session and grows(lines, len(self._last)):
-            self._refuse(Code.UNAVAILABLE, STORE_FULL)
+        if committer.tight and session is not None and grows(lines, len(self._last)):
+            self.refuse(Code.UNAVAILABLE, STORE_FULL)
             return 0
         reply, pair = answer(self._last, lines)
         self._last = lines[-1]
-        self.metrics.lines_received += count
-        session = self.session
+        terms.metrics.lines_received += count
         if session is None:
             self._reply(reply, count)
             return count
         session.seq += count
-        committer = port.committer
-        write = self.gathering or committer.open(self, session)
+        write = connection.gathering or committer.open(connection, session)
         cut = len(pair) - len(self._last)
-        if port.defers and not self.inflight and committer.may_defer(count):
-            committer.batcher.add_answered(write, count, pair, cut, port.clock.now_s)
+        if self._defers and not connection.inflight and committer.may_defer(count):
+            committer.add_answered(write, count, pair, cut, terms.clock.now_s)
             self._reply(reply, count)
         else:
-            self.inflight += count
-            self._held_bytes += len(reply)
+            connection.inflight += count
+            connection.held_bytes += len(reply)
             if not write.waiting:
-                write.at_s = perf_counter()
-                write.since_s = port.clock.now_s
-            committer.batcher.add(write, reply, count, pair, cut)
+                write.read_at = perf_counter()
+                write.queued_at = terms.clock.now_s
+            committer.add(write, reply, count, pair, cut)
         return count
-
-    def _last_words(self, tail: bytes) -> None:
-        """It counts as a last line (§1.4)."""
-        self._answer([tail])
 
     def _reply(self, reply: bytes, lines: int) -> None:
         """Answer lines that wait for nothing."""
-        at_s = perf_counter()
-        self._send(reply)
-        self.metrics.replied(perf_counter() - at_s, lines)
+        started_at = perf_counter()
+        self._connection.send(reply)
+        self._connection.terms.metrics.replied(perf_counter() - started_at, lines)
 
-    def _detach(self, reason: str) -> _socket.socket:
-        """See `Connection`; the store forgets it too."""
-        if self.session is not None:
-            self._port.committer.forget(self.session)
-        return super()._detach(reason)
+    def last_words(self, tail: bytes) -> None:
+        """It counts as a last line (§1.4)."""
+        self.answer([tail])
+
+    def refuse(self, code: Code, text: str) -> None:
+        """See `Conversation`."""
+        self._connection.fail(code, text)
+
+    def ended(self) -> None:
+        """The store forgets it."""
+        if self._session is not None:
+            self._connection.terms.committer.forget(self._session)

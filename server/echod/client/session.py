@@ -1,4 +1,4 @@
-"""One client of the session port, PROTOCOL §2: a session that outlives it.
+"""The session port's conversation, PROTOCOL §2: a session that outlives its connection.
 
     HELLO ─▶ Open, Resume at the store ─▶ WELCOME ─▶ lines ─▶ state, or KEEP ─▶ replies
                                                        │
@@ -11,30 +11,25 @@ state that its line made, or with a KEEP where it made none.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from echod.client.connection import Connection, grows
+from echod.client.conversation import Conversation
+from echod.client.growth import grows
+from echod.client.life import ENDING, HALF_CLOSED, READING
 from echod.protocol.errors import STORE_FULL, Code
-from echod.protocol.session import (
-    UNKNOWN_SESSION,
-    Dialogue,
-    Hello,
-    Quit,
-    drain,
-    hello,
-    welcome,
-)
+from echod.protocol.session import UNKNOWN_SESSION, Dialogue, Hello, Quit, drain, hello, welcome
+from echod.protocol.token import Token
 from echod.protocol.words import Refusal
-from echod.store.keys import Session, Token
+from echod.store.keys import Session
 from echod.store.operations import END, INQUIRE, KEEP, Drop, Open, Opened, Resume, RolledBack
 
 if TYPE_CHECKING:
-    import _socket
     from collections.abc import Callable
 
-    from echod.metrics import Metrics
-    from echod.ports.port import SessionPort
+    from echod.client.connection import Connection
+    from echod.client.directory import Directory
     from echod.protocol.session import Request
     from echod.rooms.member import Member
     from echod.store.batch import Write
@@ -45,55 +40,72 @@ QUIT = "quit"
 BYE = b"BYE\n"
 
 
-class SessionConnection(Connection):
-    """See `Connection`.
+@dataclass(frozen=True, slots=True)
+class SessionTerms:
+    """What the session port hands its conversations, beside `Terms`.
 
     Attributes:
-        session: what the store knows of it; None before `HELLO`.
+        ttl_s: how long a session outlives its connection.
+        directory: where a welcomed session is found.
+        record: the fields of its record that say whose it is now, of its client's address
+            and the balancer's id.
+        member: makes its part in rooms.
+        leave_within_s: in which its client shall have reconnected elsewhere; None: it may stay.
     """
 
-    __slots__ = ("_balancer_id", "_dialogue", "_member", "_sessions", "_suspended", "session")
+    ttl_s: float
+    directory: Directory
+    record: Callable[[str, str], tuple[bytes, ...]]
+    member: Callable[[SessionConversation, Session], Member]
+    leave_within_s: Callable[[], float | None]
 
-    def __init__(
-        self,
-        port: SessionPort,
-        sock: _socket.socket,
-        peer: str,
-        balancer_id: str,
-        metrics: Metrics,
-    ) -> None:
-        super().__init__(port, sock, peer, metrics)
-        self._sessions = port
+
+class SessionConversation(Conversation):
+    """See `Conversation` and `rooms.connection.Connection`, of all methods."""
+
+    __slots__ = (
+        "_balancer_id",
+        "_connection",
+        "_dialogue",
+        "_member",
+        "_session",
+        "_terms",
+    )
+
+    def __init__(self, connection: Connection, terms: SessionTerms, balancer_id: str) -> None:
+        self._connection = connection
+        self._terms = terms
         self._balancer_id = balancer_id
-        self._member: Member | None = None
-        self._suspended = False
-        self._dialogue: Dialogue | None = None
-        self.session: Session | None = None
+        self._session: Session | None = None  # what the store knows of it; from `HELLO` on
+        self._dialogue: Dialogue | None = None  # from `WELCOME` on
+        self._member: Member | None = None  # from the first request of a room on
 
     # Lines.
 
-    def _answer(self, lines: list[bytes]) -> int:
-        """See `Connection`: all that can be answered before the store has said something."""
-        dialogue, session = self._dialogue, self.session
+    def answer(self, lines: list[bytes]) -> int:
+        """All that can be answered before the store has said something."""
+        dialogue, session = self._dialogue, self._session
         if dialogue is None or session is None:
             return 0 if session else self._begin(lines[0])
-        port = self._port
+        connection = self._connection
+        terms = connection.terms
+        committer = terms.committer
         taken = 0
-        while taken < len(lines) and not (self._suspended or self.ending or self.gone):
-            if port.committer.full():
+        while taken < len(lines) and connection.life is READING:
+            if committer.full():
                 break
-            # As much as makes `_owes_enough` true, so that what is left is read when it is paid.
-            again_bytes_max = port.unsent_bytes_pause - self._held_bytes
+            # As much as makes `Connection` pause, so that what is left is read when it is paid.
+            again_bytes_max = terms.unsent_bytes_pause - connection.held_bytes
             rest = lines[taken:] if taken else lines
-            if port.committer.tight and grows(
+            if committer.tight and grows(
                 [line for line in rest if line.startswith(b"ECHO ")], len(dialogue.last)
             ):
-                self._refuse(Code.UNAVAILABLE, STORE_FULL)
+                self.refuse(Code.UNAVAILABLE, STORE_FULL)
                 break
             reply, count, committed, request = dialogue.take(rest, again_bytes_max)
             taken += count
-            self.metrics.lines_received += count
-            self.inflight += count
+            terms.metrics.lines_received += count
+            connection.inflight += count
             if committed:
                 session.seq = dialogue.seq
             if answered := count - (request is not None):
@@ -104,40 +116,39 @@ class SessionConnection(Connection):
         return taken
 
     def _carry_out(self, session: Session, request: Request) -> None:
-        """A line that asks for more than an answer."""
-        if isinstance(request, Quit):
-            self._quit()
-            return
-        if self._member is None:
-            self._member = self._sessions.member(self, session)
-        self._member.ask(request)
+        """A line that asks for more than an answer: each request of `session.VERBS` is here."""
+        match request:
+            case Quit():
+                self._quit()
+            case _:
+                if self._member is None:
+                    self._member = self._terms.member(self, session)
+                self._member.handle(request)  # mypy: only what rooms carry out is left
 
     def _owe(
         self, session: Session, dialogue: Dialogue, reply: bytes, lines: int, *, committed: bool
     ) -> None:
         """Have `reply` sent when the store has the state, or has at least confirmed the owner."""
-        committer = self._port.committer
-        write = self.gathering or committer.open(self, session, KEEP)
+        connection = self._connection
+        terms = connection.terms
+        committer = terms.committer
+        write = connection.gathering or committer.open(connection, session, KEEP)
         if not write.waiting:
-            write.at_s = perf_counter()
-            write.since_s = self._port.clock.now_s
+            write.read_at = perf_counter()
+            write.queued_at = terms.clock.now_s
         pair, cut = write.pair, write.cut
         if committed:
             write.operation = None
             pair, cut = dialogue.previous + dialogue.last, len(dialogue.previous)
-        self._held_bytes += len(reply)
-        committer.batcher.add(write, reply, lines, pair, cut)
+        connection.held_bytes += len(reply)
+        committer.add(write, reply, lines, pair, cut)
 
-    def _owes_enough(self) -> bool:
-        """See `Connection`: nothing is read while a line takes its time."""
-        return self._suspended or super()._owes_enough()
-
-    def _refuse(self, code: Code, text: str) -> None:
-        """See `Connection`: that too is an answer, which only the owner may give."""
+    def refuse(self, code: Code, text: str) -> None:
+        """That too is an answer, which only the owner may give."""
         if self._dialogue is not None:
-            self.inflight += 1
+            self._connection.inflight += 1
             self.owe(b"")
-        self.fail(code, text)
+        self._connection.fail(code, text)
 
     def _quit(self) -> None:
         """`QUIT` (§2.4): the last line that is taken.
@@ -145,75 +156,88 @@ class SessionConnection(Connection):
         `BYE` is said as an `ERR` that closes is: what the client sent behind `QUIT` would
         make the kernel reset the connection, and a reset can overtake it (`lingering.py`).
         """
+        terms = self._connection.terms
 
         def ended(write: Write) -> bytes:
-            self.metrics.sessions_ended += 1
+            terms.metrics.sessions_ended += 1
             for room in write.session.posted:
-                self._port.committer.ask(write.session, Drop(room))
+                terms.committer.enqueue(write.session, Drop(room))
             return b""
 
-        self._reader.stop()
         self.submit(END, ended)
-        self._farewell = BYE
-        self.ending = QUIT
+        self._connection.end(BYE, QUIT)
 
-    # What a member in rooms needs (rooms/member.py).
+    # What a member in rooms needs (rooms/connection.py).
+
+    @property
+    def gone(self) -> bool:
+        """Nothing more of it is answered."""
+        return self._connection.gone
 
     def owe(self, reply: bytes) -> None:
         """Answer one line when the owner is confirmed."""
-        if self.session is not None and self._dialogue is not None:
-            self._owe(self.session, self._dialogue, reply, 1, committed=False)
+        if self._session is not None and self._dialogue is not None:
+            self._owe(self._session, self._dialogue, reply, 1, committed=False)
 
     def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
         """Answer one line with what `then` makes of the store's word; None: not yet."""
-        if self.session is not None:
-            self._port.committer.submit(self, self.session, operation, then)
+        if self._session is not None:
+            connection = self._connection
+            connection.terms.committer.submit(connection, self._session, operation, then)
+
+    def reply_now(self, reply: bytes) -> None:
+        """Answer the line that waits."""
+        self._connection.reply_now(reply)
+
+    @property
+    def push(self) -> Callable[[bytes], None]:
+        """The connection's own, because it is called for every delivery."""
+        return self._connection.push
 
     def suspend(self) -> None:
         """Read nothing more before this line is answered."""
-        self._suspended = True
+        self._connection.suspend()
 
     def go_on(self) -> None:
         """It is, or is about to be."""
-        self._suspended = False
+        self._connection.go_on()
 
-    def answer(self, reply: bytes) -> None:
-        """Answer the line that was waited for after the store's word."""
-        if not self.gone:
-            self.go_on()
-            self.inflight -= 1
-            self.metrics.lines_answered += 1
-            self._send(reply)
-            self._settle()
+    def unavailable(self) -> None:
+        """It can't be answered in time."""
+        self._connection.unavailable()
 
-    def push(self, data: bytes) -> None:
-        """Whole lines, unasked."""
-        if not self.gone and not self._farewell:
-            try:
-                self._send(data)
-            except Exception:  # noqa: BLE001 — `broken` logs it; other members get theirs
-                self.broken()
+    def unsent_bytes(self) -> int:
+        """What the client has still to take."""
+        return self._connection.unsent_bytes()
+
+    def tell(self, line: bytes) -> bool:
+        """See `directory.Addressee`."""
+        if self._connection.life >= HALF_CLOSED:
+            return False
+        self.push(line)
+        return self._connection.life < ENDING
 
     # Opening.
 
     def _begin(self, line: bytes) -> int:
         """The first line must be `HELLO` (§2.1)."""
-        self.metrics.lines_received += 1
+        terms = self._connection.terms
+        terms.metrics.lines_received += 1
         wanted = hello(line)
         if isinstance(wanted, Refusal):
-            self.fail(wanted.code, wanted.text)
-        elif wanted.token is None and not self._port.committer.newcomer():
-            self.fail(Code.BUSY, STORE_FULL)
+            self._connection.fail(wanted.code, wanted.text)
+        elif wanted.token is None and not terms.committer.newcomer():
+            self._connection.fail(Code.BUSY, STORE_FULL)
         else:
-            self._ask_for(wanted)
+            self._open(wanted)
         return 1
 
-    def _ask_for(self, wanted: Hello) -> None:
+    def _open(self, wanted: Hello) -> None:
         token = wanted.token or Token.new()
-        fields = self._sessions.record(self.peer, self._balancer_id)
-        self.session = Session(token.name, fields)
-        self.inflight = 1
-        self.suspend()
+        connection = self._connection
+        self._session = Session(token.name, self._terms.record(connection.peer, self._balancer_id))
+        connection.inflight = 1
+        connection.suspend()
         digest = token.digest()
         operation = Resume(digest, wanted.acked) if wanted.token else Open(digest)
         self.submit(operation, lambda write: self._opened(write, token))
@@ -221,85 +245,74 @@ class SessionConnection(Connection):
     def _opened(self, write: Write, token: Token) -> bytes | None:
         """The store has answered `HELLO`."""
         session, result = write.session, write.result
+        connection = self._connection
         resumed = isinstance(write.operation, Resume)
         if isinstance(result, Opened):
             session.own(result.epoch)
             session.seq, session.posted = result.state.seq, result.posted
             self._dialogue = Dialogue(result.state)
-            self.go_on()
-            self._sessions.welcomed(self, session.name)
-            self.metrics.welcomed(resumed=resumed)
-            reply = welcome(token, result.epoch, self._sessions.ttl_s, result.state)
-            return reply + drain(self._sessions.reconnect_s()) if self._port.leaving else reply
+            connection.go_on()
+            self._terms.directory.welcomed(session.name, self)
+            connection.terms.metrics.welcomed(resumed=resumed)
+            reply = welcome(token, result.epoch, self._terms.ttl_s, result.state)
+            within_s = self._terms.leave_within_s()
+            return reply if within_s is None else reply + drain(within_s)
         if isinstance(result, RolledBack):
-            self.abandon(Code.ROLLED_BACK, str(result.seq))
+            connection.abandon(Code.ROLLED_BACK, str(result.seq))
         elif resumed:
-            self.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
+            connection.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
         else:
             # A name was drawn that another session has: draw again.
-            self._ask_for(Hello(None, 0))
+            self._open(Hello(None, 0))
         return None
 
-    # What the committer says.
+    # What the connection says.
 
-    def acknowledged(self, write: Write, now_s: float) -> None:
-        """See `store.batch.Client`."""
-        if self.gone:
-            return
-        if write.refused:
-            # Nothing more of it may be sent, or answered, while this is looked into.
-            self.gone = True
-            self.ending = ""
-            self._reader.stop()
-            Inquiry(self, write.session)
-            return
-        if write.then is not None:
-            reply = write.then(write)
-            if reply is None:
-                return
-            write.reply = reply
-            self._held_bytes += len(reply)
-        super().acknowledged(write, now_s)
+    def refused(self, write: Write) -> None:
+        """Ask the store why."""
+        Inquiry(self._connection, write.session)
 
-    def _settle(self) -> None:
-        """See `Connection`; a member that recovers reads on."""
-        super()._settle()
-        if self._member is not None and not self.gone:
+    def settled(self) -> None:
+        """A member that recovers reads on."""
+        if self._member is not None:
             self._member.taken()
 
-    def _detach(self, reason: str) -> _socket.socket:
-        """See `Connection`; its memberships end with it."""
+    def ended(self) -> None:
+        """Its memberships end with it."""
         if self._member is not None:
             self._member.leave()
-        if self.session is not None:
-            self._sessions.parted(self, self.session.name)
-        return super()._detach(reason)
-
-    # What the daemon says.
+        if self._session is not None:
+            self._terms.directory.parted(self._session.name, self)
 
     def sweep(self, now_s: float) -> None:
-        """See `Connection`; a session whose client is left unread is kept for it.
+        """A session whose client is left unread is kept for it.
 
         A client that takes a long history slowly may say PING all the while: nothing is read
         of it before it has taken what it is owed.
         """
-        super().sweep(now_s)
-        session = self.session
-        if session is None or self._dialogue is None or self.gone or self.ending:
-            return
-        unread = self._paused or self._outbox is not None
-        if unread and now_s >= session.renew_s and self.gathering is None:
-            self._port.committer.open(self, session, KEEP)
+        connection, session = self._connection, self._session
+        if (
+            session is not None and self._dialogue is not None and connection.unread
+            and now_s >= session.renew_at and connection.gathering is None
+        ):  # fmt: skip
+            connection.terms.committer.open(connection, session, KEEP)
+
+    # What the port says.
 
     def roll_back(self) -> None:
-        """The store has lost data: nobody knows what it still has of this session (§5)."""
+        """Nobody knows what the store still has of this session (§5)."""
         if self._dialogue is not None:
-            self.abandon(Code.ROLLED_BACK, "the store lost data")
+            self._connection.abandon(Code.ROLLED_BACK, "the store lost data")
 
     def ask_to_leave(self) -> None:
-        """This daemon is leaving (§2.4)."""
-        if self._dialogue is not None and not self.gone and not self.ending:
-            self._send(drain(self._sessions.reconnect_s()))
+        """`DRAIN` (§2.4)."""
+        within_s = self._terms.leave_within_s()
+        if (
+            self._dialogue is not None
+            and within_s is not None
+            and self._connection.life < HALF_CLOSED
+        ):
+            self._connection.send(drain(within_s))
 
 
 class Inquiry:
@@ -311,11 +324,11 @@ class Inquiry:
 
     __slots__ = ("_connection", "gathering", "gone")
 
-    def __init__(self, connection: SessionConnection, session: Session) -> None:
+    def __init__(self, connection: Connection, session: Session) -> None:
         self.gathering: Write | None = None
         self.gone = False
         self._connection = connection
-        connection._port.committer.submit(self, session, INQUIRE)  # noqa: SLF001 — its other half
+        connection.terms.committer.submit(self, session, INQUIRE)
 
     def acknowledged(self, write: Write, now_s: float) -> None:
         """See `store.batch.Client`."""

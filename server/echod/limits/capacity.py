@@ -13,7 +13,7 @@ over, a client that has been told why and still stays.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from echod.limits.files import SPARE_FILES, Files
 from echod.loop.guard import guarded
@@ -21,11 +21,8 @@ from echod.loop.guard import guarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from echod.client.connection import Connection
-    from echod.client.lingering import Lingering, Parting
     from echod.loop.clock import Clock
     from echod.metrics import Metrics
-    from echod.ports.listener import Handshake
 
 # PROXY headers that are still to come. A balancer sends its header with the connection, or
 # within its next turn: of 5,000 connects a second, each may take 100 ms over it.
@@ -38,6 +35,16 @@ CHECKS_MAX: Final = 32
 RESERVED_FILES: Final = HANDSHAKES_MAX + REFUSED_MAX + CHECKS_MAX + SPARE_FILES + 1
 
 T = TypeVar("T")
+
+
+class Guest(Protocol):
+    """Who has a socket and is no client: its header is to come, it is a check, it is leaving."""
+
+    def close(self) -> None:
+        """Go at once: another needs the place."""
+
+    def sweep(self, now_s: float) -> None:
+        """Called about once a second: go if the time is over."""
 
 
 class Crowd(Generic[T]):
@@ -95,18 +102,10 @@ class Capacity:
         self.connections_max = connections_max
         self.clients = 0
         self.files = Files(clock)
-        self.handshakes: Crowd[Handshake] = Crowd(
-            "handshake", HANDSHAKES_MAX, lambda handshake: handshake.close(), metrics
-        )
-        self.departing: Crowd[Lingering | Parting] = Crowd(
-            "departing", connections_max, lambda departing: departing.close(), metrics
-        )
-        self.refused: Crowd[Lingering] = Crowd(
-            "refused", REFUSED_MAX, lambda lingering: lingering.close(), metrics
-        )
-        self.checks: Crowd[Connection] = Crowd(
-            "check", CHECKS_MAX, lambda connection: connection.close("crowded"), metrics
-        )
+        self.handshakes = _guests("handshake", HANDSHAKES_MAX, metrics)
+        self.departing = _guests("departing", connections_max, metrics)
+        self.refused = _guests("refused", REFUSED_MAX, metrics)
+        self.checks = _guests("check", CHECKS_MAX, metrics)
 
     def admits(self) -> bool:
         """Whether one more client is served. Then one that is only leaving may have to be quick."""
@@ -126,7 +125,11 @@ class Capacity:
         )
 
     def sweep(self, now_s: float) -> None:
-        """Let everyone but clients and checks, which are their ports', look at their deadlines."""
-        for crowd in (self.handshakes, self.departing, self.refused):
+        """Let everyone but clients look at their deadlines."""
+        for crowd in (self.handshakes, self.departing, self.refused, self.checks):
             for each in crowd:
                 guarded(each.sweep, now_s)
+
+
+def _guests(kind: str, most: int, metrics: Metrics) -> Crowd[Guest]:
+    return Crowd(kind, most, lambda guest: guest.close(), metrics)

@@ -41,20 +41,20 @@ class Files:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._short_until_s = 0.0
+        self._short_ends_at = 0.0
         self._spare = [os.open(os.devnull, os.O_RDONLY)]
         self.tick()
 
     @property
     def short(self) -> bool:
         """Whether the kernel had no file lately."""
-        return self._clock.now_s < self._short_until_s
+        return self._clock.now_s < self._short_ends_at
 
     def give_up_one(self) -> bool:
         """The kernel has no file: let one go, for who asks now; whether there was one."""
         if not self.short:
             log.warning("files-short: nobody new is served")
-        self._short_until_s = self._clock.now_s + SHORT_S
+        self._short_ends_at = self._clock.now_s + SHORT_S
         if len(self._spare) == 1:
             return False  # the last one is what the others are made from
         _close(self._spare.pop())

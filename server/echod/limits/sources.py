@@ -48,12 +48,12 @@ class Source:
             subtracts. Below 0 by one receive at most.
     """
 
-    __slots__ = ("connections", "key", "left", "since_s", "waiting")
+    __slots__ = ("connections", "given_at", "key", "left", "waiting")
 
     def __init__(self, key: str, left: float, now_s: float) -> None:
         self.key = key
         self.left = left
-        self.since_s = now_s  # when it was last given what it had earned
+        self.given_at = now_s  # when it was last given what it had earned
         self.connections = 0
         self.waiting: OrderedDict[Receiver, float] | None = None  # since when, oldest first
 
@@ -130,13 +130,20 @@ class Sources:
             source.waiting[receiver] = now_s
             self.pauses += 1
 
+    def may_read(self, source: Source, receiver: Receiver, now_s: float) -> bool:
+        """Whether `receiver` may read, now that nothing is left; if not, it waits for its turn."""
+        admitted = self.admits(source, now_s)
+        if not admitted:
+            self.wait(source, receiver, now_s)
+        return admitted
+
     def turn(self, now_s: float) -> None:
         """Give those in debt what they have earned, and read on with it."""
         for source in tuple(self._held):
             self._give(source, now_s)
             while source.left > 0 and source.waiting:
-                receiver, since_s = source.waiting.popitem(last=False)
-                self.waited_s += now_s - since_s
+                receiver, since = source.waiting.popitem(last=False)
+                self.waited_s += now_s - since
                 receiver.read_on()
             self._settle(source)
 
@@ -147,8 +154,8 @@ class Sources:
 
     def _give(self, source: Source, now_s: float) -> None:
         """What it has earned; none is left, so it has no more than a purse then."""
-        source.left += min(self._purse, (now_s - source.since_s) * self._bytes_max)
-        source.since_s = now_s
+        source.left += min(self._purse, (now_s - source.given_at) * self._bytes_max)
+        source.given_at = now_s
 
     def _settle(self, source: Source) -> None:
         if not source.waiting:
@@ -156,7 +163,7 @@ class Sources:
             self._held.pop(source, None)
 
     def _forget(self, source: Source, now_s: float) -> None:
-        if source.left + (now_s - source.since_s) * self._bytes_max >= self._purse:
+        if source.left + (now_s - source.given_at) * self._bytes_max >= self._purse:
             del self._known[source.key]
             del self._left_behind[source]
 

@@ -60,22 +60,26 @@ class Unsent:
     Attributes:
         bytes: what waits for clients, with `PIECE_BYTES` and `HOLDER_BYTES`.
         behind_bytes: the kernel's, for each client that has an outbox.
-        clients: all that may have something waiting; set by the daemon.
         shed_count: clients closed for the sum.
     """
 
     __slots__ = (
-        "_defer", "_holders", "_shedding", "behind_bytes", "bytes", "bytes_max", "clients",
+        "_clients", "_defer", "_holders", "_shedding", "behind_bytes", "bytes", "bytes_max",
         "shed_count",
     )  # fmt: skip
 
     def __init__(
-        self, bytes_max: int, behind_bytes: int, defer: Callable[[Callable[[], None]], object]
+        self,
+        bytes_max: int,
+        behind_bytes: int,
+        defer: Callable[[Callable[[], None]], object],
+        clients: Callable[[], Iterable[Client]],
     ) -> None:
+        """`clients` says who may have something waiting."""
         self.bytes = 0
         self.bytes_max = bytes_max
         self.behind_bytes = behind_bytes
-        self.clients: Callable[[], Iterable[Client]] = tuple
+        self._clients = clients
         self.shed_count = 0
         self._defer = defer
         self._holders: dict[int, int] = {}
@@ -115,7 +119,7 @@ class Unsent:
         self._shedding = False
         if self.bytes <= self.bytes_max:
             return
-        behind = [client for client in self.clients() if client.waiting_bytes()]
+        behind = [client for client in self._clients() if client.waiting_bytes()]
         behind.sort(key=lambda client: client.waiting_bytes(), reverse=True)
         for client in behind:
             if self.bytes <= LOW * self.bytes_max:

@@ -20,22 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from echod.loop.clock import Clock
-    from echod.metrics import Histogram
 
 TICKS_PER_SWEEP = 10
 
 
 def sweep_forever(
     clock: Clock,
-    lag_seconds: Histogram,
+    observe_lag: Callable[[float], None],
     each_tick: Sequence[Callable[[], None]],
     each_sweep: Sequence[Callable[[float], None]],
 ) -> None:
-    """Run until killed."""
+    """Run until killed; `observe_lag` is told of each tick by how many seconds it was late."""
     ticks = 0
     while True:
         gevent.sleep(TICK_S)
-        lag_seconds.observe(clock.tick(monotonic()))
+        observe_lag(clock.tick(monotonic()))
         ticks += 1
         for tick in each_tick:
             guarded(tick)

@@ -1,18 +1,17 @@
-"""What the connections of one port share: its limits, its parts, and the set of them."""
+"""One port: whom it serves, whom it turns away, and the set of those who are here."""
 
 from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from echod.client.check import Check
+from echod.client.connection import Connection
 from echod.client.lingering import turn_away
-from echod.client.plain import PlainConnection
-from echod.client.session import SessionConnection
+from echod.client.plain import PlainConversation
+from echod.client.session import SessionConversation, SessionTerms
 from echod.loop.guard import guarded
-from echod.loop.reader import READERS
-from echod.metrics import Metrics
 from echod.protocol.errors import STORE_FULL, Code, error_line
 from echod.rooms.member import Member
 from echod.store.keys import PlainSession, record
@@ -20,16 +19,11 @@ from echod.store.keys import PlainSession, record
 if TYPE_CHECKING:
     import _socket
 
-    from echod.client.connection import Connection
-    from echod.client.lingering import Lingering
+    from echod.client.conversation import Conversation
+    from echod.client.directory import Directory
+    from echod.client.terms import Terms
     from echod.config import Config
-    from echod.limits.capacity import Capacity
-    from echod.limits.sources import Sources
-    from echod.limits.unsent import Unsent
-    from echod.loop.clock import Clock
     from echod.rooms.hub import Hub
-    from echod.store.committer import Committer
-    from echod.store.keys import Session
 
 log = logging.getLogger(__name__)
 
@@ -38,126 +32,89 @@ log = logging.getLogger(__name__)
 RECONNECT_SHARE: Final = 0.6
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a daemon has one of, and all its ports use."""
-
-    config: Config
-    clock: Clock
-    committer: Committer
-    metrics: Metrics
-    capacity: Capacity
-    sources: Sources
-    unsent: Unsent
-
-
 class Port:
-    """See the module; `PlainPort` and `SessionPort` are the two there are."""
+    """See the module; `PlainPort` and `SessionPort` are the two there are.
+
+    Attributes:
+        connections: those that are served; `clients` of them.
+    """
 
     name: ClassVar[str]
     setting: ClassVar[str]
     """The setting that says where it listens."""
-    defers = False
-    """Durability async: whether lines may be answered before they are stored."""
 
-    def __init__(self, parts: Parts, idle_s_max: float) -> None:
-        config = parts.config
-        self.clock = parts.clock
-        self.committer = parts.committer
-        self.metrics = parts.metrics
-        self.unsent = parts.unsent
-        self.reader = READERS[config.reader]
-        self.line_bytes_max = config.line_bytes_max
-        self.line_s_max = config.line_s_max
-        self.idle_s_max = idle_s_max
-        self.inflight_lines_max = config.inflight_lines_max
-        self.outbox_bytes_max = config.outbox_bytes_max
-        # Replies that are held will be unsent: reading stops at half of what may be, so
-        # that what one more receive can add still fits, and only who takes nothing is slow.
-        self.unsent_bytes_pause = config.outbox_bytes_max // 2
-        self.pending_bytes_max = config.pending_bytes_max
-        self.send_s_max = config.send_s_max
-        self.linger_s_max = config.linger_s_max
-        self.daemon = config.name
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
         self.connections: set[Connection] = set()
-        self.clients = 0
-        self.leaving = False  # nobody new is served; health checks are
-        self._checks = Metrics()  # what health checks do is counted here, and shown nowhere
-        self.capacity = parts.capacity
-        self.sources = parts.sources
+        self._leaving = False  # nobody new is served; health checks are
+
+    @property
+    def clients(self) -> int:
+        """How many are served."""
+        return len(self.connections)
 
     def join(self, sock: _socket.socket, peer: str, balancer_id: str, received: bytes) -> None:
         """A client has come, and `received` is what it has sent; served unless full or leaving."""
-        self.metrics.accepted(self.name)
-        if self.leaving:
+        terms = self.terms
+        capacity = terms.capacity
+        terms.metrics.accepted(self.name)
+        if self._leaving:
             self._refuse(sock, peer, Code.DRAINING, "this daemon is leaving; reconnect")
             return
-        if not self.capacity.admits():
-            short = self.capacity.files.short
-            text = f"{self.capacity.connections_max} connections are open here"
-            self._refuse(sock, peer, Code.BUSY, "no file is left here" if short else text)
+        if not capacity.admits():
+            text = f"{capacity.connections_max} connections are open here"
+            self._refuse(
+                sock, peer, Code.BUSY, "no file is left here" if capacity.files.short else text
+            )
             return
         if not self._has_place():
             self._refuse(sock, peer, Code.BUSY, STORE_FULL)
             return
-        connection = self._connection(sock, peer, balancer_id)
+        source = terms.sources.join(peer, terms.clock.now_s)
+        connection = Connection(terms, sock, peer, source, self._left)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("connection-accepted port=%s peer=%s id=%s", self.name, peer, balancer_id)
-        connection.source = self.sources.join(peer, self.clock.now_s)
-        self.clients += 1
-        self.capacity.clients += 1
+        capacity.clients += 1
         self.connections.add(connection)
-        connection.start(received)
+        connection.start(self._conversation(connection, balancer_id), received)
 
     def _has_place(self) -> bool:
         """Whether the store has room for one client more, as far as this port's needs it now."""
         return True
 
-    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> Connection:
-        """The kind of connection that this port has."""
+    def _conversation(self, connection: Connection, balancer_id: str) -> Conversation:
+        """What this port's lines mean."""
         raise NotImplementedError
 
     def check(self, sock: _socket.socket, received: bytes) -> None:
-        """The balancer tests whether this daemon echoes: a plain echo, on every port.
-
-        It is answered without the store, whose faults are the agent's to tell, and above the
-        cap too: a full daemon is not a dead one (docs/adr/0004).
-        """
-        self.metrics.health_checks += 1
-        connection = PlainConnection(self, sock, "", None, self._checks)
-        self.connections.add(connection)
-        self.capacity.checks.add(connection)
-        connection.start(received)
+        """The balancer wants to know whether this daemon is well, however full it is."""
+        Check(self.terms, sock).start(received)
 
     def _refuse(self, sock: _socket.socket, peer: str, code: Code, text: str) -> None:
-        self.metrics.closed(self.name, code.value)
-        turn_away(self, sock, error_line(code, text), peer)
+        self.terms.metrics.closed(self.name, code.value)
+        turn_away(self.terms, sock, error_line(code, text), peer)
 
-    def left(self, connection: Connection, reason: str) -> None:
+    def _left(self, connection: Connection, reason: str) -> None:
         """A connection has ended."""
+        terms = self.terms
         self.connections.discard(connection)
-        if connection.metrics is self._checks:
-            self.capacity.checks.discard(connection)
-        else:
-            self.sources.part(connection.source, connection, self.clock.now_s)
-            self.clients -= 1
-            self.capacity.clients -= 1
-            if log.isEnabledFor(logging.DEBUG):
-                log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
-            self.metrics.closed(self.name, reason)
+        terms.sources.part(connection.source, connection, terms.clock.now_s)
+        terms.capacity.clients -= 1
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
+        terms.metrics.closed(self.name, reason)
 
-    def may_read(self, socket: Connection | Lingering) -> bool:
-        """Whether its source may send more, of which nothing was left; if not, it waits for it."""
-        now_s = self.clock.now_s
-        admitted = self.sources.admits(socket.source, now_s)
-        if not admitted:
-            self.sources.wait(socket.source, socket, now_s)
-        return admitted
+    def roll_back(self) -> None:
+        """The store has lost data: every session's client must decide (PROTOCOL §5)."""
+        for connection in tuple(self.connections):
+            guarded(connection.conversation.roll_back)
 
     def leave(self, within_s: float) -> None:
         """Serve nobody new; those who are here may finish within so many seconds."""
         del within_s
-        self.leaving = True
+        self._leaving = True
+        for connection in tuple(self.connections):
+            guarded(connection.conversation.ask_to_leave)
 
     def sweep(self, now_s: float) -> None:
         """Let every connection look at its deadlines."""
@@ -174,21 +131,22 @@ class PlainPort(Port):
     name = "echo"
     setting = "echo_port"
 
-    def __init__(self, parts: Parts) -> None:
-        super().__init__(parts, parts.config.echo_idle_s_max)
-        self.defers = parts.config.durability == "async"
-        self._stores = parts.config.durability != "none"
+    def __init__(self, terms: Terms, config: Config) -> None:
+        super().__init__(terms)
+        self._daemon = config.name
+        self._stores = config.durability != "none"
+        self._defers = config.durability == "async"
 
     def _has_place(self) -> bool:
         """See `Port`."""
-        return not self._stores or self.committer.newcomer()
+        return not self._stores or self.terms.committer.newcomer()
 
-    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> PlainConnection:
+    def _conversation(self, connection: Connection, balancer_id: str) -> PlainConversation:
         session = None
         if self._stores:
-            fields = record(b"plain", self.daemon, peer, balancer_id, time.time())
+            fields = record(b"plain", self._daemon, connection.peer, balancer_id, time.time())
             session = PlainSession(fields)
-        return PlainConnection(self, sock, peer, session, self.metrics)
+        return PlainConversation(connection, session, defers=self._defers)
 
 
 class SessionPort(Port):
@@ -197,59 +155,34 @@ class SessionPort(Port):
     name = "session"
     setting = "session_port"
 
-    def __init__(self, parts: Parts, hub: Hub) -> None:
-        super().__init__(parts, parts.config.session_idle_s_max)
-        self.ttl_s = parts.config.session_ttl_s
-        self.hub = hub
-        hub.deliver_to = self._deliver
-        hub.crowded = lambda: self.unsent.crowded
-        self._rooms_max = parts.config.rooms_joined_max
-        self._by_name: dict[bytes, SessionConnection] = {}
-        self._leave_until_s = 0.0
+    def __init__(self, terms: Terms, config: Config, hub: Hub, directory: Directory) -> None:
+        super().__init__(terms)
+        self._daemon = config.name
+        self._inbox = hub.inbox
+        self._leave_ends_at = 0.0
+        self._session_terms = SessionTerms(
+            ttl_s=config.session_ttl_s,
+            directory=directory,
+            record=self._record,
+            member=lambda conversation, session: Member(
+                conversation, session, hub, config.rooms_joined_max
+            ),
+            leave_within_s=self._leave_within_s,
+        )
 
-    def _connection(self, sock: _socket.socket, peer: str, balancer_id: str) -> SessionConnection:
-        return SessionConnection(self, sock, peer, balancer_id, self.metrics)
+    def _conversation(self, connection: Connection, balancer_id: str) -> SessionConversation:
+        return SessionConversation(connection, self._session_terms, balancer_id)
 
-    def record(self, peer: str, balancer_id: str) -> tuple[bytes, ...]:
+    def _record(self, peer: str, balancer_id: str) -> tuple[bytes, ...]:
         """The fields of a session's record that say whose it is now, and where it is found."""
-        fields = record(b"session", self.daemon, peer, balancer_id, time.time())
-        return (*fields, b"inbox", self.hub.inbox)
-
-    def member(self, connection: SessionConnection, session: Session) -> Member:
-        """The connection's part in rooms."""
-        return Member(connection, session, self.hub, self._rooms_max)
-
-    def welcomed(self, connection: SessionConnection, name: bytes) -> None:
-        """The session of this name is here."""
-        self._by_name[name] = connection
-
-    def parted(self, connection: SessionConnection, name: bytes) -> None:
-        """It is not any more, unless another connection has it."""
-        if self._by_name.get(name) is connection:
-            del self._by_name[name]
-
-    def _deliver(self, name: bytes, line: bytes) -> bool:
-        """A line for the session of this name; whether it is in an outbox."""
-        connection = self._by_name.get(name)
-        if connection is None or connection.gone or connection.ending:
-            return False
-        connection.push(line)
-        return not connection.closed
-
-    def roll_back(self) -> None:
-        """The store has lost data: every session's client must decide (PROTOCOL §5)."""
-        for connection in tuple(self.connections):
-            if isinstance(connection, SessionConnection):
-                guarded(connection.roll_back)
+        fields = record(b"session", self._daemon, peer, balancer_id, time.time())
+        return (*fields, b"inbox", self._inbox)
 
     def leave(self, within_s: float) -> None:
         """See `Port`; every client is told `DRAIN` (PROTOCOL §2.4)."""
+        self._leave_ends_at = self.terms.clock.now_s + within_s * RECONNECT_SHARE
         super().leave(within_s)
-        self._leave_until_s = self.clock.now_s + within_s * RECONNECT_SHARE
-        for connection in tuple(self.connections):
-            if isinstance(connection, SessionConnection):
-                guarded(connection.ask_to_leave)
 
-    def reconnect_s(self) -> float:
+    def _leave_within_s(self) -> float | None:
         """Within which a client shall have reconnected elsewhere; see `leave`."""
-        return max(0.0, self._leave_until_s - self.clock.now_s)
+        return max(0.0, self._leave_ends_at - self.terms.clock.now_s) if self._leaving else None

@@ -1,6 +1,6 @@
 """The lines of rooms, PROTOCOL §3: what a client asks for, and what it is told. Pure.
 
-`session.py` hands every verb of `PARSERS` over to here.
+`PARSERS` is the rooms' part of `session.VERBS`.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _is_room(words: list[bytes]) -> bool:
     return len(words) == 1 and _ROOM.fullmatch(words[0]) is not None
 
 
-# Verb → how many words it has at most (the last may hold spaces), and who reads them.
+# As `session.VERBS`.
 PARSERS: dict[bytes, tuple[int, Callable[[list[bytes]], RoomRequest | Refusal]]] = {
     b"JOIN": (4, _join),
     b"SAY": (3, _say),
@@ -111,15 +111,6 @@ PARSERS: dict[bytes, tuple[int, Callable[[list[bytes]], RoomRequest | Refusal]]]
     b"WHO": (2, _who),
     b"TELL": (2, _tell),
 }
-
-
-def parse(body: bytes) -> RoomRequest | Refusal | None:
-    """What a line asks for; None if it is no verb of rooms."""
-    verb, space, rest = body.partition(b" ")
-    if verb not in PARSERS:
-        return None
-    words_max, reader = PARSERS[verb]
-    return reader(rest.split(b" ", words_max - 1) if space else [])
 
 
 def joined(room: bytes, epoch: bytes, offset: int, how: bytes) -> bytes:

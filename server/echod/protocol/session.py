@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from echod.protocol import rooms
 from echod.protocol.errors import Code
+from echod.protocol.token import Token
 from echod.protocol.words import Refusal, bad, body_of, number
-from echod.store.keys import Token
 
 if TYPE_CHECKING:
-    from echod.store.keys import State
+    from collections.abc import Callable, Mapping
+
+    from echod.protocol.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,38 @@ def welcome(token: Token, epoch: int, ttl_s: float, state: State) -> bytes:
 def drain(within_s: float) -> bytes:
     """The daemon is leaving (§2.4)."""
     return b"DRAIN %d\n" % (1000 * within_s)
+
+
+def _ping(words: list[bytes]) -> bytes:
+    return b"PONG %b\n" % words[0] if words else b"PONG\n"
+
+
+def _quit(words: list[bytes]) -> Quit | Refusal:
+    return bad("QUIT") if words else Quit()
+
+
+# Verb → into how many words what follows it is split (the last one may hold spaces), and who
+# reads them: an answer, a refusal, or what is asked for, which `client/session.py` carries out.
+# `ECHO` is not here, because most lines are one: `Dialogue` looks for it first.
+VERBS: Final[Mapping[bytes, tuple[int, Callable[[list[bytes]], bytes | Refusal | Request]]]] = {
+    b"PING": (1, _ping),
+    b"QUIT": (1, _quit),
+    **rooms.PARSERS,
+}
+*_BUT_LAST, _LAST = ("ECHO", *(verb.decode() for verb in VERBS))
+UNKNOWN_VERB: Final = bad(f"{', '.join(_BUT_LAST)} or {_LAST}")
+
+
+def parse(body: bytes) -> bytes | Request:
+    """What a line, other than `ECHO`, is answered at once, or what it asks for."""
+    verb, space, rest = body.partition(b" ")
+    words_max, read = VERBS.get(verb, (1, _unknown))
+    said = read(rest.split(b" ", words_max - 1) if space else [])
+    return said.line() if isinstance(said, Refusal) else said
+
+
+def _unknown(_: list[bytes]) -> Refusal:
+    return UNKNOWN_VERB
 
 
 class Taken(NamedTuple):
@@ -115,7 +149,7 @@ class Dialogue:
                 if again_bytes >= again_bytes_max:
                     return Taken(b"".join(parts), at + 1, committed, None)
                 continue
-            said = self._other(body_of(line))
+            said = parse(body_of(line))
             if not isinstance(said, bytes):
                 return Taken(b"".join(parts), at + 1, committed, said)
             parts.append(said)
@@ -154,15 +188,3 @@ class Dialogue:
         else:
             parts.append(b"ECHO %b" % self._numbered)
         return False
-
-    @staticmethod
-    def _other(body: bytes) -> bytes | Request:
-        """Any other line: its reply, or what it asks for."""
-        if body == b"PING" or body.startswith(b"PING "):
-            return b"PONG%b\n" % body[4:]
-        if body == b"QUIT":
-            return Quit()
-        asked = rooms.parse(body)
-        if asked is None:
-            asked = bad("ECHO, PING, QUIT, JOIN, SAY, PART, WHO or TELL")
-        return asked.line() if isinstance(asked, Refusal) else asked

@@ -1,7 +1,7 @@
 """Bytes to lines: everything on the wire is lines of bytes ended by LF (PROTOCOL, top).
 
-No byte but LF has a meaning. Called by the connection for every read, so it is
-written for the common case, one whole line in one segment.
+No byte but LF has a meaning. The connection calls it for what it reads, unless that is
+one whole line, as it mostly is.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ def split_lines(
         `lines_max` are out, any bytes at all; and whether what follows the lines begins
         with a line over `line_bytes_max`, ended or not: then nothing is left.
     """
-    if data.find(LF) == len(data) - 1 and 0 < len(data) <= line_bytes_max:
-        return [data], b"", False
     *bodies, rest = data.split(LF, lines_max)
     lines = [body + LF for body in bodies]
     for at, line in enumerate(lines):

@@ -3,10 +3,22 @@
     SAY ─▶ committer ─▶ post.lua: stream, PUBLISH ─▶ subscription ─▶ hub ─▶ members
                                                           └─ a hole ─▶ read.lua ─┘
 
-room          one room as this daemon has it: position, holes, what is sent; pure
-hub           all rooms that have members here: enters, leaves, catches up
-member        a connection's part in rooms: JOIN … TELL, and its way through what it missed
-subscription  the connection that publications arrive on
+Publications are hints, the stream's offsets are the truth (ADR 9). Each imports those above it:
 
-Publications are hints, the stream's offsets are the truth (ADR 9).
+position      how far into a room's stream somebody has been sent it; pure
+room          a room that has members here, and its states
+kept          what is kept of rooms for those who are on their way to them
+delivery      from a room to its members: one send a member
+presence      who is in a room, as the fleet knows it
+admission     who comes in and leaves, within the daemon's bounds
+pages         pages of streams that are read: a few at once
+catching_up   a room is read to its end: holes, other histories, new subscriptions
+recovery      a member on its way through what it missed
+mailbox       TELL from daemon to daemon
+audit         each room's position is held against the store
+subscription  the connection that publications arrive on
+heartbeat     the proof that they do, and the daemon's lease
+hub           all rooms here: where these meet
+connection    what a member needs of its connection
+member        a connection's part in rooms: JOIN … TELL
 """

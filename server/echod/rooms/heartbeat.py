@@ -13,13 +13,16 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from echod.store.keys import NO_SESSION
 from echod.store.operations import Beat
-from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
-    from echod.rooms.hub import Hub
+    from collections.abc import Callable
+
+    from echod.loop.clock import Clock
+    from echod.metrics import RoomMetrics
+    from echod.rooms.subscription import Subscription
     from echod.store.batch import Write
+    from echod.store.committer import Committer
 
 log = logging.getLogger(__name__)
 
@@ -31,26 +34,41 @@ DEAF_S = 1.5
 class Heartbeat:
     """See the module. `unheard` is whether the last beat has not come in time."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
+        self,
+        inbox: bytes,
+        committer: Committer,
+        clock: Clock,
+        metrics: RoomMetrics,
+        *,
+        subscription: Subscription,
+        lapsed: Callable[[], None],
+    ) -> None:
+        """`lapsed` is called when the lease had: posts may have passed this daemon by."""
         self.unheard = False
-        self._hub = hub
+        self._inbox = inbox
+        self._committer = committer
+        self._clock = clock
+        self._metrics = metrics
+        self._subscription = subscription
+        self._lapsed = lapsed
         self._number = self._heard = 0
         self._flying = self._unsure = False
-        self._beat_s = hub.committer.lives.beat_s
-        self._next_s = 0.0
+        self._beat_s = committer.lives.beat_s
+        self._next_at = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
 
     def tick(self) -> None:
         """Called ten times a second."""
-        now_s = self._hub.clock.now_s
+        now_s = self._clock.now_s
         if self._published is not None and now_s - self._published[1] >= DEAF_S:
             self._deafened("a heartbeat did not arrive")
-        if now_s >= self._next_s and not self._flying:
-            self._next_s = now_s + self._beat_s
+        if now_s >= self._next_at and not self._flying:
+            self._next_at = now_s + self._beat_s
             self._flying = True
             self._number += 1
-            beat = Beat(self._hub.inbox, b"b %d" % self._number)
-            self._hub.committer.submit(StoreClient(self._done), NO_SESSION, beat)
+            beat = Beat(self._inbox, b"b %d" % self._number)
+            self._committer.call(beat, self._done)
 
     def heard(self, number: int) -> None:
         """A beat has come."""
@@ -69,18 +87,17 @@ class Heartbeat:
         held, self._unsure = held and not self._unsure, False
         if not held and self._number > 1:
             # Posts that look for daemons have passed this one by.
-            self._hub.metrics.leases_lapsed += 1
-            self._hub.read_all()
+            self._metrics.leases_lapsed += 1
+            self._lapsed()
         if not hearers:
-            if self._hub.connected:
+            if self._subscription.connected:
                 self._deafened("nobody heard a heartbeat")
         elif self._number > self._heard and self._published is None:
-            self._published = (self._number, self._hub.clock.now_s)
+            self._published = (self._number, self._clock.now_s)
 
     def _deafened(self, why: str) -> None:
         self._published = None
         self.unheard = True
-        self._hub.metrics.deafened += 1
+        self._metrics.deafened += 1
         log.error("subscription-deaf: %s", why)
-        if self._hub.subscription is not None:
-            self._hub.subscription.reset()
+        self._subscription.reset()

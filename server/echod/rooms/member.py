@@ -4,32 +4,29 @@
                                                               └▶ Recovery ─▶ live
 
 A JOIN and a TELL take their time: the connection reads nothing more until they are
-answered, so that replies keep the order of the lines. A member that comes back reads its
-missed messages from the store, page by page, as fast as it takes them.
+answered, so that replies keep the order of the lines. A member that comes back reads what it
+missed from the store (recovery.py).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from echod.protocol import rooms as lines
 from echod.protocol.errors import Code
-from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
+from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell, Who
 from echod.protocol.words import Refusal
-from echod.rooms.hub import PAGE_MESSAGES
-from echod.rooms.room import Page, Position
-from echod.store.keys import NO_SESSION
-from echod.store.operations import KEEP, Conflict, Find, Post, Read, Remember, Stale, Who
-from echod.store.store_client import StoreClient
+from echod.rooms.position import Position
+from echod.store import operations
+from echod.store.operations import KEEP, Conflict, Page, Post, Read, Remember, Stale
 
 if TYPE_CHECKING:
-    from echod.client.session import SessionConnection
-    from echod.rooms.hub import Hub, RoomHere
+    from echod.rooms.connection import Connection
+    from echod.rooms.hub import Hub
+    from echod.rooms.room import Room
     from echod.store.batch import Write
     from echod.store.keys import Session
 
-# For the other session's daemon to answer a TELL (PROTOCOL §3).
-TELL_S_MAX = 1.0
 FULL = Refusal(Code.ROOM_UNAVAILABLE, "the store is nearly full: this was not done")
 
 
@@ -38,33 +35,33 @@ class Member:
 
     __slots__ = ("_arriving", "_connection", "_hub", "_rooms", "_rooms_max", "_session", "push")
 
-    def __init__(
-        self, connection: SessionConnection, session: Session, hub: Hub, rooms_max: int
-    ) -> None:
+    def __init__(self, connection: Connection, session: Session, hub: Hub, rooms_max: int) -> None:
         self._connection = connection
         # Messages, unasked. The connection's own, because it is called for every delivery.
         self.push = connection.push
         self._session = session
         self._hub = hub
-        self._rooms: dict[bytes, RoomHere] = {}
+        self._rooms: dict[bytes, Room] = {}
         self._rooms_max = rooms_max
-        self._arriving: RoomHere | None = None
+        self._arriving: Room | None = None
 
-    def ask(self, request: RoomRequest) -> None:
+    def handle(self, request: RoomRequest) -> None:
         """Carry out one line."""
-        if isinstance(request, Join):
-            self._join(request)
-        elif isinstance(request, Tell):
-            self._tell(request)
-        elif request.room not in self._rooms:
-            self._connection.owe(NOT_IN_ROOM.line())
-        elif isinstance(request, Say):
-            self._say(request)
-        elif isinstance(request, Part):
-            self._hub.remove(self._rooms.pop(request.room), self)
-            self._connection.owe(lines.parted(request.room))
-        else:
-            self._who(request.room)
+        match request:
+            case Say() | Part() | Who() if request.room not in self._rooms:
+                self._connection.owe(NOT_IN_ROOM.line())
+            case Say():
+                self._say(request)
+            case Join():
+                self._join(request)
+            case Tell():
+                self._tell(request)
+            case Part():
+                self._part(request)
+            case Who():
+                self._who(request)
+            case _:
+                assert_never(request)
 
     def taken(self) -> None:
         """The client has taken all that it was sent."""
@@ -75,10 +72,10 @@ class Member:
     def leave(self) -> None:
         """The connection has ended, and with it every membership."""
         for room in self._rooms.values():
-            self._hub.remove(room, self)
+            self._hub.admission.remove(room, self)
         self._rooms.clear()
         if self._arriving is not None:
-            self._hub.cancel(self._arriving)
+            self._hub.admission.cancel(self._arriving)
             self._arriving = None
 
     @property
@@ -90,34 +87,36 @@ class Member:
 
     def _join(self, request: Join) -> None:
         connection = self._connection
-        here = self._rooms.pop(request.room, None)
-        if here is not None:
-            self._hub.remove(here, self)  # it begins anew, from the position that it gives
+        room = self._rooms.pop(request.room, None)
+        if room is not None:
+            self._hub.admission.remove(
+                room, self
+            )  # it begins anew, from the position that it gives
         if len(self._rooms) >= self._rooms_max:
             refusal = Refusal(Code.TOO_MANY_ROOMS, f"at most {self._rooms_max}; PART from one")
             connection.owe(refusal.line())
             return
-        if why := self._hub.refuses(request.room):
+        if why := self._hub.refusal(request.room):
             self._hub.metrics.joins_refused += 1
             connection.owe(Refusal(Code.TOO_MANY_ROOMS, f"{why}; try elsewhere, or later").line())
             return
         connection.suspend()
 
-        def entered(here: RoomHere | None) -> None:
-            if here is None and self._hub.committer.tight and not connection.gone:
+        def entered(room: Room | None) -> None:
+            if room is None and self._hub.committer.tight and not connection.gone:
                 connection.go_on()
                 connection.owe(FULL.line())
-            elif here is None:
+            elif room is None:
                 connection.unavailable()
             elif connection.gone:
-                self._hub.cancel(here)
+                self._hub.admission.cancel(room)
             else:
-                self._arriving = here
-                self._missed(here, request)
+                self._arriving = room
+                self._missed(room, request)
 
         self._hub.enter(request.room, entered)
 
-    def _missed(self, here: RoomHere, request: Join) -> None:
+    def _missed(self, room: Room, request: Join) -> None:
         """Read what came after the position that was given; then confirm the owner.
 
         The store knows what can be had: this room may lag behind what the client has seen.
@@ -130,36 +129,31 @@ class Member:
                     pages.append(write.result)
 
             # The first tells whether all can be had, and what a page of them may be.
-            operation = Read(here.name, request.offset + 1, 1)
-            self._hub.committer.submit(StoreClient(read), NO_SESSION, operation)
+            operation = Read(room.name, request.offset + 1, 1)
+            self._hub.committer.call(operation, read)
 
         def confirmed(_: Write) -> bytes:
-            return self._joined(here, request, pages[0] if pages else None)
+            return self._joined(room, request, pages[0] if pages else None)
 
         self._connection.submit(KEEP, confirmed)
 
-    def _joined(self, here: RoomHere, request: Join, page: Page | None) -> bytes:
+    def _joined(self, room: Room, request: Join, page: Page | None) -> bytes:
         """The answer to `JOIN`, and this is a member from here on."""
         self._arriving = None
         self._connection.go_on()
-        self._rooms[here.name] = here
-        hub, position = self._hub, here.position
+        self._rooms[room.name] = room
+        hub, position = self._hub, room.position
         if not request.epoch:
-            hub.arrive(here, self)
-            return lines.joined(here.name, position.epoch, position.offset, b"fresh")
+            hub.admission.arrive(room, self)
+            return lines.joined(room.name, position.epoch, position.offset, b"fresh")
         if page is None or not _whole(page, request):
-            hub.arrive(here, self)
+            hub.admission.arrive(room, self)
             if page is not None and page.epoch != position.epoch:
-                hub.read(here)
-            return lines.joined(here.name, position.epoch, position.offset, b"lost")
-        cursor = Position(here.name, request.epoch, request.offset)
-        recovery = Recovery(hub, here, self, cursor)
-        hub.arrive(here, self, recovery)
-        if recovery.ahead:
-            hub.read(here)
-        missed = recovery.take(page) + recovery.arrive()
-        recovery.step()
-        return lines.joined(here.name, request.epoch, request.offset, b"recovered") + missed
+                hub.catching_up.read(room)
+            return lines.joined(room.name, position.epoch, position.offset, b"lost")
+        cursor = Position(room.name, request.epoch, request.offset)
+        missed = hub.recoveries.begin(room, self, cursor, page)
+        return lines.joined(room.name, request.epoch, request.offset, b"recovered") + missed
 
     # The others.
 
@@ -194,15 +188,19 @@ class Member:
         if len(rooms) > self._rooms_max:
             rooms.remove(next((each for each in rooms if each not in self._rooms), rooms[0]))
         session.posted = tuple(rooms)
-        self._hub.committer.ask(session, Remember(session.posted))
+        self._hub.committer.enqueue(session, Remember(session.posted))
 
-    def _who(self, room: bytes) -> None:
+    def _part(self, request: Part) -> None:
+        self._hub.admission.remove(self._rooms.pop(request.room), self)
+        self._connection.owe(lines.parted(request.room))
+
+    def _who(self, request: Who) -> None:
         def counted(write: Write) -> bytes:
             result = write.result
             members, daemons = result if isinstance(result, tuple) else (0, 0)
-            return lines.who(room, members, daemons)
+            return lines.who(request.room, members, daemons)
 
-        self._connection.submit(Who(room), counted)
+        self._connection.submit(operations.Who(request.room), counted)
 
     def _tell(self, request: Tell) -> None:
         connection, hub, name = self._connection, self._hub, request.name
@@ -215,24 +213,23 @@ class Member:
 
         def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
             if owned:
-                connection.answer(lines.told(name, delivered=delivered))
+                connection.reply_now(lines.told(name, delivered=delivered))
             else:
                 outcome.append(delivered)
 
-        number = hub.expect(hub.clock.now_s + TELL_S_MAX, answered)
         line = lines.from_(self._session.name, request.text)[:-1]
-        written = b"t %b %d %b %b" % (hub.inbox, number, name, line)
+        number, letter = hub.mailbox.address(name, line, answered)
 
         def found(write: Write) -> bytes | None:
             nonlocal owned
             owned = True
             if write.result and not outcome:
                 return None  # its daemon answers, or the time is over
-            hub.give_up(number)
+            hub.mailbox.give_up(number)
             connection.go_on()
             return lines.told(name, delivered=any(outcome))
 
-        connection.submit(Find(name, written), found)
+        connection.submit(operations.Tell(name, letter), found)
 
 
 def _whole(page: Page, request: Join) -> bool:
@@ -241,90 +238,3 @@ def _whole(page: Page, request: Join) -> bool:
         return False
     first = page.messages[0][0] if page.messages else page.last + 1
     return first == request.offset + 1
-
-
-class Recovery:
-    """A member on its way through what it missed, page by page.
-
-    `gone` when it has arrived, or has left.
-    """
-
-    __slots__ = ("_cursor", "_here", "_hub", "_member", "_reading", "_wanted", "gone")
-
-    def __init__(self, hub: Hub, here: RoomHere, member: Member, cursor: Position) -> None:
-        self.gone = False
-        self._hub = hub
-        self._here = here
-        self._member = member
-        self._cursor = cursor
-        self._reading = False
-        self._wanted = PAGE_MESSAGES
-
-    @property
-    def epoch(self) -> bytes:
-        """The history that it recovers."""
-        return self._cursor.epoch
-
-    @property
-    def ahead(self) -> bool:
-        """Whether the client has seen, at another daemon, what has not reached this one."""
-        cursor, position = self._cursor, self._here.position
-        return cursor.epoch != position.epoch or cursor.offset > position.offset
-
-    def take(self, page: Page) -> bytes:
-        """What the client is sent of a page: nothing that the room's members don't have yet.
-
-        And no more than fits its outbox: the rest is read again when it has taken this.
-        """
-        if self.ahead or page.epoch != self._cursor.epoch:
-            return b""
-        limit = self._here.position.offset
-        if page.messages:
-            # Messages of one room are mostly alike; what is read and not sent is read again.
-            longest = max(len(said) for _, said in page.messages)
-            self._wanted = min(PAGE_MESSAGES, self._hub.page_bytes_max // longest + 1)
-        messages: list[tuple[int, bytes]] = []
-        size = 0
-        for offset, said in page.messages:
-            size += len(said)
-            if offset > limit or (messages and size > self._hub.page_bytes_max):
-                break
-            messages.append((offset, said))
-        data, _ = self._cursor.read(
-            Page(page.epoch, min(page.last, limit), messages), self._hub.metrics.counts
-        )
-        self._hub.metrics.deliveries += len(messages)
-        return data
-
-    def arrive(self) -> bytes:
-        """Be a member from here on, if what is still missing is at hand: that is returned."""
-        data = self._hub.catch_up(self._here, self._cursor)
-        if data is None:
-            return b""
-        self._hub.add(self._here, self._member)
-        return data
-
-    def step(self) -> None:
-        """Ask for the next page, unless the client has still to take the last one."""
-        if self.gone or self._reading or self._member.congested:
-            return
-        if self.ahead or self._hub.crowded():
-            self._hub.later(self)
-            return
-        self._reading = True
-        operation = Read(self._here.name, self._cursor.offset + 1, self._wanted)
-        self._hub.recoveries.ask(self, operation, self._read)
-
-    def _read(self, write: Write | None) -> None:
-        self._reading = False
-        if self.gone or self._member.congested:
-            return  # another room's page filled the outbox meanwhile: `step`, when it is empty
-        page = None if write is None else write.result
-        if not isinstance(page, Page):
-            self._hub.later(self)
-        elif page.epoch != self._cursor.epoch:
-            self._hub.read(self._here)  # another history: that tells all members, and this one
-        else:
-            if data := self.take(page) + self.arrive():
-                self._member.push(data)
-            self.step()

@@ -10,9 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from echod.store.keys import NO_SESSION
-from echod.store.store_client import StoreClient
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -41,7 +38,7 @@ class Pages:
         self._flying = 0
         self._flying_max = flying_max
 
-    def ask(self, who: object, read: Read, done: Callable[[Write | None], None]) -> None:
+    def submit(self, who: object, read: Read, done: Callable[[Write | None], None]) -> None:
         """Call `done` with the write that has the page; with None if that takes too long."""
         if self._flying >= self._flying_max:
             self.waiting[who] = (read, done)
@@ -55,9 +52,9 @@ class Pages:
             finally:
                 if self.waiting and self._flying < self._flying_max:
                     who = next(iter(self.waiting))
-                    self.ask(who, *self.waiting.pop(who))
+                    self.submit(who, *self.waiting.pop(who))
 
-        self._committer.submit(StoreClient(came), NO_SESSION, read)
+        self._committer.call(read, came)
 
     def give_up(self, who: object) -> None:
         """It does not want it any more."""

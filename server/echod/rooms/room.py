@@ -1,111 +1,91 @@
-"""One room as this daemon has it: what of the stream its members have been sent. Pure.
+"""A room that has, or just had, members here: what of it is known, who is in it, what it waits for.
 
-    publication ──heard──▶ send it | known already | a hole: read the stream
-    page of the stream ──read──▶ what members are sent, and whether that is all
+Its states, each kept by the module that stands behind it:
 
-Invariants (tests/unit/test_room.py holds them for random losses and orders):
-  order     what is sent goes up by one, or a GAP says which are left out;
-  once      no offset of one epoch is sent twice;
-  complete  after a page that reached the stream's end, nothing up to there is missing.
+    confirmed ─▶ reading ─▶ ready        catching_up   its posts arrive, and nothing is missing
+    announcing, announced                presence      who the fleet knows to be here
+    coming, entering ─▶ members          admission     who is on the way in, who has arrived
+                     └▶ recovering ─▶    recovery      who still has to be sent what was missed
+    gathered                             delivery      what members are about to be sent
+    early, tail                          kept          what is kept for those on their way
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
 
-from echod.protocol.rooms import gap, joined, message
+from echod.rooms.position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+
+# `Room.announced` where nobody knows whether the store was told.
+UNKNOWN = -1
 
 
-class Heard(Enum):
-    """What a publication turned out to be."""
+class Recipient(Protocol):
+    """Who is sent a room's messages: a member."""
 
-    NEXT = "next"
-    KNOWN = "known"
-    HOLE = "hole"
-
-
-class Page(NamedTuple):
-    """A piece of a room's stream.
-
-    Attributes:
-        epoch: the room's history.
-        last: the highest offset given in it.
-        messages: offset and `<sender> <text>`, upwards from where it was asked for.
-    """
-
-    epoch: bytes
-    last: int
-    messages: Sequence[tuple[int, bytes]]
+    @property
+    def push(self) -> Callable[[bytes], None]:
+        """Sends whole lines, unasked. An attribute, because it is called for every delivery."""
 
 
-@dataclass(slots=True)
-class Counts:
-    """The ledger: what became of the messages of one way (docs/metrics.md)."""
+class Latecomer(Protocol):
+    """A recipient's way through what it missed (recovery.py)."""
 
-    published: int = 0
-    recovered: int = 0
-    known: int = 0
-    missing: int = 0
+    @property
+    def epoch(self) -> bytes:
+        """The history that it recovers."""
+
+    def step(self) -> None:
+        """Go on, if nothing is against it: the client has taken what it was sent."""
+
+    def stop(self) -> None:
+        """It has arrived, or has left."""
 
 
-class Position:
-    """How far into a room's history somebody has been sent it: a daemon's members, or one.
+class Room:
+    """See the module.
 
     Attributes:
-        epoch: the history, b"" while none is known.
-        offset: of the last message sent.
+        position: what the members have been sent, `gathered` included.
+        confirmed: what is posted from now on arrives here.
+        reading: its stream is being read; `read_again` when it must be once more.
+        ready: it is confirmed, and read to the end: members may come in.
+        announced: members as the store was last told; `UNKNOWN` if nobody knows whether it was.
+        announcing: announcements on their way.
+        coming: those who asked to enter, until they have arrived or given up.
+        entering: of these, who waits for `ready`: until when, and whom to tell.
+        members: those who are sent what comes; `recovering` are on their way there.
+        gathered: lines that members are sent with the next flush.
+        early: what was published beyond a hole, while the stream is read.
+        tail: the last lines that members were sent, while somebody recovers.
+        kept_bytes: of `early` and `tail`, see `kept.Kept`.
+        empty_at: when the last one who was interested left.
+        gone: this daemon has let go of it.
     """
 
-    __slots__ = ("epoch", "offset", "room")
+    __slots__ = (
+        "announced", "announcing", "coming", "confirmed", "early", "empty_at", "entering", "gathered",
+        "gone", "kept_bytes", "members", "name", "position", "read_again", "reading", "ready",
+        "recovering", "tail",
+    )  # fmt: skip
 
-    def __init__(self, room: bytes, epoch: bytes = b"", offset: int = 0) -> None:
-        self.room = room
-        self.epoch = epoch
-        self.offset = offset
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.position = Position(name)
+        self.members: dict[Recipient, None] = {}
+        self.recovering: dict[Recipient, Latecomer] = {}
+        self.entering: list[tuple[float, Callable[[Room | None], None]]] = []
+        self.gathered: list[bytes] = []
+        self.early: list[tuple[bytes, int, bytes]] = []
+        self.tail: list[bytes] = []
+        self.confirmed = self.ready = self.reading = self.read_again = self.gone = False
+        self.coming = self.announced = self.announcing = self.kept_bytes = 0
+        self.empty_at = 0.0
 
-    def hear(self, epoch: bytes, offset: int) -> Heard:
-        """A publication has come; it is passed only if it is the next one."""
-        if epoch == self.epoch:
-            if offset == self.offset + 1:
-                self.offset = offset
-                return Heard.NEXT
-            if offset <= self.offset:
-                return Heard.KNOWN
-        return Heard.HOLE
-
-    def read(self, page: Page, counts: Counts) -> tuple[bytes, bool]:
-        """Take a page that was asked for from `offset + 1`.
-
-        Returns:
-            The lines to send; and whether this is now at the stream's end, as the page
-            knew it.
-        """
-        if page.epoch != self.epoch:
-            # Another history: nothing of the first one can be had, or told apart.
-            told = joined(self.room, page.epoch, page.last, b"lost") if self.epoch else b""
-            self.epoch, self.offset = page.epoch, page.last
-            return told, True
-        parts = []
-        for offset, said in page.messages:
-            if offset <= self.offset:
-                continue
-            if offset > self.offset + 1:
-                parts.append(self._skip(offset - 1, counts))
-            parts.append(message(self.room, offset, said))
-            self.offset = offset
-            counts.recovered += 1
-        if not page.messages and page.last > self.offset:
-            # Given once, and trimmed since: none of them is left.
-            parts.append(self._skip(page.last, counts))
-        return b"".join(parts), self.offset >= page.last
-
-    def _skip(self, last: int, counts: Counts) -> bytes:
-        """Say that everything up to `last` can't be had."""
-        first, self.offset = self.offset + 1, last
-        counts.missing += last - first + 1
-        return gap(self.room, first, last)
+    @property
+    def interested(self) -> int:
+        """Members, and those who will be."""
+        return len(self.members) + len(self.recovering) + self.coming

@@ -12,20 +12,19 @@ from __future__ import annotations
 
 import logging
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import gevent
 from gevent.event import Event
 
 from echod.store.base import StoreError
 from echod.store.redis.link import pack
-from echod.store.redis.operations import BROADCAST_CHANNEL, channel, inbox_channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from echod.rooms.hub import Hub
     from echod.store.redis.link import Link
+    from echod.store.routes import Route
 
 log = logging.getLogger(__name__)
 
@@ -33,26 +32,78 @@ log = logging.getLogger(__name__)
 RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 
 
-class RedisSubscription:
-    """See the module, and `hub.Subscription`."""
+class Subscriber(Protocol):
+    """Who hears publications: the hub."""
 
-    def __init__(self, connect: Callable[[], Link], route: str, hub: Hub) -> None:
+    def up(self) -> None:
+        """The subscription is connected: its own channels are listened to."""
+
+    def down(self) -> None:
+        """It has failed."""
+
+    def subscribed(self) -> Sequence[bytes]:
+        """The rooms to ask for on a new connection."""
+
+    def confirmed(self, name: bytes) -> None:
+        """From now on the posts of this room arrive."""
+
+    def receive(self, written: bytes) -> None:
+        """A publication; `flush` follows the last of those that came together."""
+
+    def flush(self) -> None:
+        """No more has come."""
+
+
+class Subscription(Protocol):
+    """Where publications arrive: of Redis, or of the store in this process.
+
+    Attributes:
+        connected: as far as its connection says.
+        remote: it can be deaf although it is connected, and must be proven (heartbeat.py).
+    """
+
+    connected: bool
+    remote: bool
+
+    def start(self, subscriber: Subscriber) -> None:
+        """Begin; whatever comes, `subscriber` is told."""
+
+    def stop(self) -> None:
+        """End."""
+
+    def subscribe(self, room: bytes) -> None:
+        """Ask for a room's posts; `Subscriber.confirmed` follows, after every reconnect too."""
+
+    def unsubscribe(self, room: bytes) -> None:
+        """No more of it."""
+
+    def reset(self) -> None:
+        """It is deaf: make a new one."""
+
+
+class RedisSubscription:
+    """See the module, and `Subscription`."""
+
+    remote = True
+
+    def __init__(
+        self, connect: Callable[[], Link], route: Route, inbox: bytes, rooms_max: int
+    ) -> None:
         """`connect` makes a connection to Redis, or raises `StoreError`."""
         self.connected = False
         self._new_link = connect
-        self._hub = hub
-        self._own = [inbox_channel(hub.inbox)]
-        if route == "broadcast":
-            self._own.append(BROADCAST_CHANNEL)
+        self._route = route
+        self._own = route.listens(inbox)
+        self._asked_max = 2 * rooms_max
         self._link: Link | None = None
         self._former: tuple[bytes, int] | None = None
         self._asked: list[tuple[bytes, bytes]] = []
         self._wake = Event()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
 
-    def start(self) -> None:
-        """Begin; Redis may be away."""
-        self._greenlets = [gevent.spawn(self._run), gevent.spawn(self._send)]
+    def start(self, subscriber: Subscriber) -> None:
+        """See `Subscription`; Redis may be away."""
+        self._greenlets = [gevent.spawn(self._run, subscriber), gevent.spawn(self._send)]
 
     def stop(self) -> None:
         """End."""
@@ -61,15 +112,15 @@ class RedisSubscription:
             self._link.close()
 
     def subscribe(self, room: bytes) -> None:
-        """See `hub.Subscription`."""
+        """See `Subscription`."""
         self._ask(b"SUBSCRIBE", room)
 
     def unsubscribe(self, room: bytes) -> None:
-        """See `hub.Subscription`."""
+        """See `Subscription`."""
         self._ask(b"UNSUBSCRIBE", room)
 
     def reset(self) -> None:
-        """See `hub.Subscription`."""
+        """See `Subscription`."""
         self.connected = False
         if self._link is not None:
             self._link.reset()
@@ -77,9 +128,9 @@ class RedisSubscription:
     def _ask(self, verb: bytes, room: bytes) -> None:
         # While there is no connection nothing is asked: the next one asks for all rooms.
         if self.connected:
-            self._asked.append((verb, channel(room, "room")))
+            self._asked.append((verb, self._route.channel(room)))
             self._wake.set()
-            if len(self._asked) > 2 * self._hub.rooms_max:
+            if len(self._asked) > self._asked_max:
                 self.reset()  # it takes nothing; the next one is asked for all rooms at once
 
     def _send(self) -> None:
@@ -94,76 +145,77 @@ class RedisSubscription:
                 except StoreError:
                     link.reset()  # the other greenlet notices, if it has not made a new one
 
-    def _run(self) -> None:
+    def _run(self, subscriber: Subscriber) -> None:
         retry_s = RETRY_S_MIN
         while True:
             try:
-                link = self._connect()
+                link = self._connect(subscriber)
                 retry_s = RETRY_S_MIN
                 while True:
-                    self._take(link)
+                    _take(link, subscriber)
             except StoreError as error:
                 log.warning("subscription-failed kind=%s: %s", error.kind, error)
             except Exception:
                 log.exception("subscription failed")
             self.reset()
             self._link = None
-            self._hub.down()
+            subscriber.down()
             gevent.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
             retry_s = min(2 * retry_s, RETRY_S_MAX)
 
-    def _connect(self) -> Link:
+    def _connect(self, subscriber: Subscriber) -> Link:
         link = self._link = self._new_link()
         if self._former and self._former[0] == link.run_id:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
-            link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))
+            link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
         self._former = (link.run_id, link.id)
-        link.ask(("SUBSCRIBE", *self._own), replies=len(self._own))
+        link.execute(("SUBSCRIBE", *self._own), replies=len(self._own))
         self._asked.clear()
         self.connected = True
-        self._hub.up()
+        subscriber.up()
         # By the greenlet that sends: two must not write into one socket.
-        for room in self._hub.subscribed():
+        for room in subscriber.subscribed():
             self._ask(b"SUBSCRIBE", room)
         return link
 
-    def _take(self, link: Link) -> None:
-        """All that has come together."""
-        hub = self._hub
-        for kind, name, value in link.listen():
-            if kind == b"message":
-                hub.receive(value)
-            elif kind == b"subscribe":
-                hub.confirmed(name[2:])
-        hub.flush()
+
+def _take(link: Link, subscriber: Subscriber) -> None:
+    """All that has come together."""
+    for kind, name, value in link.listen():
+        if kind == b"message":
+            subscriber.receive(value)
+        elif kind == b"subscribe":
+            subscriber.confirmed(name[2:])
+    subscriber.flush()
 
 
 class LocalSubscription:
-    """Of a daemon alone: what the store in its process publishes; see `hub.Subscription`."""
+    """Of a daemon alone: what the store in its process publishes; see `Subscription`."""
 
     connected = True
+    remote = False
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    _subscriber: Subscriber
 
-    def start(self) -> None:
-        """There is nothing to connect."""
-        self._hub.up()
+    def start(self, subscriber: Subscriber) -> None:
+        """See `Subscription`; there is nothing to connect."""
+        self._subscriber = subscriber
+        subscriber.up()
 
     def stop(self) -> None:
         """Nor to end."""
 
     def subscribe(self, room: bytes) -> None:
-        """See `hub.Subscription`: it always is."""
-        self._hub.confirmed(room)
+        """See `Subscription`: it always is."""
+        self._subscriber.confirmed(room)
 
     def unsubscribe(self, room: bytes) -> None:
-        """See `hub.Subscription`."""
+        """See `Subscription`."""
 
     def reset(self) -> None:
-        """See `hub.Subscription`."""
+        """See `Subscription`."""
 
     def receive(self, written: bytes) -> None:
         """The store has published something."""
-        self._hub.receive(written)
-        self._hub.flush()
+        self._subscriber.receive(written)
+        self._subscriber.flush()

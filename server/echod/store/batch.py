@@ -13,9 +13,8 @@ gevent, the tests drive it by hand.
 Invariants (tests/unit/test_batch.py holds them for random schedules):
   order   writes leave in the order in which they were opened, a broken batch first;
   once    the replies of a client that stays are handed out once each, in order;
-  bound   `held_bytes` (replies, and what lines ask for), `lines_*` and `forgets` are the sums over what is pending and
-          flying, so whoever adds can stop at a limit: nothing is dropped in here
-          but the writes of clients that have gone.
+  bound   `Sums` are those over what is pending and flying, so whoever adds can stop at a
+          limit: nothing is dropped in here but the writes of clients that have gone.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Client(Protocol):
     gone: bool  # nobody waits for it any more: what has not left must not
 
     def acknowledged(self, write: Write, now_s: float) -> None:
-        """The store has it, or refuses it: see `Write`. `now_s` is on the clock of `Write.at_s`."""
+        """The store has it, or refuses it: see `Write`. `now_s` is on the clock of `Write.read_at`."""
 
     def unavailable(self) -> None:
         """The store did not acknowledge in time: answer so, and be gone."""
@@ -60,9 +59,9 @@ class Write:
         waiting: lines that `reply` answers.
         weight: bytes that it holds beside `reply`, where a line asked for an operation.
         asked: its client waits for it, whether a line does or not.
-        answered: lines that were answered already (durability async), since `answered_s`.
-        at_s: when the first waiting line was read, for the histogram of reply times.
-        since_s: the same on the daemon's clock, for the deadline.
+        answered: lines that were answered already (durability async), since `answered_at`.
+        read_at: when the first waiting line was read, for the histogram of reply times.
+        queued_at: the same on the daemon's clock, for the deadline.
         operation: what is asked of the store instead of the state's replacement.
         result: what the store said to it, if it says more than that it is done.
         then: makes the reply of what the store has said; None if it comes later.
@@ -72,19 +71,19 @@ class Write:
 
     __slots__ = (
         "answered",
-        "answered_s",
+        "answered_at",
         "asked",
-        "at_s",
         "client",
         "cut",
         "operation",
         "pair",
+        "queued_at",
+        "read_at",
         "refused",
         "reply",
         "result",
         "seq",
         "session",
-        "since_s",
         "then",
         "waiting",
         "weight",
@@ -99,12 +98,12 @@ class Write:
         self.result: object = None
         self.then: Callable[[Write], bytes | None] | None = None
         self.refused = self.asked = False
-        self.at_s = self.since_s = 0.0
+        self.read_at = self.queued_at = 0.0
         self.seq = session.seq
         self.cut = 0
         self.pair = self.reply = b""
         self.waiting = self.answered = self.weight = 0
-        self.answered_s = 0.0
+        self.answered_at = 0.0
 
 
 class Nobody:
@@ -126,29 +125,34 @@ class Nobody:
 NOBODY = Nobody()
 
 
+class Sums:
+    """How much waits for the store, pending and flying together.
+
+    Attributes:
+        held_bytes: replies, and what lines ask for.
+        lines_waiting: lines whose reply waits.
+        lines_answered: lines that were answered and are not stored yet (durability async).
+        forgets: deletions.
+    """
+
+    __slots__ = ("forgets", "held_bytes", "lines_answered", "lines_waiting")
+
+    def __init__(self) -> None:
+        self.held_bytes = self.lines_waiting = self.lines_answered = self.forgets = 0
+
+
 class Batcher:
     """What waits for the store: `pending` to leave, and `flying`, which has left."""
 
-    __slots__ = (
-        "_answered_flying_s",
-        "_answered_pending_s",
-        "flying",
-        "forgets",
-        "held_bytes",
-        "lines_answered",
-        "lines_waiting",
-        "pending",
-    )
+    __slots__ = ("_answered_flying_at", "_answered_pending_at", "flying", "pending", "sums")
 
-    def __init__(self) -> None:
+    def __init__(self, sums: Sums) -> None:
+        """With each write that is added or done with, `sums` is kept."""
         self.pending: list[Write] = []
         self.flying: list[Write] = []
-        self.held_bytes = 0
-        self.lines_waiting = 0
-        self.lines_answered = 0
-        self.forgets = 0
-        self._answered_flying_s: float | None = None
-        self._answered_pending_s: float | None = None
+        self.sums = sums
+        self._answered_flying_at: float | None = None
+        self._answered_pending_at: float | None = None
 
     def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write, to which `client` may add lines until it leaves."""
@@ -164,12 +168,12 @@ class Batcher:
         if lines:
             write.waiting = lines
             write.weight = ASKED_BYTES + size(operation)
-            self.lines_waiting += lines
-            self.held_bytes += write.weight
+            self.sums.lines_waiting += lines
+            self.sums.held_bytes += write.weight
         self.pending.append(write)
         return write
 
-    def ask(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
+    def enqueue(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
         """Queue an operation that nobody waits for; it does not leave once `client` has gone."""
         self.pending.append(Write(client, session, operation))
 
@@ -180,25 +184,26 @@ class Batcher:
         write.cut = cut
         write.reply = write.reply + reply if write.waiting else reply
         write.waiting += lines
-        self.lines_waiting += lines
-        self.held_bytes += len(reply)
+        sums = self.sums
+        sums.lines_waiting += lines
+        sums.held_bytes += len(reply)
 
     def add_answered(self, write: Write, lines: int, pair: bytes, cut: int, now_s: float) -> None:
         """As `add`, for lines that are answered without waiting (durability async)."""
-        if self._answered_pending_s is None:
-            self._answered_pending_s = now_s
+        if self._answered_pending_at is None:
+            self._answered_pending_at = now_s
         write.seq = write.session.seq
         write.pair = pair
         write.cut = cut
         if not write.answered:
-            write.answered_s = now_s
+            write.answered_at = now_s
         write.answered += lines
-        self.lines_answered += lines
+        self.sums.lines_answered += lines
 
     def forget(self, session: Session) -> None:
         """Queue the deletion of `session`, behind everything that was sent of it."""
-        self.forgets += 1
-        self.ask(session, FORGET)
+        self.sums.forgets += 1
+        self.enqueue(session, FORGET)
 
     def take(self, writes_max: int) -> list[Write]:
         """Let the next batch leave: what flew and came down, else the oldest pending writes.
@@ -210,9 +215,9 @@ class Batcher:
         while self.pending and not self.flying:
             batch, self.pending = self.pending[:writes_max], self.pending[writes_max:]
             self.flying = self._live(batch)
-            self._answered_flying_s = self._answered_pending_s
-            self._answered_pending_s = min(
-                (write.answered_s for write in self.pending if write.answered), default=None
+            self._answered_flying_at = self._answered_pending_at
+            self._answered_pending_at = min(
+                (write.answered_at for write in self.pending if write.answered), default=None
             )
             for write in self.flying:
                 client = write.client
@@ -232,7 +237,7 @@ class Batcher:
             The writes whose clients may hear of them now, in order.
         """
         batch, self.flying = self.flying, []
-        self._answered_flying_s = None
+        self._answered_flying_at = None
         if missing:
             again = set()
             refused = set(map(id, missing))
@@ -252,14 +257,14 @@ class Batcher:
         self._settle(batch)
         return batch
 
-    def overdue(self, before_s: float) -> list[Write]:
-        """The writes that have been waited for since `before_s` or longer."""
+    def overdue(self, before_at: float) -> list[Write]:
+        """The writes that have been waited for since `before_at` or longer."""
         return [
             write
             for queue in (self.flying, self.pending)
             for write in queue
             if (write.waiting or write.asked)
-            and write.since_s <= before_s
+            and write.queued_at <= before_at
             and not write.client.gone
         ]
 
@@ -268,12 +273,12 @@ class Batcher:
         self.flying = self._live(self.flying)
         self.pending = self._live(self.pending)
 
-    def answered_since_s(self) -> float | None:
+    def oldest_answered_at(self) -> float | None:
         """When, on the daemon's clock, the oldest unstored line was answered; None for none."""
-        if not self.lines_answered:
+        if not self.sums.lines_answered:
             return None
-        flying_s = self._answered_flying_s
-        return self._answered_pending_s if flying_s is None else flying_s
+        flying_at = self._answered_flying_at
+        return self._answered_pending_at if flying_at is None else flying_at
 
     def _live(self, writes: list[Write]) -> list[Write]:
         live = [write for write in writes if not write.client.gone]
@@ -289,7 +294,8 @@ class Batcher:
             answered += write.answered
             held += len(write.reply) + write.weight
             forgets += write.operation is FORGET
-        self.lines_waiting -= waiting
-        self.lines_answered -= answered
-        self.held_bytes -= held
-        self.forgets -= forgets
+        sums = self.sums
+        sums.lines_waiting -= waiting
+        sums.lines_answered -= answered
+        sums.held_bytes -= held
+        sums.forgets -= forgets

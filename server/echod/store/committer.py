@@ -23,7 +23,7 @@ import gevent
 from echod.loop.guard import guarded
 from echod.loop.parking import Parking
 from echod.store.base import StoreError
-from echod.store.batch import Batcher
+from echod.store.batch import Batcher, Sums
 from echod.store.keys import NO_SESSION
 from echod.store.operations import MEASURE, Fill, Remember, Renew, gives_life
 from echod.store.store_client import StoreClient
@@ -64,21 +64,37 @@ class Committer:
 
     Attributes:
         lives: how long the store keeps what.
+        sums: how much waits for the store.
+        add, add_answered: add lines to a write that `open` gave, see `Batcher`; its own
+            methods, because each line calls one.
         fill: how full the store said that it is, 0 to 1.
         tight: it is so full that nothing is taken which grows: no post, no longer line.
-        on_rollback: called when the store has lost data (ADR 17), before anything that
-            was in flight goes again, and before anyone hears of what is committed since.
     """
 
-    def __init__(
-        self, store: Store, config: Config, lives: Lives, clock: Clock, metrics: Metrics
+    def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
+        self,
+        store: Store,
+        config: Config,
+        lives: Lives,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        on_rollback: Callable[[], None],
     ) -> None:
-        self.batcher = Batcher()
+        """`on_rollback` is called when the store has lost data (ADR 17).
+
+        Before anything that was in flight goes again, and before anyone hears of what is
+        committed since.
+        """
+        self.sums = Sums()
+        self._batcher = Batcher(self.sums)
+        self.add = self._batcher.add
+        self.add_answered = self._batcher.add_answered
         self.store = store
         self._config = config
         self.lives = lives
-        self._measures_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
-        self._measure_s = 0.0  # when it is asked next
+        self._measure_every_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
+        self._measure_at = 0.0  # when it is asked next
         self._measuring = False
         self._measure_bytes = MEASURE_BYTES_MIN  # of those sent, when it is asked at the latest
         self._newcomers = 0  # since the last answer
@@ -86,12 +102,12 @@ class Committer:
         self._see(Fill())
         self._clock = clock
         self._metrics = metrics
-        self.on_rollback: Callable[[], None] = lambda: None
+        self._on_rollback = on_rollback
         self._generation: int | None = None
         self._idle = Parking()
         # When the batch on its way left, on the daemon's clock and on the machine's.
-        self._asked_s: float | None = None
-        self._sent_s = 0.0
+        self._begun_at: float | None = None
+        self._sent_at = 0.0
         # Clients that are not read while it is full, longest waiting first: how each is read
         # on, since when it waits, and how it is told that it waited too long.
         self._held_back: OrderedDict[Callable[[], None], tuple[float, Callable[[], None]]] = (
@@ -103,10 +119,10 @@ class Committer:
 
     def open(self, client: Client, session: Session, operation: Operation | None = None) -> Write:
         """Queue a write for `client`, to which it may add lines until it leaves."""
-        if self._clock.now_s >= session.renew_s:
+        if self._clock.now_s >= session.renew_at:
             self._renew(client, session)
-        write = self.batcher.open(client, session, operation)
-        self._rouse()
+        write = self._batcher.open(client, session, operation)
+        self._idle.wake()
         return write
 
     def submit(
@@ -120,49 +136,54 @@ class Committer:
 
         `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
-        if self._clock.now_s >= session.renew_s and gives_life(operation):
+        if self._clock.now_s >= session.renew_at and gives_life(operation):
             self._renew(client, session)
-        write = self.batcher.submit(client, session, operation, 0 if then is None else 1)
+        write = self._batcher.submit(client, session, operation, 0 if then is None else 1)
         write.then = then
-        write.at_s = perf_counter()
-        write.since_s = self._clock.now_s
-        self._rouse()
+        write.read_at = perf_counter()
+        write.queued_at = self._clock.now_s
+        self._idle.wake()
 
     def forget(self, session: Session) -> None:
         """Delete what the store may have of a session whose connection has ended."""
         if not session.sent:
             return
-        if self.batcher.forgets >= FORGETS_MAX:
+        if self.sums.forgets >= FORGETS_MAX:
             self._metrics.store_error("forgets_full")
             return
-        self.batcher.forget(session)
-        self._rouse()
+        self._batcher.forget(session)
+        self._idle.wake()
 
-    def ask(self, session: Session, operation: Operation) -> None:
+    def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue an operation that nobody waits for."""
-        self.batcher.ask(session, operation)
-        self._rouse()
+        self._batcher.enqueue(session, operation)
+        self._idle.wake()
+
+    def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
+        """Queue an operation of the daemon's own, about no session.
+
+        `done` gets the write that was acknowledged, with its `result`; None if that took
+        longer than a line may.
+        """
+        self.submit(StoreClient(done), NO_SESSION, operation)
 
     def _renew(self, client: Client, session: Session) -> None:
         """A sign of life, whichever verb brings it: the state's life is its own write's business.
 
         What stands beside the state lives longer, and is renewed a few times in a life.
         """
-        session.renew_s = self._clock.now_s + self.lives.renewal_s
+        session.renew_at = self._clock.now_s + self.lives.renewal_s
         if session.restored:
             session.stored = False
             return
-        self.batcher.ask(session, Remember(session.posted), client)
+        self._batcher.enqueue(session, Remember(session.posted), client)
         for room in session.posted:
-            self.batcher.ask(session, Renew(room), client)
-
-    def _rouse(self) -> None:
-        self._idle.wake()
+            self._batcher.enqueue(session, Renew(room), client)
 
     def may_defer(self, lines: int) -> bool:
         """Durability async: whether so many lines more may be answered before they are stored."""
         return (
-            self.batcher.lines_answered + lines <= self._config.async_lines_max
+            self.sums.lines_answered + lines <= self._config.async_lines_max
             and self.unstored_s() < self._config.async_s_max
         )
 
@@ -173,7 +194,7 @@ class Committer:
 
     def full(self) -> bool:
         """Whether so many bytes of replies wait that nobody should be read."""
-        return self.batcher.held_bytes >= self._config.pending_bytes_max
+        return self.sums.held_bytes >= self._config.pending_bytes_max
 
     def hold_back(self, resume: Callable[[], None], unavailable: Callable[[], None]) -> None:
         """Call `resume` once, when `full` has ended and whoever came before has been resumed.
@@ -191,35 +212,35 @@ class Committer:
 
     def unstored_s(self) -> float:
         """Durability async: the age of the oldest line that a crash would lose; 0 for none."""
-        since_s = self.batcher.answered_since_s()
-        return 0.0 if since_s is None else self._clock.now_s - since_s
+        answered_at = self._batcher.oldest_answered_at()
+        return 0.0 if answered_at is None else self._clock.now_s - answered_at
 
     def degraded(self) -> bool:
         """Whether the store is away, or takes too long over a batch."""
-        asked_s = self._asked_s
+        begun_at = self._begun_at
         return not self.store.connected or (
-            asked_s is not None and self._clock.now_s - asked_s > DEGRADED_S
+            begun_at is not None and self._clock.now_s - begun_at > DEGRADED_S
         )
 
     def tick(self) -> None:
-        """The heartbeat; and tell the clients whose lines have waited past the commit deadline."""
-        if self._clock.now_s >= self._measure_s:
+        """Measure the store, and tell clients whose lines have waited past the commit deadline."""
+        if self._clock.now_s >= self._measure_at:
             self._measure()
-        if self.batcher.lines_waiting or self._held_back or self.degraded():
-            before_s = self._clock.now_s - self._config.commit_s_max
-            for write in self.batcher.overdue(before_s):
+        if self.sums.lines_waiting or self._held_back or self.degraded():
+            before_at = self._clock.now_s - self._config.commit_s_max
+            for write in self._batcher.overdue(before_at):
                 guarded(write.client.unavailable)
             # While nothing leaves, what gone clients left behind is let go of here.
-            self.batcher.prune()
+            self._batcher.prune()
             self._release()
-            self._give_up_on_held(before_s)
+            self._give_up_on_held(before_at)
 
     def _measure(self) -> None:
         """Ask how full the store is, unless it has still to answer that."""
         if not self._measuring:
             self._measuring = True
-            self._measure_s = self._clock.now_s + self._measures_s
-            self.submit(StoreClient(self._measured), NO_SESSION, MEASURE)
+            self._measure_at = self._clock.now_s + self._measure_every_s
+            self.call(MEASURE, self._measured)
 
     def _measured(self, write: Write | None) -> None:
         self._measuring = False
@@ -253,7 +274,7 @@ class Committer:
 
     def settled(self) -> bool:
         """Whether nothing waits for the store."""
-        return not self.batcher.pending and not self.batcher.flying
+        return not self._batcher.pending and not self._batcher.flying
 
     def _run(self) -> None:
         retry_s = RETRY_S_MIN
@@ -268,7 +289,7 @@ class Committer:
                 if error.kind == "oom":
                     self._see(Fill(1, 1))  # the answer to MEASURE may never come
                 log.warning("store-failed kind=%s waiting=%d: %s", error.kind,
-                            self.batcher.lines_waiting, error)  # fmt: skip
+                            self.sums.lines_waiting, error)  # fmt: skip
                 self.store.reset()
                 gevent.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
                 retry_s = min(2 * retry_s, RETRY_S_MAX)
@@ -280,34 +301,34 @@ class Committer:
                 gevent.sleep(RETRY_S_MAX)
 
     def _connect(self) -> None:
-        self._asked_s = None
+        self._begun_at = None
         lost = self.store.connect()
         self._metrics.store_connections += 1
         if lost:
             self._metrics.store_data_losses += 1
             log.error("store-lost-data generation=%d", self.store.generation)
         self._notice_rollback()
-        log.info("store-connected waiting=%d", self.batcher.lines_waiting)
+        log.info("store-connected waiting=%d", self.sums.lines_waiting)
 
     def _turn(self) -> None:
         """The answer to the batch on its way; the next batch out; then the first one's replies.
 
         In this order the store works on the one while clients are sent the other.
         """
-        if self._asked_s is None:
-            if not self.batcher.pending and not self.batcher.flying:
+        if self._begun_at is None:
+            if not self._batcher.pending and not self._batcher.flying:
                 self._idle.park()
             self._send()
         missing = self.store.finish()
-        self._asked_s = None
+        self._begun_at = None
         now_s = perf_counter()
         self._notice_rollback()
-        acknowledged = self.batcher.acknowledge(missing)
+        acknowledged = self._batcher.acknowledge(missing)
         if acknowledged:
-            self._metrics.commit_seconds.observe(now_s - self._sent_s)
+            self._metrics.commit_seconds.observe(now_s - self._sent_at)
             self._metrics.batch_writes.observe(len(acknowledged))
         try:
-            if self.batcher.pending:
+            if self._batcher.pending:
                 self._send()
         finally:
             self._deliver(acknowledged, now_s)
@@ -319,12 +340,12 @@ class Committer:
             known, self._generation = self._generation, generation
             if known is not None:
                 log.warning("rolled-back generation=%d", generation)
-                self.on_rollback()
+                self._on_rollback()
 
     def _send(self) -> None:
-        batch = self.batcher.take(self._config.batch_writes_max)
-        self._sent_s = perf_counter()
-        self._asked_s = self._clock.now_s
+        batch = self._batcher.take(self._config.batch_writes_max)
+        self._sent_at = perf_counter()
+        self._begun_at = self._clock.now_s
         self.store.begin(batch)
         if self.store.sent_bytes >= self._measure_bytes:
             self._measure()
@@ -343,11 +364,11 @@ class Committer:
             resume, _ = self._held_back.popitem(last=False)
             guarded(resume)
 
-    def _give_up_on_held(self, before_s: float) -> None:
-        """Tell those who have been held back since `before_s` or longer."""
+    def _give_up_on_held(self, before_at: float) -> None:
+        """Tell those who have been held back since `before_at` or longer."""
         while self._held_back:
-            since_s, unavailable = next(iter(self._held_back.values()))
-            if since_s > before_s:
+            held_at, unavailable = next(iter(self._held_back.values()))
+            if held_at > before_at:
                 return
             self._held_back.popitem(last=False)
             guarded(unavailable)

@@ -1,6 +1,6 @@
-"""What the store keeps of one session: a record, and a state that each line replaces.
+"""What the store keeps under which name: of a session a record, and a state that lines replace.
 
-Pure: names and bytes. The keys (ADR 2) are laid so that a session can move from
+Pure: names and bytes. A session's keys (ADR 2) are laid so that it can move from
 daemon to daemon: the state stands under a key of its own for each ownership, and
 whoever takes over moves it to another, so that the earlier owner's writes find nothing.
 
@@ -9,74 +9,33 @@ whoever takes over moves it to another, so that the earlier owner's writes find 
                                      posted: rooms, with a space between;
                                      of one that has ended owner and ended only
     s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
-    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of its last posts
+
+of a room (PROTOCOL §3):
+
+    m:<room>                  hash   epoch, offset: a history and its last message
+    x:<room>                  stream <offset>-<Unix ms>: m = "<sender> <text>"
+    p:<room>                  hash   daemon → members there
+    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of a sender's last posts
+
+and of the daemons:
+
+    l:<inbox>                 string a daemon's lease
+    d:<daemon>:<run>          string the number of its last batch: a marker (ADR 17)
+    generation                string how often the store has lost data (ADR 17)
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
-import re
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-# 50 random bits name a session among those alive; 40 more make an ownership unique even
-# when an epoch is counted twice after a rollback.
-NAME_BYTES: Final = 7
-NAME_LENGTH: Final = 10
+from echod.protocol.state import State
+from echod.protocol.token import new_name
+
+# 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
-# 130 random bits: nobody guesses them (PROTOCOL §2.1 asks for 128).
-SECRET_BYTES: Final = 17
-SECRET_LENGTH: Final = 26
-
-_TOKEN = re.compile(rb"([a-z2-7]{%d})\.([a-z2-7]{%d})" % (NAME_LENGTH, SECRET_LENGTH))
-
-
-def _random_word(size: int, length: int) -> bytes:
-    """`length` characters of a-z2-7 from `size` random bytes."""
-    return base64.b32encode(os.urandom(size))[:length].lower()
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """What a client shows to resume a session: `<name>.<secret>` (PROTOCOL §2.1)."""
-
-    name: bytes
-    secret: bytes = field(repr=False)
-
-    @classmethod
-    def new(cls) -> Token:
-        """A token like no other."""
-        return cls(_random_word(NAME_BYTES, NAME_LENGTH), _random_word(SECRET_BYTES, SECRET_LENGTH))
-
-    @classmethod
-    def parse(cls, word: bytes) -> Token | None:
-        """The token that `word` is, None if it can't be one."""
-        found = _TOKEN.fullmatch(word)
-        return cls(found[1], found[2]) if found else None
-
-    def digest(self) -> bytes:
-        """What the store keeps in the secret's place: it is random, so one hash is enough."""
-        return hashlib.sha256(self.secret).hexdigest().encode()
-
-    def encode(self) -> bytes:
-        """The word on the wire."""
-        return b"%b.%b" % (self.name, self.secret)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """`seq` lines were committed; the last two of them (ADR 2)."""
-
-    seq: int
-    previous: bytes
-    last: bytes
-
-
-EMPTY: Final = State(0, b"", b"")
 
 
 def encode_state(seq: int, cut: int, pair: bytes) -> bytes:
@@ -97,9 +56,47 @@ def decode_state(value: bytes) -> State:
     return State(int(seq), pair[:size], pair[size:])
 
 
+GENERATION_KEY: Final = b"generation"
+
+
+def record_key(name: bytes) -> bytes:
+    """Of a session: whose it is, and where."""
+    return b"r:" + name
+
+
+def state_key(name: bytes, epoch: int, owner: bytes) -> bytes:
+    """Of a session, while it is this owner's."""
+    return b"s:%b:%d:%b" % (name, epoch, owner)
+
+
+def history_key(room: bytes) -> bytes:
+    """Of a room: its epoch and last offset."""
+    return b"m:" + room
+
+
+def stream_key(room: bytes) -> bytes:
+    """Of a room: its messages."""
+    return b"x:" + room
+
+
+def presence_key(room: bytes) -> bytes:
+    """Of a room: which daemons have how many members in it."""
+    return b"p:" + room
+
+
 def ids_key(room: bytes, sender: bytes) -> bytes:
-    """Where the ids of `sender`'s posts in `room` are kept."""
+    """Of a room: the ids of `sender`'s posts."""
     return b"i:%b:%b" % (room, sender)
+
+
+def lease_key(inbox: bytes) -> bytes:
+    """Of a daemon: it is there."""
+    return b"l:" + inbox
+
+
+def marker_key(daemon: bytes, run: bytes) -> bytes:
+    """Of a daemon, and of this run of it alone: what it knows the store to have."""
+    return b"d:%b:%b" % (daemon, run)
 
 
 class Session:
@@ -114,7 +111,7 @@ class Session:
         sent: a write of it may have reached the store.
         posted: the rooms in which it posted last: the ids of its posts there live as long as
             its record.
-        renew_s: when, on the daemon's clock, a sign of life renews the record and these.
+        renew_at: when, on the daemon's clock, a sign of life renews the record and these.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
         restored: whether its daemon writes it anew when the store does not have it.
@@ -127,7 +124,7 @@ class Session:
         "posted",
         "record",
         "record_key",
-        "renew_s",
+        "renew_at",
         "sent",
         "seq",
         "state_key",
@@ -140,19 +137,19 @@ class Session:
     def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
-        self.record_key = b"r:%b" % name
+        self.record_key = record_key(name)
         self.state_key = b""
         self.record = record
         self.stored = True
         self.sent = False
         self.posted: tuple[bytes, ...] = ()
-        self.renew_s = 0.0
+        self.renew_at = 0.0
         self.seq = 0
         self.wire_prefix = b""
 
     def key_of(self, epoch: int) -> bytes:
         """Where the state stands while this is owner number `epoch`."""
-        return b"s:%b:%d:%b" % (self.name, epoch, self.owner)
+        return state_key(self.name, epoch, self.owner)
 
     def ids_key(self, room: bytes) -> bytes:
         """Where the ids of its posts in `room` are kept."""
@@ -171,7 +168,7 @@ class PlainSession(Session):
     restored = True
 
     def __init__(self, record: tuple[bytes, ...]) -> None:
-        super().__init__(_random_word(NAME_BYTES, NAME_LENGTH), record)
+        super().__init__(new_name(), record)
         self.stored = False
         self.own(1)
 
@@ -181,10 +178,10 @@ NO_SESSION: Final = Session(b"", ())
 
 
 def record(
-    kind: bytes, daemon: str, peer: str, balancer_id: str, since_s: float
+    kind: bytes, daemon: str, peer: str, balancer_id: str, since: float
 ) -> tuple[bytes, ...]:
-    """The fields of a record that say whose it is; `since_s` is Unix time, texts may be empty."""
+    """The fields of a record that say whose it is; `since` is Unix time, texts may be empty."""
     return (
         b"kind", kind, b"daemon", daemon.encode(), b"peer", peer.encode(),
-        b"id", balancer_id.encode(), b"since", b"%.3f" % since_s,
+        b"id", balancer_id.encode(), b"since", b"%.3f" % since,
     )  # fmt: skip

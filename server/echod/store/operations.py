@@ -1,8 +1,9 @@
 """What can be asked of the store beside replacing a state. Pure: names and values.
 
 A write (`batch.Write`) carries one of these, or none: then it replaces its session's
-state. Each store carries them out in its own way and says the same things
-(tests/contract/test_sessions_store.py); in Redis they are the scripts in lua/.
+state. Each says by its `key` about which session or room it is. Each store carries them out
+in its own way and says the same things (tests/contract/test_sessions_store.py); in Redis they
+are the scripts in lua/.
 
     FORGET    delete record and state                  a plain connection has ended
     KEEP      let the state live on                    an answer that commits nothing
@@ -18,8 +19,8 @@ and for rooms (PROTOCOL §3):
 
     Post      append to a room, and publish            → offset, Stale or Conflict: no new id
     Who       members of a room over all daemons       → (members, daemons)
-    Find      write to the daemon where a session is   → whether there is one
-    Read      a page of a room, which may begin with it → rooms.room.Page, or None
+    Tell      write to the daemon where a session is   → whether there is one
+    Read      a page of a room, which may begin with it → Page, or None
     Announce  how many members a daemon has in a room
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
     Publish   write to a daemon's inbox
@@ -28,10 +29,13 @@ and of the store itself:
 
     MEASURE   how full is it?                          → Fill
 
+Post, Who and Tell are about a room or another session, and are refused to who does not own
+the one that asks: they concern its state too.
+
 A session that is not, or no longer, this owner's makes the write *refused*. FORGET, Open,
-Resume, Remember, Renew, Drop, MEASURE and those about rooms from Read on need to own none, and never
-are. Each may be carried out twice in a row, as it is when an answer was lost, and says the
-same both times.
+Resume, Remember, Renew, Drop, MEASURE and those about rooms from Read on need to own none,
+and never are. Each may be carried out twice in a row, as it is when an answer was lost, and
+says the same both times.
 """
 
 from __future__ import annotations
@@ -39,27 +43,70 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from echod.store.keys import State
+    from collections.abc import Sequence
+
+    from echod.protocol.state import State
+    from echod.store.keys import Session
 
 
-class Simple(Enum):
+class OfSession:
+    """An operation about the session that it is asked for."""
+
+    __slots__ = ()
+
+    def key(self, session: Session) -> bytes:
+        """Its name."""
+        return session.name
+
+
+class OfRoom:
+    """An operation about a room."""
+
+    __slots__ = ()
+
+    room: bytes
+
+    def key(self, session: Session) -> bytes:
+        """The room's name, whoever asks."""
+        del session
+        return self.room
+
+
+class OfDaemon:
+    """An operation about the daemon that asks, or a daemon that it knows; it has no key."""
+
+    __slots__ = ()
+
+    def key(self, session: Session) -> bytes:
+        """None."""
+        del session
+        return b""
+
+
+class Simple(OfSession, Enum):
     """The operations that need nothing but their session."""
 
     FORGET = "forget"
     KEEP = "keep"
     END = "end"
     INQUIRE = "inquire"
+
+
+class OfStore(OfDaemon, Enum):
+    """The operations that need nothing at all."""
+
     MEASURE = "measure"
 
 
-FORGET, KEEP, END, INQUIRE, MEASURE = Simple
+FORGET, KEEP, END, INQUIRE = Simple
+(MEASURE,) = OfStore
 
 
 @dataclass(frozen=True, slots=True)
-class Remember:
+class Remember(OfSession):
     """The record lives on for `Lives.record_s`, if the session is this owner's; else nothing.
 
     Attributes:
@@ -70,14 +117,14 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(OfRoom):
     """The ids of the session's posts in `room` live on for `Lives.record_s`."""
 
     room: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(OfRoom):
     """Delete the ids of the session's posts in `room`: it has ended."""
 
     room: bytes
@@ -97,14 +144,14 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
-class Open:
+class Open(OfSession):
     """A new session, with no line yet; `digest` is the hash of its secret."""
 
     digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Resume:
+class Resume(OfSession):
     """Take a session over from whoever owns it (PROTOCOL §2.1, ADR 2).
 
     Attributes:
@@ -133,7 +180,7 @@ class RolledBack:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class Post(OfRoom):
     """`SAY`: `said` is `<sender> <text>`; `id` the sender's number for it."""
 
     room: bytes
@@ -160,22 +207,27 @@ class Conflict:
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class Who(OfRoom):
     """`WHO`."""
 
     room: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Find:
+class Tell:
     """`TELL`: `written` goes to the inbox of the daemon where session `name` is connected."""
 
     name: bytes
     written: bytes
 
+    def key(self, session: Session) -> bytes:
+        """The name of the session that is told."""
+        del session
+        return self.name
+
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class Read(OfRoom):
     """A page of a room, from offset `first` on; `messages_max` at most.
 
     A room that is not there begins, unless `begin` is false: then there is no page.
@@ -187,8 +239,22 @@ class Read:
     begin: bool = True
 
 
+class Page(NamedTuple):
+    """A piece of a room's stream.
+
+    Attributes:
+        epoch: the room's history.
+        last: the highest offset given in it.
+        messages: offset and `<sender> <text>`, upwards from where it was asked for.
+    """
+
+    epoch: bytes
+    last: int
+    messages: Sequence[tuple[int, bytes]]
+
+
 @dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(OfRoom):
     """This daemon, `inbox`, has so many members in a room."""
 
     room: bytes
@@ -197,7 +263,7 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(OfDaemon):
     """Renew the lease of `inbox` and write `written` there."""
 
     inbox: bytes
@@ -205,7 +271,7 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(OfDaemon):
     """Write to a daemon's inbox; it may be gone."""
 
     inbox: bytes
@@ -217,7 +283,7 @@ def gives_life(operation: Operation | None) -> bool:
 
     Each is an answer to a line, or the owner's word for a client that it does not read now.
     """
-    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Find))
+    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Tell))
 
 
 def needs_owner(operation: Operation | None) -> bool:
@@ -229,10 +295,10 @@ def size(operation: Operation) -> int:
     """Bytes of a client's, as long as a line may be, that it carries."""
     if isinstance(operation, Post):
         return len(operation.said)
-    return len(operation.written) if isinstance(operation, Find) else 0
+    return len(operation.written) if isinstance(operation, Tell) else 0
 
 
 Operation = (
-    Simple | Open | Resume | Remember | Renew | Drop
-    | Post | Who | Find | Read | Announce | Beat | Publish
+    Simple | OfStore | Open | Resume | Remember | Renew | Drop
+    | Post | Who | Tell | Read | Announce | Beat | Publish
 )  # fmt: skip

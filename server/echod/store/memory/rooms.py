@@ -7,9 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from echod.rooms.room import Page
 from echod.store.keys import ids_key
-from echod.store.operations import Conflict, Stale
+from echod.store.operations import Conflict, Page, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +26,7 @@ class _Ids:
     """A sender's last posts in a room: id → offset and the text's digest, upwards."""
 
     posts: dict[int, tuple[int, bytes]]
-    until_s: float
+    until_at: float
 
 
 class _Room:
@@ -37,7 +36,7 @@ class _Room:
         self.epoch = b"0-" + secrets.token_hex(EPOCH_BYTES).encode()
         self.offset = 0
         self.messages: deque[tuple[int, bytes, float]] = deque(maxlen=messages_max)
-        self.until_s = 0.0
+        self.until_at = 0.0
 
 
 class MemoryRooms:
@@ -55,7 +54,7 @@ class MemoryRooms:
         now_s = self._clock()
         key = ids_key(post.room, post.sender)
         ids = self._ids.get(key)
-        posts = ids.posts if ids is not None and now_s < ids.until_s else {}
+        posts = ids.posts if ids is not None and now_s < ids.until_at else {}
         last = next(reversed(posts), 0)
         if post.id in posts:
             offset, digest = posts[post.id]
@@ -68,7 +67,7 @@ class MemoryRooms:
         self._ids[key] = _Ids(posts, now_s + self._lives.record_s)
         if len(posts) > IDS_KEPT:
             del posts[next(iter(posts))]
-        room.until_s = now_s + self._lives.room_s
+        room.until_at = now_s + self._lives.room_s
         while room.messages and room.messages[0][2] < now_s - self._lives.room_s:
             room.messages.popleft()
         room.messages.append((room.offset, post.said, now_s))
@@ -78,7 +77,7 @@ class MemoryRooms:
     def read(self, read: Read) -> Page | None:
         """A page; the room begins if need be, and may."""
         there = self._rooms.get(read.room)
-        if not read.begin and (there is None or self._clock() >= there.until_s):
+        if not read.begin and (there is None or self._clock() >= there.until_at):
             return None
         room = self._room(read.room)
         messages = [(at, said) for at, said, _ in room.messages if at >= read.first]
@@ -87,8 +86,8 @@ class MemoryRooms:
     def renew_ids(self, key: bytes) -> None:
         """The ids of a sender's posts live on, if there are any."""
         ids = self._ids.get(key)
-        if ids is not None and self._clock() < ids.until_s:
-            ids.until_s = self._clock() + self._lives.record_s
+        if ids is not None and self._clock() < ids.until_at:
+            ids.until_at = self._clock() + self._lives.record_s
 
     def drop_ids(self, key: bytes) -> None:
         """The sender has ended."""
@@ -99,8 +98,8 @@ class MemoryRooms:
         self._members[announce.room] = announce.members
         if announce.members:
             room = self._rooms.get(announce.room)
-            if room is not None and self._clock() < room.until_s:
-                room.until_s = self._clock() + self._life_s(room)
+            if room is not None and self._clock() < room.until_at:
+                room.until_at = self._clock() + self._life_s(room)
         else:
             del self._members[announce.room]
 
@@ -112,9 +111,9 @@ class MemoryRooms:
     def _room(self, name: bytes) -> _Room:
         now_s = self._clock()
         room = self._rooms.get(name)
-        if room is None or now_s >= room.until_s:
+        if room is None or now_s >= room.until_at:
             room = self._rooms[name] = _Room(self._lives.room_messages_max)
-            room.until_s = now_s + self._life_s(room)
+            room.until_at = now_s + self._life_s(room)
         return room
 
     def _life_s(self, room: _Room) -> float:
@@ -129,5 +128,5 @@ class MemoryRooms:
 
     def sweep(self, now_s: float) -> None:
         """Free rooms that have expired, and ids of senders that have."""
-        self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_s}
-        self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_s}
+        self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_at}
+        self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_at}

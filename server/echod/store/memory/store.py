@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from echod.protocol.state import EMPTY
 from echod.store.base import StoreError
-from echod.store.keys import EMPTY, decode_state, encode_state
+from echod.store.keys import decode_state, encode_state, record_key, state_key
 from echod.store.memory.rooms import MemoryRooms
 from echod.store.operations import (
     END,
@@ -20,7 +21,6 @@ from echod.store.operations import (
     Beat,
     Drop,
     Fill,
-    Find,
     Open,
     Opened,
     Post,
@@ -30,6 +30,7 @@ from echod.store.operations import (
     Renew,
     Resume,
     RolledBack,
+    Tell,
     Who,
     gives_life,
 )
@@ -47,9 +48,14 @@ Fields = dict[bytes, bytes]
 class MemoryStore:
     """The keys of `store/keys.py` in two dictionaries, each with its end."""
 
-    def __init__(self, lives: Lives, clock: Callable[[], float] = time.monotonic) -> None:
-        self.publish: Callable[[bytes], None] = lambda _: None
-        """Where publications go: the one daemon that there is."""
+    def __init__(
+        self,
+        lives: Lives,
+        publish: Callable[[bytes], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`publish` gets every publication: it is the one daemon that there is."""
+        self._publish = publish
         self.connected = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
@@ -57,7 +63,7 @@ class MemoryStore:
         self._lives = lives
         self._rooms = MemoryRooms(lives, clock)
         self._clock = clock
-        self._sweep_s = 0.0
+        self._sweep_at = 0.0
         self._missing: list[Write] = []
 
     def connect(self) -> bool:
@@ -76,7 +82,7 @@ class MemoryStore:
             raise StoreError("closed", "not connected")
         self._missing = [write for write in writes if not self._do(write)]
         now_s = self._clock()
-        if now_s >= self._sweep_s:
+        if now_s >= self._sweep_at:
             self._sweep(now_s)
 
     def kept(self) -> dict[str, int]:
@@ -93,13 +99,13 @@ class MemoryStore:
 
     def state(self, key: bytes) -> bytes | None:
         """The state under `key`, None where there is none or it has expired."""
-        value, until_s = self.states.get(key, (None, 0.0))
-        return value if self._clock() < until_s else None
+        value, until_at = self.states.get(key, (None, 0.0))
+        return value if self._clock() < until_at else None
 
     def record(self, key: bytes) -> Fields:
         """The record under `key`, empty where there is none or it has expired."""
-        fields, until_s = self.records.get(key, ({}, 0.0))
-        return fields if self._clock() < until_s else {}
+        fields, until_at = self.records.get(key, ({}, 0.0))
+        return fields if self._clock() < until_at else {}
 
     def _do(self, write: Write) -> bool:
         """Carry one write out; whether its session was there, if it needs it."""
@@ -155,7 +161,7 @@ class MemoryStore:
             case Post() as post:
                 write.result, published = self._rooms.post(post)
                 if published:
-                    self.publish(published)
+                    self._publish(published)
             case Read() as read:
                 write.result = self._rooms.read(read)
             case Who(room):
@@ -166,16 +172,16 @@ class MemoryStore:
                 self._rooms.renew_ids(write.session.ids_key(room))
             case Drop(room):
                 self._rooms.drop_ids(write.session.ids_key(room))
-            case Find(name, written):
-                fields = self.record(b"r:" + name)
+            case Tell(name, written):
+                fields = self.record(record_key(name))
                 write.result = b"inbox" in fields and b"ended" not in fields
                 if write.result:
-                    self.publish(written)
+                    self._publish(written)
             case Publish(_, written):
-                self.publish(written)
+                self._publish(written)
             case Beat(_, written):
                 write.result = (True, 1)
-                self.publish(written)
+                self._publish(written)
 
     def _keep_state(self, key: bytes, state: bytes, ttl_s: float) -> None:
         self.states[key] = (state, self._clock() + ttl_s)
@@ -198,7 +204,7 @@ class MemoryStore:
         if fields.get(b"digest") != operation.digest or b"ended" in fields:
             return None
         epoch, owner = int(fields[b"epoch"]), fields[b"owner"]
-        key = b"s:%b:%d:%b" % (session.name, epoch, owner)
+        key = state_key(session.name, epoch, owner)
         value = self.state(key)
         if value is None:
             return None
@@ -228,7 +234,7 @@ class MemoryStore:
         self.states = {key: kept for key, kept in self.states.items() if kept[1] > now_s}
         self.records = {key: kept for key, kept in self.records.items() if kept[1] > now_s}
         self._rooms.sweep(now_s)
-        self._sweep_s = now_s + self._lives.sweep_s
+        self._sweep_at = now_s + self._lives.sweep_s
 
 
 def _pairs(words: tuple[bytes, ...]) -> Fields:

@@ -95,11 +95,11 @@ class Link:
             first.append(("AUTH", *names, password))
         if place.db:
             first.append(("SELECT", str(place.db)))
-        *_, self.id, info = self.ask(*first, ("CLIENT", "ID"), ("INFO", "server"))
+        *_, self.id, info = self.execute(*first, ("CLIENT", "ID"), ("INFO", "server"))
         fields = dict(line.partition(b":")[::2] for line in info.splitlines())
         self.run_id: bytes = fields.get(b"run_id", b"")
 
-    def ask(self, *commands: Sequence[str | bytes], replies: int | None = None) -> list[Reply]:
+    def execute(self, *commands: Sequence[str | bytes], replies: int | None = None) -> list[Reply]:
         """Send the commands in one go and return their replies: one each, if not said otherwise.
 
         Raises:
@@ -115,7 +115,7 @@ class Link:
         Never waits, because the caller has acknowledged replies to hand out after it.
 
         Raises:
-            StoreError: as `ask`.
+            StoreError: as `execute`.
         """
         try:
             try:
@@ -130,7 +130,7 @@ class Link:
         """Wait for `count` replies to what was sent.
 
         Raises:
-            StoreError: as `ask`.
+            StoreError: as `execute`.
         """
         gets = self._reader.gets
         replies: list[Reply] = []
@@ -155,7 +155,7 @@ class Link:
         """Send packed commands, waiting as long as each piece may take.
 
         Raises:
-            StoreError: as `ask`.
+            StoreError: as `execute`.
         """
         try:
             self._send_all(packed)
@@ -183,7 +183,7 @@ class Link:
         """Wait, for as long as it takes, for what comes unasked; all that came together.
 
         Raises:
-            StoreError: as `ask`.
+            StoreError: as `execute`.
         """
         replies: list[Reply] = []
         try:

@@ -1,18 +1,9 @@
 """Operations as Redis's commands, and its replies as their results (store/operations.py).
 
 One command each: a script of lua/, where more than one key must change or be asked at
-once. Keys beside those of `store/keys.py`:
-
-    m:<room>            hash     epoch, offset: a history and its last message
-    x:<room>            stream   <offset>-<Unix s>: m = "<sender> <text>"
-    i:<room>:<sender>   sorted   id → offset and digest of the sender's last posts
-    p:<room>            hash     daemon → members there
-    l:<daemon>          string   the daemon's lease
-    generation          string   ADR 17
-
-How long each lives is `base.Lives`; in milliseconds, so that a drill can shorten all of them.
-
-and channels: c:<room>, c (route `broadcast`), inbox:<daemon>.
+once. Keys are named in store/keys.py, of the session or room that the operation is about;
+channels in store/routes.py. How long each lives is `base.Lives`, in milliseconds, so that a
+drill can shorten all of them.
 """
 
 from __future__ import annotations
@@ -23,8 +14,18 @@ import time
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from echod.rooms.room import Page
-from echod.store.keys import EMPTY, decode_state, encode_state, ids_key
+from echod.protocol.state import EMPTY
+from echod.store.keys import (
+    GENERATION_KEY,
+    decode_state,
+    encode_state,
+    history_key,
+    ids_key,
+    lease_key,
+    presence_key,
+    record_key,
+    stream_key,
+)
 from echod.store.operations import (
     END,
     INQUIRE,
@@ -34,10 +35,10 @@ from echod.store.operations import (
     Conflict,
     Drop,
     Fill,
-    Find,
     Open,
     Opened,
     Operation,
+    Page,
     Post,
     Publish,
     Read,
@@ -46,8 +47,10 @@ from echod.store.operations import (
     Resume,
     RolledBack,
     Stale,
+    Tell,
     Who,
 )
+from echod.store.routes import ROUTES, inbox_channel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +61,11 @@ if TYPE_CHECKING:
 
 Command = tuple[bytes | str, ...]
 
-GENERATION_KEY = b"generation"
-BROADCAST_CHANNEL = b"c"
 # A room's history is named at random; the generation stands before it (read.lua).
 EPOCH_BYTES = 5
 _chance = random.Random()  # noqa: S311 — a name; seeded by the system
-# What `Find` says when a daemon has got it (tell.lua).
-FOUND = 2
+# What `Tell` says when a daemon has got it (tell.lua).
+TOLD = 2
 
 
 class Script:
@@ -74,7 +75,7 @@ class Script:
         self.text = resources.files("echod.store.redis").joinpath(f"lua/{name}.lua").read_text()
         self._hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, keys: Sequence[bytes], *words: bytes) -> Command:
+    def command(self, keys: Sequence[bytes], *words: bytes) -> Command:
         """The command that runs it."""
         return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
 
@@ -82,29 +83,17 @@ class Script:
 RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
     Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
 )
-POST, READ, WHO, ANNOUNCE, FIND, BEAT = ROOM_SCRIPTS = tuple(
+POST, READ, WHO, ANNOUNCE, TELL, BEAT = ROOM_SCRIPTS = tuple(
     Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")
 )
 SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
-
-
-def channel(room: bytes, route: str) -> bytes:
-    """Where a room's posts are published; b"" for `directed`: to the inboxes, one by one."""
-    if route == "directed":
-        return b""
-    return BROADCAST_CHANNEL if route == "broadcast" else b"c:" + room
-
-
-def inbox_channel(inbox: bytes) -> bytes:
-    """Where a daemon listens for what is meant for it alone."""
-    return b"inbox:" + inbox
 
 
 class RedisOperations:
     """See the module."""
 
     def __init__(self, lives: Lives) -> None:
-        self._route = lives.route
+        self._route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
         self._unused_ms = milliseconds(lives.unused_s)
@@ -119,60 +108,62 @@ class RedisOperations:
     def command(self, session: Session, operation: Operation) -> Command:  # noqa: C901, PLR0911, PLR0912 — one case for each
         """The command that carries it out."""
         record, state = session.record_key, session.state_key
+        key = operation.key(session)
         match operation:
             case Post():
-                return self._post(session, operation)
-            case Read(room, first, messages_max, begin):
-                keys = (b"m:" + room, b"x:" + room, GENERATION_KEY)
+                return self._post(session, operation, key)
+            case Read(_, first, messages_max, begin):
+                keys = (history_key(key), stream_key(key), GENERATION_KEY)
                 epoch = _epoch() if begin else b""
                 words = (b"%d" % first, b"%d" % messages_max, epoch, self._unused_room_ms)
-                return READ.call(keys, *words)
-            case Who(room):
-                return WHO.call((state, b"p:" + room), self.state_ms)
-            case Find(name, written):
-                return FIND.call((state, b"r:" + name), self.state_ms, written)
-            case Announce(room, inbox, members):
-                keys = (b"p:" + room, b"m:" + room, b"x:" + room)
+                return READ.command(keys, *words)
+            case Who():
+                return WHO.command((state, presence_key(key)), self.state_ms)
+            case Tell(_, written):
+                return TELL.command((state, record_key(key)), self.state_ms, written)
+            case Announce(_, inbox, members):
+                keys = (presence_key(key), history_key(key), stream_key(key))
                 words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
-                return ANNOUNCE.call(keys, *words)
+                return ANNOUNCE.command(keys, *words)
             case Beat(inbox, written):
-                return BEAT.call((b"l:" + inbox,), self._lease_ms, inbox_channel(inbox), written)
+                return BEAT.command(
+                    (lease_key(inbox),), self._lease_ms, inbox_channel(inbox), written
+                )
             case Publish(inbox, written):
                 return ("PUBLISH", inbox_channel(inbox), written)
             case Open(digest):
-                return OPEN.call(
+                return OPEN.command(
                     (record, session.key_of(1)), digest, session.owner, encode_state(0, 0, b""),
                     self._unused_ms, self._unused_record_ms, *session.record,
                 )  # fmt: skip
             case Resume(digest, acked):
-                return RESUME.call(
+                return RESUME.command(
                     (record,), digest, b"%d" % acked, session.owner,
                     self.state_ms, self.record_ms, *session.record,
                 )  # fmt: skip
             case Remember(posted):
-                return REMEMBER.call((record, state), self.record_ms, b" ".join(posted))
-            case Renew(room):
-                return ("PEXPIRE", session.ids_key(room), self.record_ms)
-            case Drop(room):
-                return ("DEL", session.ids_key(room))
+                return REMEMBER.command((record, state), self.record_ms, b" ".join(posted))
+            case Renew():
+                return ("PEXPIRE", ids_key(key, session.name), self.record_ms)
+            case Drop():
+                return ("DEL", ids_key(key, session.name))
         if operation is END:
-            return END_SESSION.call((record, state), session.owner, self._tombstone_ms)
+            return END_SESSION.command((record, state), session.owner, self._tombstone_ms)
         if operation is MEASURE:
             return ("INFO", "memory")
         if operation is INQUIRE:
             return ("HGET", record, "owner")
         return ("DEL", state, record)
 
-    def _post(self, session: Session, post: Post) -> Command:
-        room = post.room
+    def _post(self, session: Session, post: Post, room: bytes) -> Command:
         keys = (
-            session.state_key, b"m:" + room, b"x:" + room, ids_key(room, post.sender),
-            GENERATION_KEY, b"p:" + room,
+            session.state_key, history_key(room), stream_key(room), ids_key(room, post.sender),
+            GENERATION_KEY, presence_key(room),
         )  # fmt: skip
-        return POST.call(
+        return POST.command(
             keys, self.state_ms, room, b"%d" % post.id, post.said, _epoch(),
             milliseconds(time.time()), self._room_messages_max, self._room_ms,
-            channel(room, self._route), post.digest, self.record_ms,
+            self._route.channel(room), post.digest, self.record_ms,
         )  # fmt: skip
 
 
@@ -188,8 +179,8 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
             return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
         case Who():
             return tuple(reply)
-        case Find():
-            return reply == FOUND
+        case Tell():
+            return reply == TOLD
         case Beat():
             return bool(reply[0]), reply[1]
         case Open():

@@ -18,11 +18,10 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from echod.store.base import StoreError
-from echod.store.keys import encode_state
+from echod.store.keys import GENERATION_KEY, encode_state, marker_key
 from echod.store.operations import KEEP, needs_owner
 from echod.store.redis.link import Link, pack
 from echod.store.redis.operations import (
-    GENERATION_KEY,
     RAISE_GENERATION,
     SCRIPTS,
     RedisOperations,
@@ -63,7 +62,7 @@ class RedisStore:
         self._lost = False
         self._begun = NOTHING  # the batch on its way
         # Of this process alone: two daemons of one name must not take each other for a loss.
-        self._marker_key = b"d:%b:%b" % (daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
+        self._marker_key = marker_key(daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
         self._operations = RedisOperations(lives)
         self._marker_ms = milliseconds(lives.marker_s)
         # What follows the value in the packed `SET key value XX PX ttl`: always the same.
@@ -75,7 +74,7 @@ class RedisStore:
         link = Link(self._url, self._timeout_s, self._password_file)
         try:
             self._silence_former(link)
-            marker, generation, *_ = link.ask(
+            marker, generation, *_ = link.execute(
                 ("GET", self._marker_key),
                 ("GET", GENERATION_KEY),
                 *(("SCRIPT", "LOAD", script.text) for script in SCRIPTS),
@@ -85,7 +84,7 @@ class RedisStore:
                 # Above what this daemon knew, not above what it has just read: another
                 # daemon may have seen the same loss before.
                 known = b"%d" % self.generation
-                (generation,) = link.ask(RAISE_GENERATION.call([GENERATION_KEY], known))
+                (generation,) = link.execute(RAISE_GENERATION.command([GENERATION_KEY], known))
                 self._acknowledged = 0
                 self._lost = False
             self.generation = max(self.generation, int(generation or 0))
@@ -104,7 +103,7 @@ class RedisStore:
         between holds its bytes. Another Redis process never heard of it.
         """
         if self._former and self._former[0] == link.run_id:
-            link.ask(("CLIENT", "KILL", "ID", str(self._former[1])))
+            link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
             self._former = None
 
     def begin(self, writes: Sequence[Write]) -> None:
@@ -210,7 +209,7 @@ class RedisStore:
         """See `Store.close`; the marker goes too: this daemon will not compare again."""
         if self._link is not None:
             try:
-                self._link.ask(("DEL", self._marker_key))
+                self._link.execute(("DEL", self._marker_key))
             finally:
                 self._link.close()
                 self._link = None

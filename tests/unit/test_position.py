@@ -1,4 +1,4 @@
-"""rooms/room.py by property: whatever is lost, repeated or trimmed, no silent hole."""
+"""rooms/position.py by property: whatever is lost, repeated or trimmed, no silent hole."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echod.rooms.room import Counts, Heard, Page, Position
+from echod.metrics import Counts
+from echod.rooms.position import Heard, Position
+from echod.store.operations import Page
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,87 @@
+"""How a post finds the daemons that have members of its room: three ways, and their channels.
+
+broadcast  one channel that every daemon listens to
+room       a channel for each room, subscribed while a daemon has members in it
+directed   the inboxes of the daemons that announced members (post.lua looks them up)
+
+Why three: docs/adr/0009. When which: docs/fanout.md. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+
+class Route(Protocol):
+    """One of them.
+
+    Attributes:
+        subscribed_apart: a room's posts arrive once it is subscribed, and until then do not.
+        needs_members: posts pass by a daemon that has announced nobody.
+    """
+
+    subscribed_apart: bool
+    needs_members: bool
+
+    def channel(self, room: bytes) -> bytes:
+        """Where a room's posts are published; b"": to inboxes, one by one."""
+
+    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
+        """The channels that a daemon listens to whichever rooms it has."""
+
+
+def inbox_channel(inbox: bytes) -> bytes:
+    """Where a daemon listens for what is meant for it alone."""
+    return b"inbox:" + inbox
+
+
+class Broadcast:
+    """See the module."""
+
+    subscribed_apart = needs_members = False
+
+    def channel(self, room: bytes) -> bytes:
+        """See `Route`."""
+        del room
+        return b"c"
+
+    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
+        """See `Route`."""
+        return inbox_channel(inbox), b"c"
+
+
+class ByRoom:
+    """See the module."""
+
+    subscribed_apart, needs_members = True, False
+
+    def channel(self, room: bytes) -> bytes:
+        """See `Route`."""
+        return b"c:" + room
+
+    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
+        """See `Route`."""
+        return (inbox_channel(inbox),)
+
+
+class Directed:
+    """See the module."""
+
+    subscribed_apart, needs_members = False, True
+
+    def channel(self, room: bytes) -> bytes:
+        """See `Route`."""
+        del room
+        return b""
+
+    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
+        """See `Route`."""
+        return (inbox_channel(inbox),)
+
+
+# By the word of `--room-route`.
+ROUTES: Final[dict[str, Route]] = {
+    "broadcast": Broadcast(),
+    "room": ByRoom(),
+    "directed": Directed(),
+}
