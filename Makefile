@@ -32,8 +32,16 @@ $(STAMP): requirements-dev.txt pyproject.toml
 local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see fleet up --help)
 	@exec $(VENV)/bin/fleet up $(ARGS)
 
+# Most tests wait more than they compute, so some run at a time; those marked `alone` come
+# after them, one by one. pytest ends with 5 when none of its kind was asked for.
+WORKERS ?= 4
+PYTEST := $(VENV)/bin/python -m pytest
+
 test: $(STAMP) ## everything that must pass; what can't run here is skipped, with the reason
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not alone" $(ARGS); beside=$$?; \
+	[ $$beside -ne 2 ] || exit 2; \
+	$(PYTEST) -m alone $(ARGS); alone=$$?; \
+	case "$$beside $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
 
 check: $(STAMP) ## format, lint, types, layers; YAML and Dockerfiles too
 	$(VENV)/bin/ruff format --check

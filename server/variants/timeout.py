@@ -22,8 +22,9 @@ What differs from gevent's documented semantics, and why:
     within a task's block it is CancelledError that is seen: asyncio has no public way to
         throw another exception into a task. Outside the block there is no difference;
     two that expire while the task can't run are one cancellation, and the outer one is
-        raised: asyncio counts requests to cancel, it does not queue them. Likewise a
-        cancellation by somebody else always goes on outwards;
+        raised: asyncio counts requests to cancel, it does not queue them. Nor does it tell
+        that a block swallowed one: the next that expires within is raised as the outer one.
+        Likewise a cancellation by somebody else always goes on outwards;
     in the main thread it is raised anywhere, a `finally` or a computation included, not
         only where the code waits: a signal does not ask. CPython 3.13 has a gap there: what
         a signal raises at the end of a `while CONDITION:` loop's body can pass the `with`

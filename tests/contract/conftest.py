@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -48,8 +48,7 @@ SERVERS = [
     *ECHOD,
 ]
 
-# What became of each test: behaviour → server → outcome, in the order of the tests.
-OUTCOMES = pytest.StashKey[dict[str, dict[str, str]]]()
+OUTCOMES = pytest.StashKey["Outcomes"]()
 CELLS = {"passed": "ok", "failed": "FAILED", "skipped": "—"}
 
 
@@ -141,29 +140,52 @@ def own_server(
 def pytest_configure(config: pytest.Config) -> None:
     """Make room for the table."""
     config.addinivalue_line("markers", "behaviour(name): a column of the table of servers")
-    config.stash[OUTCOMES] = {}
+    config.stash[OUTCOMES] = Outcomes()
+    config.pluginmanager.register(config.stash[OUTCOMES])
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what became of a behaviour: the worst of all its tests' set-ups, calls and ends."""
+    """Write behaviour and server into the report, which may go to another process."""
     report = yield
     marker = item.get_closest_marker("behaviour")
     if marker is not None and isinstance(item, pytest.Function):
-        column = item.config.stash[OUTCOMES].setdefault(marker.args[0], {})
-        name = str(item.callspec.params["server"])
-        if column.get(name, "passed") == "passed":
-            column[name] = report.outcome
+        cell = marker.args[0], str(item.callspec.params["server"])
+        report.user_properties = [("cell", cell)]
     return report
+
+
+class Outcomes:
+    """Hears of every report, in the process that prints the summary."""
+
+    def __init__(self) -> None:
+        self._columns: dict[str, dict[str, str]] = {}
+        self._lines: dict[str, int] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what became of a behaviour: the worst of all its tests' set-ups, calls and ends."""
+        for key, cell in report.user_properties:
+            if key == "cell":
+                behaviour, name = cast("tuple[str, str]", cell)
+                self._lines[behaviour] = report.location[1] or 0
+                column = self._columns.setdefault(behaviour, {})
+                if column.get(name, "passed") == "passed":
+                    column[name] = report.outcome
+
+    def in_order(self) -> dict[str, dict[str, str]]:
+        """What became of each test: behaviour → server → outcome, as the tests stand in the file."""
+        return {
+            name: self._columns[name] for name in sorted(self._columns, key=self._lines.__getitem__)
+        }
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
     """Print the table: rows are servers, columns behaviours."""
-    outcomes = config.stash[OUTCOMES]
+    outcomes = config.stash[OUTCOMES].in_order()
     if not outcomes:
         return
     widths = {name: max(len(name), len(CELLS["failed"])) for name in outcomes}

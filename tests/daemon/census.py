@@ -34,7 +34,8 @@ def census() -> None:
         isinstance(thing, greenlet) and not thing.dead and type(thing) is greenlet
         for thing in things
     )
-    print("census", json.dumps(counts), flush=True)  # noqa: T201 — it is read from the log
+    # In one write, end included: the log's thread writes into the same file.
+    print(f"census {json.dumps(counts)}\n", end="", flush=True)  # noqa: T201 — it is read from the log
 
 
 gevent.signal_handler(signal.SIGUSR1, census)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
+import pytest
 
 from tests.config.test_limits_page import MILLION, table
 from tests.daemon.crowd import REST_S
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
+
+pytestmark = pytest.mark.alone
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,9 @@ def test_sigterm_with_a_thousand_busy_clients(
     assert swarm.ends() == {"draining": 1000}
     assert daemon.process.wait(10)
     assert daemon.process.status == 0
-    # drain_s, then what is due, the deletions, and the clients' own time to close.
-    assert time.monotonic() - begin < 2 + 3
+    # drain_s, then what is due, the deletions, and the clients' own time to close: 3 s, and as
+    # much again for a machine that runs other tests beside.
+    assert time.monotonic() - begin < 2 + 6
     on_disk = committed(tmp_path / "redis")
     for member in swarm.members:
         assert on_disk[member.address] >= member.answered

@@ -1,6 +1,6 @@
 """Two daemons, one Redis, clients that resume each other's sessions at random; all is checked.
 
-The model (tests/session_model.py) knows what each line must be answered. Where two
+The model (tests/protocol_model.py) knows what each line must be answered. Where two
 connections race, it knows what may have become of each line, and the next WELCOME says.
 """
 
@@ -17,7 +17,7 @@ import pytest
 
 from tests.daemon import raw
 from tests.daemon.history import check, history
-from tests.session_model import ENDS, Model, agrees
+from tests.protocol_model import ENDS, Model, agrees
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -137,7 +137,7 @@ def test_unavailable_when_the_store_is_away(
     client = Dialogue(daemon.port)
     client.send(b"into the void\n")
     assert raw.read_all(client.sock).startswith(b"ERR unavailable ")
-    assert 0.9 < time.monotonic() - begin < 2
+    assert 0.9 < time.monotonic() - begin < 4
     assert daemon.closed("unavailable") == 1
     assert daemon.metrics()["echod_degraded"] == 1
     assert daemon.metrics()['echod_store_errors_total{kind="refused"}'] >= 1

@@ -33,15 +33,17 @@ from tests.fleet.test_faults import up
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 ATTACKER = Path(__file__).with_name("attacker.py")
 KINDS = ("connects", "writers", "readers", "line", "lines")
 
 CONNECTIONS_MAX = 1_000
 # More than it is allowed: what is over must be turned away.
 ATTACKERS = 1_500
-FARE_S = 4.0
+FARE_S = 3.0
 # From when it has opened all: for as long as the honest are looked at, and longer.
-ATTACK_S = FARE_S + 2.0
+ATTACK_S = FARE_S + 1.0
 
 # The promise of the issue: the honest's p99 during an attack, in terms of what it was.
 SLOWER_MAX = 3.0

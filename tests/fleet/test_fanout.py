@@ -22,6 +22,8 @@ from lab.measure.peers.servers import PEERS, Peer
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(autouse=True)
 def _compiler() -> None:

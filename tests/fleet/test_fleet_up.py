@@ -20,6 +20,7 @@ import pytest
 from lab.wait import until
 from loadtest.client import EarlyClose, PlainClient
 from tests.fleet.fleet_process import FREE, GONE_S_MAX, get, get_json
+from tests.monitored import ask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,9 +123,8 @@ def test_prometheus_sees_every_part(fleet_up: Callable[..., FleetUp]) -> None:
     wanted.add(fleet.ready["prometheus"]["web"])
 
     def up() -> set[str]:
-        answer = get_json(fleet.ready["prometheus"]["web"], "/api/v1/targets")
-        targets = answer["data"]["activeTargets"]
-        return {target["labels"]["instance"] for target in targets if target["health"] == "up"}
+        found = ask(fleet.ready["prometheus"]["web"], "up == 1")
+        return {target["metric"]["instance"] for target in found}
 
     until(lambda: up() == wanted, 4 * SEEN_S_MAX, "the first scrapes")
 

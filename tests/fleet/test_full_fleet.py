@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.alone
+
 FLOODER = Path(__file__).with_name("flooder.py")
 CONNECTIONS_MAX = 40
 DAEMONS = 2

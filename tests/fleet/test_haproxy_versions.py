@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from lab.fleet.processes import Process
 
+pytestmark = pytest.mark.alone
+
 PATIENT: tuple[Callable[[Ports], str], ...] = (
     patient.silent_client,
     patient.silent_after_a_line,

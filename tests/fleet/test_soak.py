@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.drill.drills import soak
 from lab.drill.lives import shorten
 from lab.drill.report import verdicts
@@ -15,6 +17,8 @@ from lab.drill.stage.soak import SoakStage
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = pytest.mark.alone
 
 # What is forgotten (tests/mutants/forgets_lives.py), how soon the soak has seen it, by what.
 FORGOTTEN = {

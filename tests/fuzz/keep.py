@@ -35,7 +35,7 @@ def ways(data: bytes) -> set[tuple[str, int, int, int]]:
     def enter(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:  # noqa: ANN401 — a tracer's
         del event, argument
         name = frame.f_code.co_filename
-        if "echod" not in name and "session_model" not in name:
+        if "echod" not in name and "protocol_model" not in name:
             return None
         before = 0
 

@@ -2,7 +2,7 @@
 
 The first byte of an input chooses the target and how its bytes are cut; the rest is what a
 peer could have sent. A check raises for what must never be: an exception that is not the
-parser's own, or an answer that is not the model's (tests/session_model.py).
+parser's own, or an answer that is not the model's (tests/protocol_model.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from echod.protocol.session import Dialogue, Hello, Quit, Taken, hello, welcome
 from echod.protocol.state import EMPTY, State
 from echod.protocol.token import Token
 from echod.protocol.wire import split_lines
-from tests.session_model import ENDS, Model, agrees, opening
+from tests.protocol_model import ENDS, Model, agrees, opening
 
 # Small, so that a fuzzer reaches its neighbourhood.
 LINE_BYTES_MAX = 64

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from tests.stack.fleet import Fleet
 
+pytestmark = pytest.mark.alone
+
 PORTS = range(1241, 1249)
 
 

@@ -19,6 +19,8 @@ from tests.stack.fleet import DEADLINE_S
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
+pytestmark = pytest.mark.alone
+
 # In the networks of these Redis is, and the daemons' ports are.
 NEAR_REDIS = {"redis", "server", "redis-exporter"}
 NEAR_DAEMONS = {"server", "haproxy", "prometheus", "redis", "redis-exporter"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.top.compose import ComposeSource
 from lab.top.model import Model
 from lab.top.parts import State
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
     from lab.top.model import View
     from tests.stack.fleet import Fleet
+
+pytestmark = pytest.mark.alone
 
 
 def test_the_containers_are_seen_and_acted_on(fleet: Fleet) -> None:

@@ -11,12 +11,16 @@ import time
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+import pytest
+
 from lab.wait import until
 from tests.monitored import assert_all_data
 from tests.stack.fleet import DAEMONS, DEADLINE_S
 
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
+
+pytestmark = pytest.mark.alone
 
 # The figure: a stopped daemon's alert fires within it.
 ALERT_S_MAX = 30.0

@@ -1,4 +1,4 @@
-"""protocol/session.py by property, against the model in tests/session_model.py."""
+"""protocol/session.py by property, against the model in tests/protocol_model.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from echod.protocol.session import Dialogue, Hello, Quit, hello, welcome
 from echod.protocol.state import EMPTY, State
 from echod.protocol.token import Token
 from echod.protocol.words import NUMBER_MAX, Refusal, body_of, number
-from tests.session_model import ENDS, Model, agrees, opening, unterminated
+from tests.protocol_model import ENDS, Model, agrees, opening, unterminated
 
 UNBOUNDED = 1 << 30
 TOKEN = Token(b"abcdefghij", b"k" * 26)

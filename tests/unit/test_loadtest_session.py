@@ -50,7 +50,7 @@ from loadtest.session_requests import (
     Who,
     encode,
 )
-from tests.unit.session_model import NAME, OTHER_TOKEN, TOKEN, Model, cut
+from tests.unit.right_server import NAME, OTHER_TOKEN, TOKEN, Model, cut
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -1,13 +1,26 @@
-"""The pure parts import no socket, clock, greenlet or Redis (ARCHITECTURE.md, Code map)."""
+"""The pure parts import no socket, clock, greenlet or Redis (ARCHITECTURE.md, Code map).
+
+Their tests, in this folder, make no socket and no process (conftest.py).
+"""
 
 from __future__ import annotations
 
 import ast
+import multiprocessing
+import socket
+import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import gevent.socket
+import gevent.subprocess
 import pytest
 
 import echod
+from tests.unit.purity import ImpureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), *sorted(ROOT.glob("values/*.py")),
@@ -55,3 +68,23 @@ def test_pure(path: Path) -> None:
         name for name in imports(path) if name.split(".")[0] not in ALLOWED and name not in pure
     }
     assert not foreign
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        socket.socket,
+        socket.socketpair,
+        gevent.socket.socketpair,
+        lambda: socket.create_connection(("127.0.0.1", 1)),
+        lambda: subprocess.run(["true"], check=True),
+        lambda: gevent.subprocess.run(["true"], check=True),
+        lambda: multiprocessing.get_context("fork").Process(target=int).start(),
+    ],
+)
+def test_the_tests_here_are_pure(act: Callable[[], object], impure: list[str]) -> None:
+    """Whoever makes a socket or a process in this folder is told, whichever library it takes."""
+    with pytest.raises(ImpureError):
+        act()
+    assert impure
+    impure.clear()

@@ -27,8 +27,8 @@ from loadtest.session_client import Acknowledged, SessionClient
 from loadtest.session_events import Bye, Drain, ErrorLine, Pong, Welcome
 from loadtest.session_requests import Echo, Ping, Quit, Who
 from loadtest.session_retry import Patience, Resumed
-from tests.unit.loadtest_servers import Server
-from tests.unit.session_servers import Fault, Service
+from tests.loadtest.loadtest_servers import Server
+from tests.loadtest.session_servers import Fault, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

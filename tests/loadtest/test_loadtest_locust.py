@@ -21,8 +21,8 @@ import pytest
 from lab import web
 from lab.fleet import ports, processes
 from lab.wait import until
-from tests.unit import loadtest_servers as servers
-from tests.unit.loadtest_servers import Server
+from tests.loadtest import loadtest_servers as servers
+from tests.loadtest.loadtest_servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

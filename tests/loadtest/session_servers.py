@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.unit.loadtest_servers import lines_of
+from tests.loadtest.loadtest_servers import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,7 +11,7 @@ import pytest
 from lab.measure import compiler
 from lab.measure.errors import MeasureError
 from lab.measure.fanout.generator import Fanout, Result, Settings
-from tests.unit.fanout_servers import CLOSE, frame, right, serving
+from tests.lab.fanout_servers import CLOSE, frame, right, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable

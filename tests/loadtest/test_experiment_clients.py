@@ -12,10 +12,10 @@ import pytest
 
 from lab.measure.models.clients import play
 from lab.measure.models.workload import Workload
-from tests.unit import loadtest_servers as servers
+from tests.loadtest import loadtest_servers as servers
 
 if TYPE_CHECKING:
-    from tests.unit.loadtest_servers import Behaviour
+    from tests.loadtest.loadtest_servers import Behaviour
 
 SHORT = Workload(clients=4, lines=3, pause_s=0.01, loops=2)
 

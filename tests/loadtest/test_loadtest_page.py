@@ -15,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from lab import web
 from lab.fleet import ports, processes
 from lab.wait import until
-from tests.unit import loadtest_servers as servers
-from tests.unit.loadtest_servers import Server, replies_to
-from tests.unit.session_servers import Service
+from tests.loadtest import loadtest_servers as servers
+from tests.loadtest.loadtest_servers import Server, replies_to
+from tests.loadtest.session_servers import Service
 
 if TYPE_CHECKING:
     import socket

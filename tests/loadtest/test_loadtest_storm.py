@@ -11,8 +11,8 @@ import pytest
 
 from lab.fleet import ports, processes
 from lab.wait import until
-from tests.unit.loadtest_servers import Server, busy
-from tests.unit.session_servers import Fault, Service
+from tests.loadtest.loadtest_servers import Server, busy
+from tests.loadtest.session_servers import Fault, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

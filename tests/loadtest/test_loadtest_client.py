@@ -18,11 +18,11 @@ from loadtest.client import (
     ServerError,
     WrongReply,
 )
-from tests.unit import loadtest_servers as servers
-from tests.unit.loadtest_servers import Server
+from tests.loadtest import loadtest_servers as servers
+from tests.loadtest.loadtest_servers import Server
 
 if TYPE_CHECKING:
-    from tests.unit.loadtest_servers import Behaviour
+    from tests.loadtest.loadtest_servers import Behaviour
 
 # The client's deadline where a test waits for it to pass: far above a loopback's round
 # trip on a busy machine, so that only a server that says nothing reaches it.
