@@ -37,8 +37,9 @@ class Play(NamedTuple):
 
 LINES = Play("lines, two faults", ("LINES", "FAULTS=2", "MOVES=0"))
 LINES_MOVE = Play("lines, a fault and a move", ("LINES", "FAULTS=1", "MOVES=1"))
-POSTS = Play("posts, a fault", ("POSTS", "FAULTS=1", "MOVES=0"))
-POSTS_MOVE = Play("posts, a move", ("POSTS", "FAULTS=0", "MOVES=1"))
+POSTS = Play("posts, a fault", ("POSTS", "FAULTS=1", "MOVES=0", "HICCUPS=0"))
+POSTS_LATE = Play("posts, late bytes", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=1"))
+POSTS_MOVE = Play("posts, a move", ("POSTS", "FAULTS=0", "MOVES=1", "HICCUPS=0"))
 BEYOND = Play("posts, lost data", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=0", "BEYOND"))
 BEYOND_FAULT = Play(
     "posts, lost data and a fault", ("POSTS", "FAULTS=1", "MOVES=0", "HICCUPS=0", "BEYOND")
@@ -46,7 +47,10 @@ BEYOND_FAULT = Play(
 BEYOND_MOVE = Play(
     "posts, lost data and a move", ("POSTS", "FAULTS=0", "MOVES=1", "HICCUPS=0", "BEYOND")
 )
-WHOLE = (LINES, LINES_MOVE, POSTS, POSTS_MOVE, BEYOND)
+BEYOND_SESSION = Play(
+    "posts, a session's lost data", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=0", "BEYOND_SESSION")
+)
+WHOLE = (LINES, LINES_MOVE, POSTS, POSTS_LATE, POSTS_MOVE, BEYOND, BEYOND_MOVE, BEYOND_SESSION)
 
 
 class Without(NamedTuple):
@@ -60,11 +64,13 @@ class Without(NamedTuple):
 RULES = (
     Without("WITHOUT_S6_CONFIRM", POSTS, "SAID does not wait for the session's shard"),
     Without("WITHOUT_S6_FENCE", POSTS, "a room takes posts of an earlier owner"),
-    Without("WITHOUT_S6_GENERATION", BEYOND, "epochs compare across a rollback"),
+    Without("WITHOUT_S6_GENERATION", BEYOND_SESSION, "epochs compare across a rollback"),
     Without("WITHOUT_S7", LINES, "acknowledged by the master alone"),
     Without("WITHOUT_S7_PROOF", LINES, "a later WAIT is believed without reading the marker"),
     Without("WITHOUT_S8", POSTS, "the script publishes"),
-    Without("WITHOUT_S8_REFUSED", POSTS, "a post that is there is refused before its id is seen"),
+    Without(
+        "WITHOUT_S8_REFUSED", POSTS_LATE, "a post that is there is refused before its id is seen"
+    ),
     Without("WITHOUT_S9_FORMER", LINES, "only the latest former link is killed"),
     Without("WITHOUT_S9_KEYS", LINES, "a batch in doubt is sent again under the same keys"),
     Without("WITHOUT_S9_MARKERS", LINES, "all links share one marker"),
