@@ -243,12 +243,12 @@ byte subscribed, position, heard[2], history; /* of the room on daemon 1 */
 byte page_of[2], asked_at; /* the page on its way; where the member was when it was asked for */
 bool must_read, told, dead, laid_by, rolled;
 byte seen; /* the generation that daemon 0 knows */
-bool must_raise[2];
+byte must_raise[2]; /* to this generation, until a batch after it is acknowledged */
 
 #define FINISHED false
 #define HAS_MARKER(d) true
 #define COMPARES(d) (d == 1 || !dead)
-#define MUST_RAISE(d) must_raise[d]
+#define MUST_RAISE(d) (must_raise[d] != 0)
 #define MARK(d, h) (d)
 #define MARKER_IS_AT(h) chosen[home]
 #define HAS(n, i) (node[n].length > 0 && node[n].message[0] == (i) || node[n].length > 1 && node[n].message[1] == (i))
@@ -376,9 +376,8 @@ inline new_key(l) {
 
 /* What was acknowledged is not there: whoever finds it raises the generation of the slot. */
 inline raise(n, d) {
-  at = (d == 0 -> seen : history);
   if
-  :: node[n].generation <= at -> node[n].generation = at + 1
+  :: node[n].generation < must_raise[d] -> node[n].generation = must_raise[d]
   :: else
   fi;
   printf("    daemon %d raises the generation to %d\n", d, node[n].generation);
@@ -390,11 +389,15 @@ inline raise(n, d) {
 }
 
 inline found_lost(d) {
-#ifndef WITHOUT_S11_RAISE
-  must_raise[d] = 1;
-#endif
+  if
+  :: must_raise[d] == 0 -> must_raise[d] = (d == 0 -> seen : history) + 1
+  :: else
+  fi;
   known[d] = 0;
-  raise(chosen[home], d)
+  raise(chosen[home], d);
+#ifdef WITHOUT_S11_RAISE
+  must_raise[d] = 0
+#endif
 }
 
 inline begin_anew(l) {
@@ -417,7 +420,7 @@ inline page(l) {
 #endif
      ) ->
     printf("    the page does not hold what the member was sent last\n");
-    must_raise[1] = 1;
+    must_raise[1] = history + 1;
     link[l] = NOBODY /* and connects anew, which raises the generation */
 #endif
   :: else ->
