@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 REQUEST_BYTES_MAX = 1_024
 ANSWER_BYTES_MAX = 1 << 20
 
-# For whoever has connected to say what it wants, and to take the answer.
-EXCHANGE_S_MAX = 1.0
+# For whoever has connected to say what it wants, and to take the answer: both are at hand, but
+# on a busy machine another process may be first.
+EXCHANGE_S_MAX = 5.0
 
 # Starting a daemon is the longest that can be asked for.
 ANSWER_S_MAX = 20.0
@@ -58,6 +59,10 @@ ACTIONS = (*SIGNALS, "start")
 
 class ControlError(LabError):
     """There is no fleet to ask, more than one, or it does not do what it was asked."""
+
+
+class GoneError(ControlError):
+    """The fleet of this socket was killed; its socket is left over."""
 
 
 def runtime_directory() -> Path:
@@ -163,6 +168,8 @@ def ask(path: Path, request: dict[str, str]) -> dict[str, Any]:
             asking.connect(str(path))
             asking.sendall(json.dumps(request).encode() + b"\n")
             answer: dict[str, Any] = json.loads(_receive(asking, ANSWER_BYTES_MAX))
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        raise GoneError(f"the fleet has ended: {error}") from None
     except (OSError, ValueError) as error:
         raise ControlError(f"the fleet does not answer: {error}") from None
     if "error" in answer:
@@ -174,7 +181,7 @@ def find(directory: Path | None = None) -> Path:
     """The socket of this user's running fleet; of the one in `directory`, if given.
 
     Raises:
-        ControlError: None runs, or more than one might be meant.
+        ControlError: None runs, one does not answer, or more than one might be meant.
     """
     running = {path: ready["directory"] for path, ready in _running()}
     if directory is not None:
@@ -190,7 +197,7 @@ def find(directory: Path | None = None) -> Path:
 
 def _running() -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in sorted(runtime_directory().glob("*.sock")):
-        with contextlib.suppress(ControlError):  # killed; its socket is left over
+        with contextlib.suppress(GoneError):
             yield path, ask(path, {"do": "look"})["fleet"]
 
 

@@ -64,7 +64,8 @@ def percentile(buckets: Buckets, fraction: float) -> float | None:
         if count >= rank:
             if math.isinf(bound):
                 return lower
-            return lower + (bound - lower) * (rank - passed) / (count - passed)
+            # At the end of a bucket the sum may be rounded to just above it.
+            return min(bound, lower + (bound - lower) * (rank - passed) / (count - passed))
         lower, passed = bound, count
     return lower
 

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lab.fleet.metrics import Buckets, Reading, Samples
@@ -41,6 +41,7 @@ def buckets_of(observed: list[float]) -> Buckets:
     return histogram(0, observed).samples.buckets("h")
 
 
+@example([0.0, 1.0, 1.0, 1.0, 1.0, 0.0078125], 1 / 3)
 @given(values, fractions)
 def test_a_percentile_is_in_the_bucket_of_the_exact_one(
     observed: list[float], fraction: float
