@@ -124,10 +124,10 @@ def slow_writer(ports: Ports) -> str:
 
 
 def slow_reader(ports: Ports) -> str:
-    """Half-closes, reads nothing for 8 s and then 10 kB a second: it gets every byte.
+    """Half-closes, reads nothing for 6 s and then 10 kB a second: it gets every byte.
 
     The daemon sees progress in steps of the buffers between: 24 kB with haproxy.cfg's, which
-    this client shows 2 s after it has begun to read, within `send_s_max`.
+    this client shows 1 to 3 s after it has begun to read: within `send_s_max`.
     """
     line, lines = b"x" * 999 + b"\n", 200
     left = (2 * lines - 1) * len(line)
@@ -135,7 +135,7 @@ def slow_reader(ports: Ports) -> str:
     with connect(ports.echo, "127.0.0.8", receive_buffer=4_096) as sock:
         sock.sendall(line * lines)
         sock.shutdown(socket.SHUT_WR)
-        _nothing_read_for(8.0)
+        _nothing_read_for(6.0)
         while data := raw.read_some(sock, 4_096):
             left -= len(data)
             _nothing_read_for(0.4)
