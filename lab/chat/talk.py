@@ -173,6 +173,8 @@ class Talk:
 
     def _welcomed(self, welcome: events.Welcome) -> None:
         first, self.name = not self.name, welcome.name.decode()
+        if not first and not self._away:
+            self._cut("connection lost")  # and found again between two looks
         self._away = False
         self.state = f"connected, connection {welcome.epoch}"
         if first:
