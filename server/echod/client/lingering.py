@@ -47,9 +47,14 @@ def unacknowledged_bytes(sock: _socket.socket) -> int:
     """What the kernel keeps of what was sent, until the client's kernel has it (tcp(7), SIOCOUTQ).
 
     What a slow client takes shows here first: the kernel takes nothing more of a connection
-    before it has freed a whole segment, which may be 64 kB.
+    before it has freed a whole segment, which may be 64 kB. 0 where the system does not say
+    (macOS): then only what the kernel takes is progress.
     """
-    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    try:
+        answer = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return 0
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def part(terms: Terms, sock: _socket.socket) -> None:
