@@ -55,6 +55,22 @@ def test_ids_live_with_a_session_that_moved(
     assert keys.pttl(b"r:" + ann.name) < NEARLY_OVER_MS
 
 
+def test_who_is_answered_is_remembered(
+    echod: Callable[..., Echod],
+    own_redis: RedisServer,
+    keys: Any,  # noqa: ANN401 — as above
+) -> None:
+    """It may go on elsewhere at once: where it posts is stored before its first post is answered."""
+    ann = Person(echod(store=own_redis.url).session_port)
+    ann.join(b"lobby")
+    with keys.monitor() as seen:
+        ann.ask(b"SAY lobby 1 x\n", 2)
+        # What the scripts do is seen too, in the order in which it is done.
+        done = (said["command"].split() for said in seen.listen())
+        first = next(words for words in done if words[0] in {"XADD", "HSET"})
+    assert first == ["HSET", f"r:{ann.name.decode()}", "posted", "lobby"]
+
+
 def test_ids_of_a_room_that_is_joined_are_kept_first(
     echod: Callable[..., Echod],
     own_redis: RedisServer,

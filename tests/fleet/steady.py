@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Self
 
+from lab.wait import until
 from tests.daemon import raw
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 PAUSE_S = 0.02
 # To connect, and for a reply: beyond it the client gives up, which is an end too.
 PATIENCE_S = 15.0
+ALL_SERVED_S_MAX = 30.0
 
 
 class Client:
@@ -31,7 +33,7 @@ class Client:
         self._port = port
         self.sock: socket.socket | None = None
         self.due_s = self.answered_s = time.monotonic()
-        self.waits = False
+        self.served = self.waits = False
         self._number = 0
         self._owed = self._previous = b""
 
@@ -60,14 +62,14 @@ class Client:
         assert self._owed.startswith(reply), (data, self._owed)
         self._owed = self._owed[len(reply) :]
         if reply and not self._owed:
-            self.waits = False
+            self.waits, self.served = False, True
             self.answered_s = time.monotonic()
             self.due_s = self.answered_s + PAUSE_S
         return words.split()[0].decode() if error else ""
 
 
 class Steady:
-    """`size` of them, while its `with` block is open.
+    """`size` of them, while its `with` block is open; each has had an answer when it opens.
 
     Attributes:
         ends: how connections ended: the codes of `ERR`, `cut`, `refused` (no connection).
@@ -84,6 +86,11 @@ class Steady:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        until(
+            lambda: all(client.served for client in self._clients),
+            ALL_SERVED_S_MAX,
+            "all to be served",
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -241,7 +241,6 @@ def test_reload(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """Reload under load: those who are connected stay."""
     old: Process = fleet.parts["haproxy"]
     with Steady(port(fleet), CLIENTS) as stay:
-        until(lambda: stay.all_served_since(0), UP_S_MAX, "all to be served")
         fleet.start_haproxy(replaces=old.pid)
         come = fare(port(fleet), STAY_S)
         assert stay.ends == {}
@@ -255,7 +254,6 @@ def test_drained(fleet: Fleet, cell: Callable[[str], None]) -> None:
     """A daemon drained under load: who stays to the end hears so, nobody is cut."""
     daemon = fleet.daemons[0]
     with Steady(port(fleet), CLIENTS) as clients:
-        until(lambda: clients.all_served_since(0), UP_S_MAX, "all to be served")
         daemon.signal(signal.SIGTERM)
         come = fare(port(fleet), 2.0)
         assert daemon.wait(DRAIN_S + processes.GRACE_S)
@@ -271,7 +269,6 @@ def test_drained(fleet: Fleet, cell: Callable[[str], None]) -> None:
 def out_of_order(fleet: Fleet, name: str, signum: int, most_s: float) -> str:
     """End a daemon's service: when it is out of the balance, and when its clients are served."""
     with Steady(port(fleet), CLIENTS) as clients:
-        until(lambda: clients.all_served_since(0), UP_S_MAX, "all to be served")
         begin_s = time.monotonic()
         fleet.parts[name].signal(signum)
         until(lambda: is_down(fleet, name), UP_S_MAX, "it to be found down")

@@ -169,9 +169,10 @@ class Member:
                 return Refusal(Code.OUT_OF_ORDER, str(write.result.next_id)).line()
             if isinstance(write.result, Conflict):
                 return Refusal(Code.CONFLICT, f"post {request.id} had another text").line()
-            self._remember(request.room)
             return lines.said(request.room, request.id, int(str(write.result)))
 
+        # First, so that who is answered is remembered, by whichever daemon it goes on at.
+        self._remember(request.room)
         post = Post(request.room, self._session.name, request.id, said)
         self._connection.submit(post, posted)
 
