@@ -39,7 +39,9 @@ NOPERM = "NOPERM"
 
 # Where the keys of a script's call stand, no table of Redis's says.
 SCRIPTS = {"eval": ("EVAL", "return 1", "1"), "evalsha": ("EVALSHA", "0" * 40, "1")}
-CHANNELS = {"publish": ("PUBLISH", OUTSIDE, "x"), "subscribe": ("SUBSCRIBE", OUTSIDE)}
+CHANNELS = {"spublish": ("SPUBLISH", OUTSIDE, "x"), "ssubscribe": ("SSUBSCRIBE", OUTSIDE)}
+# Redis lists a sharded channel where a key stands; it checks none where nothing is heard any more.
+WITHOUT_KEYS = {*CHANNELS, "sunsubscribe"}
 
 
 def rules() -> dict[str, list[str]]:
@@ -154,6 +156,8 @@ def with_keys(name: str, entry: list[Any], keys: list[str]) -> list[str]:
     """The command with these keys, as many as it takes at least."""
     if name in SCRIPTS:
         return [*SCRIPTS[name], keys[0]]
+    if name in WITHOUT_KEYS:
+        return call(name, entry)
     first, last, step = entry[3:6]
     words = call(name, entry)
     if first:

@@ -25,7 +25,7 @@ from echod.loop.parking import Parking
 from echod.store.base import StoreError
 from echod.store.batch import Batcher, Sums
 from echod.store.keys import NO_SESSION
-from echod.store.operations import MEASURE, Fill, Remember, Renew, gives_life
+from echod.store.operations import FORGET, MEASURE, Fill, Remember, Renew, gives_life
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 # A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
 DEGRADED_S = 0.5
 # Deletions that may wait for the store. Those beyond are left to the keys' own expiry.
-FORGETS_MAX = 10_000
+FREES_MAX = 10_000
 
 
 class Committer:
@@ -144,15 +144,14 @@ class Committer:
         write.queued_at = self._clock.now_s
         self._idle.wake()
 
-    def forget(self, session: Session) -> None:
-        """Delete what the store may have of a session whose connection has ended."""
-        if not session.sent:
+    def free(self, session: Session, operation: Operation = FORGET) -> None:
+        """Delete what the store may have of a session that has ended, or of its part in a room."""
+        if operation is FORGET and not session.sent:
             return
-        if self.sums.forgets >= FORGETS_MAX:
-            self._metrics.store_error("forgets_full")
+        if self.sums.frees >= FREES_MAX:
+            self._metrics.store_error("frees_full")
             return
-        self._batcher.forget(session)
-        self._idle.wake()
+        self.enqueue(session, operation)
 
     def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue an operation that nobody waits for."""

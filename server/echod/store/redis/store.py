@@ -3,7 +3,7 @@
     state     SET <state key> <state> XX PX ttl               nil: the session is not there (ADR 2)
     plain     HSET record, PEXPIRE record, SET state PX ttl   a plain connection's first
     others    one command or one script each: operations.py
-    marker    SET d:<daemon>:<run> <batch number> PX … GET    proves what Redis remembers (ADR 17)
+    marker    SET d:{…}:<daemon>:<run> <batch number> PX … GET  proves what Redis remembers (ADR 17)
 
 The marker is last: a log that was cut off anywhere in the batch has lost it too, and data
 lost while the batch is carried out is seen before any of it is answered.
@@ -18,7 +18,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from echod.store.base import StoreError
-from echod.store.keys import GENERATION_KEY, encode_state, marker_key
+from echod.store.keys import encode_state, generation_key, marker_key
 from echod.store.operations import KEEP, needs_owner
 from echod.store.redis.link import Link, pack
 from echod.store.redis.operations import (
@@ -28,6 +28,7 @@ from echod.store.redis.operations import (
     milliseconds,
     result,
 )
+from echod.store.slots import ALL_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,9 +62,13 @@ class RedisStore:
         self._acknowledged = 0  # the last number Redis confirmed
         self._lost = False
         self._begun = NOTHING  # the batch on its way
+        # One Redis has every slot. What is the shard's own is in its first one.
+        first_slot = ALL_SLOTS[0]
         # Of this process alone: two daemons of one name must not take each other for a loss.
-        self._marker_key = marker_key(daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
-        self._operations = RedisOperations(lives)
+        run = os.urandom(RUN_BYTES).hex().encode()
+        self._marker_key = marker_key(first_slot, daemon.encode(), run)
+        self._generation_key = generation_key(first_slot)
+        self._operations = RedisOperations(lives, first_slot)
         self._marker_ms = milliseconds(lives.marker_s)
         # What follows the value in the packed `SET key value XX PX ttl`: always the same.
         state_ms = self._operations.state_ms
@@ -76,15 +81,12 @@ class RedisStore:
             self._silence_former(link)
             marker, generation, *_ = link.execute(
                 ("GET", self._marker_key),
-                ("GET", GENERATION_KEY),
+                ("GET", self._generation_key),
                 *(("SCRIPT", "LOAD", script.text) for script in SCRIPTS),
             )
             lost = self._lost or int(marker or 0) < self._acknowledged
             if lost:
-                # Above what this daemon knew, not above what it has just read: another
-                # daemon may have seen the same loss before.
-                known = b"%d" % self.generation
-                (generation,) = link.execute(RAISE_GENERATION.command([GENERATION_KEY], known))
+                generation = self._raise(link)
                 self._acknowledged = 0
                 self._lost = False
             self.generation = max(self.generation, int(generation or 0))
@@ -95,6 +97,22 @@ class RedisStore:
         self._former = (link.run_id, link.id)
         self.connected = True
         return lost
+
+    def _raise(self, link: Link) -> int:
+        """The shard has lost data: say so in each of its slots (ADR 26).
+
+        In its first one last: whoever finds it raised there finds it raised everywhere. Above
+        what this daemon knew, not above what it has just read: another daemon may have seen
+        the same loss before.
+        """
+        known = b"%d" % self.generation
+        *_, generation = link.execute(
+            *(
+                RAISE_GENERATION.command([generation_key(slot)], known)
+                for slot in reversed(ALL_SLOTS)
+            )
+        )
+        return int(generation)
 
     def _silence_former(self, link: Link) -> None:
         """Kill the connection before this one: what it still has in Redis must not run.
@@ -172,7 +190,7 @@ class RedisStore:
             if counts is not None:
                 counts.append(1)
         number = b"%d" % self._batch
-        append(pack(b"GET", GENERATION_KEY))
+        append(pack(b"GET", self._generation_key))
         append(pack(b"SET", self._marker_key, number, b"PX", self._marker_ms, b"GET"))
         return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
 
