@@ -222,7 +222,10 @@ def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscript
     timeout_s, password_file = config.commit_s_max, config.store_password_file
     connect = partial(Link, config.store, timeout_s, password_file)
     return (
-        RedisStore(config.store, config.name, lives, timeout_s, password_file),
+        RedisStore(
+            *(config.store, config.name, lives, timeout_s, password_file),
+            replicas=config.store_replicas,
+        ),
         RedisSubscription(connect, ROUTES[config.room_route], inbox, config.rooms_max),
     )
 

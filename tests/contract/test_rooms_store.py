@@ -26,6 +26,7 @@ from echod.store.operations import (
     Operation,
     Page,
     Post,
+    Posted,
     Publish,
     Read,
     Renew,
@@ -50,7 +51,7 @@ ROOM_S = 1000
 NODE = 100
 LIVES = Lives(10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX)
 ANN, BOB = b"annannanna", b"bobbobbobb"
-D1, D2 = inbox_name(0, b"d1", b"1"), inbox_name(0, b"d2", b"1")
+HERE, ELSEWHERE = inbox_name(0, b"d1", b"1"), inbox_name(0, b"d2", b"1")
 
 
 class Subject:
@@ -69,14 +70,14 @@ class Subject:
         self._published = [] if published is None else published
         self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
         if self._pubsub:
-            for channel in (inbox_channel(D1), b"c:{r}", b"c:{other}"):
+            for channel in (inbox_channel(HERE), b"c:{r}", b"c:{other}"):
                 self._pubsub.ssubscribe(channel)
                 assert self._pubsub.get_message(timeout=5)
         self.sessions = {name: self._open(name) for name in (ANN, BOB)}
 
     def _open(self, name: bytes) -> Session:
         token = Token(name, b"k" * 26)
-        session = Session(name, (b"inbox", D1))
+        session = Session(name, (b"inbox", HERE))
         commit(self.store, [Write(NOBODY, session, Open(token.digest()))])
         session.own(1)
         return session
@@ -98,8 +99,9 @@ class Subject:
     def say(
         self, number: int, text: bytes, sender: bytes, fence: bytes, room: bytes = b"r"
     ) -> object:
-        """`SAY` alone."""
-        return self.ask(Post(room, sender, fence, number, sender + b" " + text))
+        """`SAY` alone; of a post its offset."""
+        result = self.ask(Post(room, sender, fence, number, sender + b" " + text))
+        return result.offset if isinstance(result, Posted) else result
 
     def read(self, first: int = 1, most: int = 1000, room: bytes = b"r") -> Page:
         """A page."""
@@ -110,7 +112,7 @@ class Subject:
     def published(self) -> list[bytes]:
         """What was published since the last call."""
         if self._pubsub:
-            self.ask(Publish(D1, b"end"))
+            self.ask(Publish(HERE, b"end"))
             while (got := self._pubsub.get_message(timeout=5)) and got["data"] != b"end":
                 self._published.append(got["data"])
         found, self._published[:] = list(self._published), []
@@ -313,7 +315,7 @@ def test_a_room_lives_after_its_last_message(subject: Subject) -> None:
     """Unused it is soon gone; a message, or a member where there was one, lengthens its life."""
     subject.read()
     assert subject.lives_s() <= 90
-    subject.ask(Announce(b"r", D1, 1))
+    subject.ask(Announce(b"r", HERE, 1))
     assert subject.lives_s() <= 90
     subject.post(1)
     assert ROOM_S - 5 <= subject.lives_s() <= ROOM_S
@@ -327,26 +329,26 @@ def test_a_member_keeps_a_room(subject: Subject) -> None:
             subject.client.expire(key, 10)
     else:
         subject.ahead_s = ROOM_S - 10
-    subject.ask(Announce(b"r", D1, 1))
+    subject.ask(Announce(b"r", HERE, 1))
     assert subject.lives_s() > 10
 
 
 def test_who_and_announce(subject: Subject) -> None:
     """As last announced; none is nobody."""
     assert subject.ask(Who(b"r")) == {}
-    subject.ask(Announce(b"r", D1, 3))
-    assert subject.ask(Who(b"r")) == {D1: 3}
-    subject.ask(Announce(b"r", D1, 2))
-    assert subject.ask(Who(b"r")) == {D1: 2}
-    subject.ask(Announce(b"r", D1, 0))
-    subject.ask(Announce(b"r", D1, 0))
+    subject.ask(Announce(b"r", HERE, 3))
+    assert subject.ask(Who(b"r")) == {HERE: 3}
+    subject.ask(Announce(b"r", HERE, 2))
+    assert subject.ask(Who(b"r")) == {HERE: 2}
+    subject.ask(Announce(b"r", HERE, 0))
+    subject.ask(Announce(b"r", HERE, 0))
     assert subject.ask(Who(b"r")) == {}
 
 
 def test_a_beat_is_heard(subject: Subject) -> None:
     """It is written to its inbox, and says whether the lease had held."""
-    subject.ask(Beat(D1, b"b 1"))
-    assert cast("tuple[bool, int]", subject.ask(Beat(D1, b"b 2")))[0]
+    subject.ask(Beat(HERE, b"b 1"))
+    assert cast("tuple[bool, int]", subject.ask(Beat(HERE, b"b 2")))[0]
     assert subject.published() == [b"b 1", b"b 2"]
 
 
@@ -368,25 +370,25 @@ def test_a_beat_twice_is_no_lease_that_held(
 ) -> None:
     """The first one's answer was lost: the second does not hide that the lease had lapsed."""
     behind().delete(leases_key(0))
-    assert subject.ask(Beat(D1, b"b 7")) == (False, 1)
-    assert subject.ask(Beat(D1, b"b 7")) == (False, 1)
-    assert subject.ask(Beat(D1, b"b 8")) == (True, 1)
+    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
+    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
+    assert subject.ask(Beat(HERE, b"b 8")) == (True, 1)
 
 
 def test_a_lease_says_who_is_there(subject: Subject) -> None:
     """Of those who have beaten."""
-    subject.ask(Beat(D1, b"b 1"))
-    assert subject.ask(LEASES) == {D1}
+    subject.ask(Beat(HERE, b"b 1"))
+    assert subject.ask(LEASES) == {HERE}
 
 
 @ONLY_REDIS
 def test_a_lease_ends(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Of the dead nothing stays, whoever beats on."""
-    subject.ask(Beat(D1, b"b 1"))
-    behind().hset(leases_key(0), D2, "1000 b 7")
-    assert subject.ask(LEASES) == {D1}
-    subject.ask(Beat(D1, b"b 2"))
-    assert behind().hkeys(leases_key(0)) == [D1]
+    subject.ask(Beat(HERE, b"b 1"))
+    behind().hset(leases_key(0), ELSEWHERE, "1000 b 7")
+    assert subject.ask(LEASES) == {HERE}
+    subject.ask(Beat(HERE, b"b 2"))
+    assert behind().hkeys(leases_key(0)) == [HERE]
     assert 0 < behind().pttl(leases_key(0)) <= LIVES.lease_s * 1000
 
 
@@ -408,19 +410,19 @@ def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_
     """Daemons come and go while a room is full: of those that were killed nothing stays."""
     for number in range(20):
         behind().hset("p:{r}", f"gone{number}", "5 1000")
-    subject.ask(Announce(b"r", D2, 1))
-    subject.ask(Announce(b"r", D1, 1))
-    assert set(behind().hkeys("p:{r}")) == {D1, D2}
+    subject.ask(Announce(b"r", ELSEWHERE, 1))
+    subject.ask(Announce(b"r", HERE, 1))
+    assert set(behind().hkeys("p:{r}")) == {HERE, ELSEWHERE}
 
 
 def test_find(subject: Subject) -> None:
     """The inbox of the daemon where a session is; where nobody listens, nobody is reached."""
-    assert subject.ask(Find(BOB)) == D1
+    assert subject.ask(Find(BOB)) == HERE
     assert subject.ask(Find(b"zzzzzzzzzz")) is None
-    assert subject.ask(Publish(D1, b"t x")) is True
+    assert subject.ask(Publish(HERE, b"t x")) is True
     assert subject.published() == [b"t x"]
     if subject.client:
-        assert subject.ask(Publish(D2, b"t x")) is False
+        assert subject.ask(Publish(ELSEWHERE, b"t x")) is False
 
 
 @ONLY_REDIS

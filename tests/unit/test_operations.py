@@ -76,7 +76,7 @@ def asked(operation: Operation) -> tuple[list[bytes], list[bytes]]:
     session.own(1)
     command = [
         word if isinstance(word, bytes) else word.encode()
-        for word in RedisOperations(Lives(60, 60), 0).command(session, operation)
+        for word in RedisOperations(Lives(60, 60), 0, publishes=True).command(session, operation)
     ]
     keys = command[1:2]
     if command[0] == b"EVALSHA":

@@ -30,6 +30,7 @@ from echod.store.operations import (
     Leave,
     Page,
     Post,
+    Posted,
     Publish,
     Read,
     Remember,
@@ -294,7 +295,9 @@ def _said(post: Post, write: Write | None) -> bytes:
         return Refusal(Code.OUT_OF_ORDER, str(result.next_id)).line()
     if isinstance(result, Conflict):
         return Refusal(Code.CONFLICT, f"post {post.id} had another text").line()
-    return lines.said(post.room, post.id, result) if isinstance(result, int) else AWAY.line()
+    if isinstance(result, Posted):
+        return lines.said(post.room, post.id, result.offset)
+    return AWAY.line()
 
 
 def _whole(page: Page, request: Join) -> bool:

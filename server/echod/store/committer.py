@@ -273,7 +273,7 @@ class Committer:
 
     def settled(self) -> bool:
         """Whether nothing waits for the store."""
-        return not self._batcher.pending and not self._batcher.flying
+        return not (self._batcher.pending or self._batcher.flying or self.store.owes)
 
     def _run(self) -> None:
         retry_s = RETRY_S_MIN
@@ -315,7 +315,7 @@ class Committer:
         In this order the store works on the one while clients are sent the other.
         """
         if self._begun_at is None:
-            if not self._batcher.pending and not self._batcher.flying:
+            if not self._batcher.pending and not self._batcher.flying and not self.store.owes:
                 self._idle.park()
             self._send()
         missing = self.store.finish()
@@ -327,7 +327,7 @@ class Committer:
             self._metrics.commit_seconds.observe(now_s - self._sent_at)
             self._metrics.batch_writes.observe(len(acknowledged))
         try:
-            if self._batcher.pending:
+            if self._batcher.pending or self.store.owes:
                 self._send()
         finally:
             self._deliver(acknowledged, now_s)

@@ -20,7 +20,7 @@ and for rooms (PROTOCOL §3):
 
     Enter     a session's owner joins                  → whether: no later owner has
     Leave     and leaves
-    Post      append to a room, and publish            → offset; Stale, Conflict: no new id;
+    Post      append to a room, and publish            → Posted; Stale, Conflict: no new id;
                                                          FENCED: who asks has not joined
     Who       which daemons have members in a room?    → members by inbox
     Read      a page of a room, which may begin with it → Page, or None
@@ -232,6 +232,18 @@ class Stale:
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """An id among the sender's last hundred, which had another text."""
+
+
+class Posted(NamedTuple):
+    """The result of a post.
+
+    Attributes:
+        offset: the message's.
+        message: what is to be published of it; b"" where the store has done so.
+    """
+
+    offset: int
+    message: bytes = b""
 
 
 class Fenced(Enum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echod.store.keys import ids_key
-from echod.store.operations import FENCED, Conflict, Fenced, Page, Stale
+from echod.store.operations import FENCED, Conflict, Fenced, Page, Posted, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ class MemoryRooms:
             if not ids.posts:
                 self._ids.pop(ids_key(leave.room, leave.sender), None)
 
-    def post(self, post: Post) -> tuple[int | Stale | Conflict | Fenced, bytes]:
+    def post(self, post: Post) -> tuple[Posted | Stale | Conflict | Fenced, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""
         now_s = self._clock()
         ids = self._ids_of(post.room, post.sender)
@@ -75,7 +75,7 @@ class MemoryRooms:
         last = next(reversed(posts), 0)
         if post.id in posts:
             offset, digest = posts[post.id]
-            return offset if digest == post.digest else Conflict(), b""
+            return Posted(offset) if digest == post.digest else Conflict(), b""
         if post.id < last:
             return Stale(last + 1), b""
         if ids.fence != post.fence:
@@ -91,7 +91,7 @@ class MemoryRooms:
             room.messages.popleft()
         room.messages.append((room.offset, post.said, now_s))
         published = b"m %b %d %b %b" % (room.epoch, room.offset, post.room, post.said)
-        return room.offset, published
+        return Posted(room.offset), published
 
     def read(self, read: Read) -> Page | None:
         """A page; the room begins if need be, and may."""

@@ -60,7 +60,7 @@ class MemoryStore:
     ) -> None:
         """`publish` gets every publication: it is the one daemon that there is."""
         self._publish = publish
-        self.connected = False
+        self.connected = self.owes = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}

@@ -46,6 +46,7 @@ from echod.store.operations import (
     Operation,
     Page,
     Post,
+    Posted,
     Publish,
     Read,
     Remember,
@@ -96,10 +97,14 @@ SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 class RedisOperations:
     """See the module."""
 
-    def __init__(self, lives: Lives, first_slot: int) -> None:
-        """`first_slot` of its shard has what is the shard's own."""
+    def __init__(self, lives: Lives, first_slot: int, *, publishes: bool) -> None:
+        """`first_slot` of its shard has what is the shard's own.
+
+        With `publishes` a post is published by its script, else the store does it (ADR 23).
+        """
+        self._publishes = publishes
         self._leases_key = leases_key(first_slot)
-        self._route = ROUTES[lives.route]
+        self.route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
         self._unused_ms = milliseconds(lives.unused_s)
@@ -176,7 +181,7 @@ class RedisOperations:
         return POST.command(
             keys, post.fence, room, b"%d" % post.id, post.said, _epoch(),
             milliseconds(time.time()), self._room_messages_max, self._room_ms,
-            self._route.channel(room), post.digest, self.record_ms,
+            self.route.channel(room) if self._publishes else b"-", post.digest, self.record_ms,
         )  # fmt: skip
 
 
@@ -219,12 +224,12 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
     return fill(reply) if operation is MEASURE else None
 
 
-def _posted(offset: int, next_id: int = 0) -> int | Stale | Conflict | Fenced:
-    if offset > 0:
-        return offset
+def _posted(offset: int, more: int | bytes = b"") -> Posted | Stale | Conflict | Fenced:
     if offset == 0:
         return FENCED
-    return Stale(next_id) if next_id else Conflict()
+    if isinstance(more, int):
+        return Stale(more)
+    return Posted(offset, more) if offset > 0 else Conflict()
 
 
 def fill(info: bytes) -> Fill:
