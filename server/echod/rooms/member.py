@@ -97,6 +97,7 @@ class Member:
         self._rooms.clear()
         if self._arriving is not None:
             self._hub.admission.cancel(self._arriving)
+            self._lift_fence(self._arriving.name)
             self._arriving = None
 
     @property
