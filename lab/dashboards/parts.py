@@ -1,4 +1,4 @@
-"""What the dashboards are made of: a query, a number, a graph, and rows of them.
+"""What the dashboards are made of: queries, numbers and graphs, rows of them, a page.
 
 Every panel has a title, a unit and a description, for one can't be made without. Nothing
 can be edited on the page: what is worth a change is worth one here.
@@ -9,26 +9,19 @@ the newer one used.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import common, dashboard, units
 
 from lab.fleet.grafana import TAG as DRILL
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Panel = stat.Panel | timeseries.Panel
-
-AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
 
 # As the provisioned data source has it.
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -38,6 +31,8 @@ TAG = "echofleet"
 # Grafana keeps notes itself; `fleet drill --grafana` writes one for each of its steps.
 NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 NOTES_MAX = 100
+
+AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
 
 Queries = Mapping[str, str]
 """PromQL, by the name of each series that it gives."""
@@ -52,10 +47,89 @@ QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels under a question; their widths fill lines of 24."""
+    """A question, which the panels after it answer, `across` of them in a line."""
 
-    question: str
-    panels: Sequence[Panel]
+    across: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """The last value of a query; red from `bad_from` on, if that is given."""
+
+    description: str
+    expr: str
+    bad_from: float = 0
+    unit: str = units.Short
+
+    def panel(self, title: str, width: int) -> stat.Panel:
+        """As the SDK has it."""
+        steps = [dashboard.Threshold(color="green")]
+        if self.bad_from:
+            steps.append(dashboard.Threshold(value=self.bad_from, color="red"))
+        return (
+            _panel(stat.Panel(), title, self.unit, self.description)
+            .height(NUMBER_HEIGHT)
+            .span(width)
+            .thresholds(
+                builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+            )
+            .color_mode(common.BigValueColorMode.VALUE)
+            .graph_mode(common.BigValueGraphMode.AREA)
+            .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
+            .with_target(_target(title, self.expr, "A"))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Series over time, from 0; `stacked` when their sum means something, `wide`: a whole line."""
+
+    unit: str
+    description: str
+    queries: Queries
+    stacked: bool = False
+    wide: bool = False
+
+    def panel(self, title: str, width: int) -> timeseries.Panel:
+        """As the SDK has it."""
+        panel = (
+            _panel(timeseries.Panel(), title, self.unit, self.description)
+            .height(GRAPH_HEIGHT)
+            .span(WIDTH if self.wide else width)
+            .min(0)
+            .line_width(1)
+            .fill_opacity(30 if self.stacked else 5)
+            .show_points(common.VisibilityMode.NEVER)
+            .legend(
+                common_builders.VizLegendOptions()
+                .display_mode(common.LegendDisplayMode.LIST)
+                .placement(common.LegendPlacement.BOTTOM)
+                .show_legend(show_legend=True)
+            )
+            .tooltip(
+                common_builders.VizTooltipOptions()
+                .mode(common.TooltipDisplayMode.MULTI)
+                .sort(common.SortOrder.DESCENDING)
+            )
+        )
+        for (legend, expr), name in zip(self.queries.items(), "ABCDEFGH", strict=False):
+            panel.with_target(_target(legend, expr, name))
+        if self.stacked:
+            stacking = common_builders.StackingConfig().mode(common.StackingMode.NORMAL)
+            panel.stacking(stacking.group("A"))
+        return panel
+
+
+# Graphs by what they show.
+amounts = partial(Graph, units.Short)
+per_second = partial(Graph, units.CountsPerSecond)
+seconds = partial(Graph, units.Seconds)
+shares = partial(Graph, units.PercentUnit)
+sizes = partial(Graph, units.BytesIEC)
+bytes_per_second = partial(Graph, units.BytesPerSecondIEC)
+
+Panels = Mapping[str, Row | Number | Graph]
+"""Questions and the panels that answer them, from top to bottom, by their titles."""
 
 
 def rate(counter: str) -> str:
@@ -70,8 +144,14 @@ def total(expr: str, by: str = "") -> str:
 
 def quantiles(histogram: str, selector: str = "") -> Queries:
     """The usual ones of a histogram, over all that match."""
-    buckets = total(rate(f"{histogram}_bucket{selector}"), "le")
-    return {name: f"histogram_quantile({share}, {buckets})" for name, share in QUANTILES.items()}
+    return {
+        name: quantile(share, f"{histogram}_bucket{selector}") for name, share in QUANTILES.items()
+    }
+
+
+def quantile(share: float, buckets: str, by: str = "") -> str:
+    """What `share` of a histogram's values do not exceed, over all that have the same labels `by`."""
+    return f"histogram_quantile({share}, {total(rate(buckets), f'{by}, le' if by else 'le')})"
 
 
 def or_none(expr: str, label: str) -> str:
@@ -79,77 +159,14 @@ def or_none(expr: str, label: str) -> str:
     return f'{expr} or on() label_replace(vector(0), "{label}", "none", "", "")'
 
 
-def number(  # noqa: PLR0913 — what each number must have
-    title: str, unit: str, description: str, expr: str, *, width: int = 4, bad_from: float = 0
-) -> stat.Panel:
-    """The last value of a query; red from `bad_from` on, if that is given."""
-    steps = [dashboard.Threshold(color="green")]
-    if bad_from:
-        steps.append(dashboard.Threshold(value=bad_from, color="red"))
-    return (
-        _panel(stat.Panel(), title, unit, description)
-        .height(NUMBER_HEIGHT)
-        .span(width)
-        .thresholds(
-            builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
-        )
-        .color_mode(common.BigValueColorMode.VALUE)
-        .graph_mode(common.BigValueGraphMode.AREA)
-        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_target(title, expr, "A"))
-    )
-
-
-def graph(  # noqa: PLR0913 — what each graph must have
-    title: str,
-    unit: str,
-    description: str,
-    queries: Queries,
-    *,
-    width: int = 12,
-    stacked: bool = False,
-) -> timeseries.Panel:
-    """Series over time, from 0; `stacked` when their sum means something."""
-    panel = (
-        _panel(timeseries.Panel(), title, unit, description)
-        .height(GRAPH_HEIGHT)
-        .span(width)
-        .min(0)
-        .line_width(1)
-        .fill_opacity(30 if stacked else 5)
-        .show_points(common.VisibilityMode.NEVER)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
-        )
-        .tooltip(
-            common_builders.VizTooltipOptions()
-            .mode(common.TooltipDisplayMode.MULTI)
-            .sort(common.SortOrder.DESCENDING)
-        )
-        .targets(
-            [
-                _target(legend, expr, name)
-                for (legend, expr), name in zip(queries.items(), "ABCDEFGH", strict=False)
-            ]
-        )
-    )
-    if stacked:
-        panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-    return panel
-
-
 def page(
     uid: str,
     title: str,
     description: str,
-    rows: Sequence[Row],
-    *,
+    panels: Panels,
     variables: Sequence[builders.QueryVariable] = (),
 ) -> dashboard.Dashboard:
-    """A whole dashboard: rows of panels, alerts and drills marked in every graph, links to the others."""
+    """A whole dashboard: alerts and drills are marked in every graph, links lead to the others."""
     made = (
         builders.Dashboard(title)
         .uid(uid)
@@ -160,8 +177,16 @@ def page(
         .refresh("5s")
         .time("now-15m", "now")
         .timezone("browser")
-        .annotation(_alerts())
-        .annotation(_drills())
+        .annotation(
+            # When an alert fired: what else changed then?
+            _marks("Alerts", SOURCE, "red")
+            .expr('ALERTS{alertstate="firing"}')
+            .step("5s")
+            .title_format("{{alertname}}")
+            .text_format("{{instance}}")
+        )
+        # What a drill broke and mended, in the graphs that show what it did.
+        .annotation(_marks("Drills", NOTES, "blue").target(_NotesBuilder()))
         .link(
             builders.DashboardLink("The other questions")
             .type(dashboard.DashboardLinkType.DASHBOARDS)
@@ -174,11 +199,13 @@ def page(
     )
     for variable in variables:
         made.with_variable(variable)
-    numbers = itertools.count(1)
-    for row in rows:
-        made.with_row(builders.Row(row.question).id(next(numbers)))
-        for panel in row.panels:
-            made.with_panel(panel.id(next(numbers)))
+    across = 1
+    for number, (heading, what) in enumerate(panels.items(), start=1):
+        if isinstance(what, Row):
+            made.with_row(builders.Row(heading).id(number))
+            across = what.across
+        else:
+            made.with_panel(what.panel(heading, WIDTH // across).id(number))
     return made.build()
 
 
@@ -187,30 +214,13 @@ def _panel(panel: AnyPanel, title: str, unit: str, description: str) -> AnyPanel
 
 
 def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:
-    return (
-        prometheus.Dataquery()
-        .datasource(SOURCE)
-        .expr(expr)
-        .legend_format(legend)
-        .range()
-        .ref_id(ref_id)
-    )
+    query = prometheus.Dataquery().datasource(SOURCE).expr(expr)
+    return query.legend_format(legend).range().ref_id(ref_id)
 
 
-def _alerts() -> builders.AnnotationQuery:
-    """When an alert fired, a mark in every graph: what else changed then?"""
-    return (
-        builders.AnnotationQuery()
-        .name("Alerts")
-        .datasource(SOURCE)
-        .enable(enable=True)
-        .icon_color("red")
-        .placement("")
-        .expr('ALERTS{alertstate="firing"}')
-        .step("5s")
-        .title_format("{{alertname}}")
-        .text_format("{{instance}}")
-    )
+def _marks(name: str, source: common.DataSourceRef, colour: str) -> builders.AnnotationQuery:
+    marks = builders.AnnotationQuery().name(name).datasource(source)
+    return marks.enable(enable=True).icon_color(colour).placement("")
 
 
 class _Notes(dashboard.AnnotationTarget, Dataquery):
@@ -220,16 +230,3 @@ class _Notes(dashboard.AnnotationTarget, Dataquery):
 class _NotesBuilder(Builder[Dataquery]):
     def build(self) -> Dataquery:
         return _Notes(limit=NOTES_MAX, match_any=True, tags=[DRILL], type_val="tags")
-
-
-def _drills() -> builders.AnnotationQuery:
-    """What a drill broke and mended, in the graphs that show what it did."""
-    return (
-        builders.AnnotationQuery()
-        .name("Drills")
-        .datasource(NOTES)
-        .enable(enable=True)
-        .icon_color("blue")
-        .placement("")
-        .target(_NotesBuilder())
-    )
