@@ -6,20 +6,8 @@ for a slow server.
 
 from __future__ import annotations
 
-from lab.dashboards.parts import (
-    Panels,
-    Row,
-    amounts,
-    bytes_per_second,
-    per_second,
-    quantile,
-    quantiles,
-    rate,
-    seconds,
-    shares,
-    sizes,
-    total,
-)
+from lab.dashboards.parts import Panels, Row, amounts, per_second, seconds, shares, sizes, traffic
+from lab.dashboards.promql import quantile, quantiles, rate, total
 
 # CPUs in use. The programs count it themselves, but two: Redis's is told by its exporter
 # (whose own is under the job `redis`), and HAProxy only says which share of its threads'
@@ -46,8 +34,8 @@ _ANSWERING = rate('prometheus_engine_query_duration_seconds_sum{slice="inner_eva
 PANELS: Panels = {
     "Who uses the CPUs?": Row(),
     "CPUs in use, by part": amounts(
-        "1 is a whole CPU. Their sum is bounded by the machine's: at that height everybody"
-        " waits for everybody.",
+        "1 is a whole CPU. Their sum is bounded by the machine's: at that height everybody waits"
+        " for everybody.",
         {
             "{{job}}": total(_PROCESSES, "job"),
             "locust's workers": f"sum({_WORKERS}) or vector(0)",
@@ -58,8 +46,8 @@ PANELS: Panels = {
         stacked=True,
     ),
     "Fullest process, by part": shares(
-        "Of one CPU, which is all that a daemon, Redis or a Locust worker can use: near 100 %"
-        " is the bottleneck. HAProxy: of all its threads.",
+        "Of one CPU, which is all that a daemon, Redis or a Locust worker can use: near 100 % is"
+        " the bottleneck. HAProxy: of all its threads.",
         {
             "{{job}}": f"max by (job) ({_CPU_OF_ONE})",
             "locust's workers": f"max({_WORKERS}) or vector(0)",
@@ -79,19 +67,19 @@ PANELS: Panels = {
     ),
     "Is it the daemons?": Row(),
     "Loop lag": seconds(
-        "How late the daemons' loops are: what every client waits beside its own work."
-        " Late while no CPU is free: the daemons have too much to do, or get too little.",
+        "How late the daemons' loops are: what every client waits beside its own work. Late while"
+        " no CPU is free: the daemons have too much to do, or get too little.",
         quantiles("echod_loop_lag_seconds"),
     ),
     "CPU for a line": seconds(
-        "The daemons' CPU time divided by the lines that they answered. Falls under load:"
-        " more lines share a batch.",
+        "The daemons' CPU time divided by the lines that they answered. Falls under load: more"
+        " lines share a batch.",
         {"CPU": f"{total(_DAEMONS)} / {total(rate('echod_lines_answered_total'))}"},
     ),
     "Is it the way to Redis's disk?": Row(),
     "Commit time": seconds(
-        "One batch's round trip to Redis, its fsync included. Reply time is this and the"
-        " wait for the batch before it.",
+        "One batch's round trip to Redis, its fsync included. Reply time is this and the wait for"
+        " the batch before it.",
         quantiles("echod_commit_seconds"),
     ),
     "Writes that share a batch": amounts(
@@ -107,8 +95,8 @@ PANELS: Panels = {
         {"commands": total(rate("redis_commands_processed_total"))},
     ),
     "Redis's memory": sizes(
-        "In use, and the limit at which it refuses writes. At the share that is called"
-        " newcomers the daemons answer new clients `busy`, so that it never comes to that.",
+        "In use, and the limit at which it refuses writes. At the share that is called newcomers"
+        " the daemons answer new clients `busy`, so that it never comes to that.",
         {
             "used": total("redis_memory_used_bytes"),
             "maxmemory": total("redis_memory_max_bytes"),
@@ -128,7 +116,7 @@ PANELS: Panels = {
             "limit": total("haproxy_process_max_connections"),
         },
     ),
-    "Bytes through HAProxy": bytes_per_second(
+    "Bytes through HAProxy": traffic(
         "From clients and to them, over all frontends.",
         {
             "from clients": total(rate("haproxy_frontend_bytes_in_total")),
@@ -137,13 +125,13 @@ PANELS: Panels = {
     ),
     "Is it the load itself?": Row(),
     "Users": amounts(
-        "Clients that Locust plays now. Fewer than asked for: it is still starting them,"
-        " or can't. Its CPU stands at the top.",
+        "Clients that Locust plays now. Fewer than asked for: it is still starting them, or"
+        " can't. Its CPU stands at the top.",
         {"users": total("locust_users")},
     ),
     "Locust's workers": amounts(
-        "Those that answer the master, and those that were asked for. A worker uses one"
-        " CPU; a full one sends late, and measures its own lateness.",
+        "Those that answer the master, and those that were asked for. A worker uses one CPU; a"
+        " full one sends late, and measures its own lateness.",
         {"there": total("locust_workers"), "expected": total("locust_workers_expected")},
     ),
     "What does watching cost?": Row(3),
@@ -156,8 +144,8 @@ PANELS: Panels = {
         {"samples": total(rate("prometheus_tsdb_head_samples_appended_total"))},
     ),
     "Time of rules and queries": shares(
-        "The share of one CPU's time that Prometheus spends on alert rules and on what"
-        " pages like this one ask.",
+        "The share of one CPU's time that Prometheus spends on alert rules and on what pages like"
+        " this one ask.",
         {
             "rules": total(rate("prometheus_rule_evaluation_duration_seconds_sum")),
             "queries and rules": total(_ANSWERING),

@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from lab.dashboards.parts import (
-    Panels,
-    Row,
-    amounts,
-    or_none,
-    per_second,
-    quantile,
-    quantiles,
-    rate,
-    seconds,
-    sizes,
-    total,
-)
+from lab.dashboards.parts import Panels, Row, amounts, per_second, seconds, sizes
+from lab.dashboards.promql import or_none, quantile, quantiles, rate, total
 
 _FAILURES = total(rate("locust_failures_total"), "name, error")
 
@@ -25,9 +14,9 @@ PANELS: Panels = {
     "What does the load see?": Row(),
     # Without the loop of the article's client, which is ten seconds of its own pauses.
     "Time of a request, by its name": seconds(
-        "p99 as Locust's clients measure it, HAProxy and the network included. `since due`"
-        " counts from when the request was to be sent: what a client in a closed loop"
-        " does not feel while it waits.",
+        "p99 as Locust's clients measure it, HAProxy and the network included. `since due` counts"
+        " from when the request was to be sent: what a client in a closed loop does not feel while"
+        " it waits.",
         {"{{name}}": quantile(0.99, 'locust_request_seconds_bucket{name!="loop"}', by="name")},
     ),
     "Failures that the load counts, by error": per_second(
@@ -37,13 +26,13 @@ PANELS: Panels = {
     ),
     "How long do the parts let it wait?": Row(),
     "Reply time": seconds(
-        "From a line's arrival at its daemon to its reply's leaving, over all daemons."
-        " What HAProxy and the network add is in the load's own figures.",
+        "From a line's arrival at its daemon to its reply's leaving, over all daemons. What"
+        " HAProxy and the network add is in the load's own figures.",
         quantiles("echod_reply_seconds"),
     ),
     "Connect time, by backend": seconds(
-        "What a new client waits for HAProxy to find it a daemon: the mean of the last"
-        " 1,024 connections. A refused or silent daemon costs a retry.",
+        "What a new client waits for HAProxy to find it a daemon: the mean of the last 1,024"
+        " connections. A refused or silent daemon costs a retry.",
         {"{{proxy}}": 'haproxy_backend_connect_time_average_seconds{proxy!~".+_unchecked"}'},
     ),
     "Lines that wait for the store": amounts(
@@ -64,20 +53,20 @@ PANELS: Panels = {
         },
     ),
     "Connections that end, by reason": per_second(
-        "`client` is the usual end: the client left. `reset`: it broke off. Every other"
-        " reason is the error code that the daemon closed with.",
+        "`client` is the usual end: the client left. `reset`: it broke off. Every other reason is"
+        " the error code that the daemon closed with.",
         {"{{port}} {{reason}}": or_none(_CLOSED, "reason")},
     ),
     "Errors that clients hear, by code": per_second(
-        "Connections that the daemon closed with an error (docs/protocol.md §4 says what a"
-        " client should do). `none` is well; `draining` is a daemon that left.",
+        "Connections that the daemon closed with an error (docs/protocol.md §4 says what a client"
+        " should do). `none` is well; `draining` is a daemon that left.",
         {"{{reason}}": or_none(_ERRORS, "reason")},
         wide=True,
     ),
     "Does its session go on?": Row(1),
     "Sessions that begin, go on, and end": per_second(
-        "The session port (docs/protocol.md §2). Resumed: a client came back, to this daemon"
-        " or another, and went on where it was. Ended: by `QUIT`.",
+        "The session port (docs/protocol.md §2). Resumed: a client came back, to this daemon or"
+        " another, and went on where it was. Ended: by `QUIT`.",
         {
             what: total(rate(f"echod_sessions_{what}_total"))
             for what in ("opened", "resumed", "ended")
@@ -85,8 +74,8 @@ PANELS: Panels = {
     ),
     "What does it hear of its rooms?": Row(),
     "Messages posted and delivered": per_second(
-        "Posted: `SAY`s sent to the store. Arrived: publications that came to a daemon, one"
-        " for each that has members. Delivered: to a member, one for each.",
+        "Posted: `SAY`s sent to the store. Arrived: publications that came to a daemon, one for"
+        " each that has members. Delivered: to a member, one for each.",
         {
             "posted": total(rate("echod_room_posts_total")),
             "arrived": total(rate("echod_room_publications_total")),
@@ -94,8 +83,8 @@ PANELS: Panels = {
         },
     ),
     "Messages, by what became of them": per_second(
-        "The ledger (docs/metrics.md). `published` came in order, `recovered` was read"
-        " later, `missing` was told as `GAP`; `lost` nobody was told of, and must be 0.",
+        "The ledger (docs/metrics.md). `published` came in order, `recovered` was read later,"
+        " `missing` was told as `GAP`; `lost` nobody was told of, and must be 0.",
         {"{{fate}}": total(rate("echod_room_messages_total"), "fate")},
     ),
     "Is it let in at all?": Row(),
@@ -105,8 +94,8 @@ PANELS: Panels = {
         {"{{proxy}}": total(rate("haproxy_frontend_denied_connections_total"), "proxy")},
     ),
     "Connections that wait for their address's turn": amounts(
-        "Left unread, on average, because their address has sent more bytes than it may a"
-        " second (source_bytes_max). It is slowed down, nobody else is.",
+        "Left unread, on average, because their address has sent more bytes than it may a second"
+        " (source_bytes_max). It is slowed down, nobody else is.",
         {"connections": total(rate("echod_source_paused_seconds_total"))},
     ),
     "Daemons that HAProxy could not reach": per_second(

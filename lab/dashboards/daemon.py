@@ -6,27 +6,23 @@ from grafana_foundation_sdk.builders.dashboard import QueryVariable
 from grafana_foundation_sdk.models import dashboard, units
 
 from lab.dashboards.parts import (
-    SOURCE,
+    Alarm,
     Number,
     Panels,
     Row,
     amounts,
-    bytes_per_second,
-    or_none,
     per_second,
-    quantiles,
-    rate,
     seconds,
     shares,
     sizes,
-    total,
+    traffic,
 )
+from lab.dashboards.promql import or_none, quantiles, rate, total
 
 CHOSEN = (
     QueryVariable("daemon")
     .label("Daemon")
     .description("By its address, as Prometheus found it.")
-    .datasource(SOURCE)
     .query({"query": "label_values(echod_build_info, instance)", "refId": "daemons"})
     .refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED)
     .sort(dashboard.VariableSort.NUMERICAL_ASC)
@@ -46,19 +42,17 @@ def _of_limit(expr: str, limit: str) -> str:
 
 PANELS: Panels = {
     "How is it?": Row(6),
-    "Degraded": Number(
+    "Degraded": Alarm(
         "1: its store is away or late, and HAProxy sends it next to nobody new.",
         f"echod_degraded{ONE}",
-        bad_from=1,
     ),
-    "Deaf": Number(
-        "1: what is published in rooms does not arrive here, and HAProxy sends it next to"
-        " nobody new.",
+    "Deaf": Alarm(
+        "1: what is published in rooms does not arrive here, and HAProxy sends it next to nobody"
+        " new.",
         f"echod_deaf{ONE}",
-        bad_from=1,
     ),
-    "Draining": Number(
-        "1: it was told to leave, and lets its clients finish.", f"echod_draining{ONE}", bad_from=1
+    "Draining": Alarm(
+        "1: it was told to leave, and lets its clients finish.", f"echod_draining{ONE}"
     ),
     "Uptime": Number(
         "Since the process started. A small one tells of a restart.",
@@ -86,7 +80,7 @@ PANELS: Panels = {
             "answered": rate(f"echod_lines_answered_total{ONE}"),
         },
     ),
-    "Bytes from clients and to them": bytes_per_second(
+    "Bytes from clients and to them": traffic(
         "As the kernel gave and took them.",
         {
             "from": rate(f"echod_received_bytes_total{ONE}"),
@@ -99,8 +93,8 @@ PANELS: Panels = {
         quantiles("echod_reply_seconds", ONE),
     ),
     "Connections that end, by reason": per_second(
-        "`client` left, `reset` broke off; every other reason is the code that the daemon"
-        " closed with (docs/protocol.md §4).",
+        "`client` left, `reset` broke off; every other reason is the code that the daemon closed"
+        " with (docs/protocol.md §4).",
         {"{{port}} {{reason}}": or_none(total(_CLOSED, "port, reason"), "reason")},
     ),
     "How does its store answer?": Row(3),

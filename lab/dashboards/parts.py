@@ -1,4 +1,4 @@
-"""What the dashboards are made of: queries, numbers and graphs, rows of them, a page.
+"""What the dashboards are made of: numbers and graphs, rows of them, a page.
 
 Every panel has a title, a unit and a description, for one can't be made without. Nothing
 can be edited on the page: what is worth a change is worth one here.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -23,6 +23,9 @@ from grafana_foundation_sdk.models import common, dashboard, units
 
 from lab.fleet.grafana import TAG as DRILL
 
+if TYPE_CHECKING:
+    from lab.dashboards.promql import Queries
+
 # As the provisioned data source has it.
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
 
@@ -32,17 +35,10 @@ TAG = "echofleet"
 NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 NOTES_MAX = 100
 
-AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
-
-Queries = Mapping[str, str]
-"""PromQL, by the name of each series that it gives."""
-
 # Grafana's grid has 24 columns.
 WIDTH = 24
 NUMBER_HEIGHT = 4
 GRAPH_HEIGHT = 8
-
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +57,14 @@ class Number:
     bad_from: float = 0
     unit: str = units.Short
 
-    def panel(self, title: str, width: int) -> stat.Panel:
+    def panel(self, title: str) -> stat.Panel:
         """As the SDK has it."""
         steps = [dashboard.Threshold(color="green")]
         if self.bad_from:
             steps.append(dashboard.Threshold(value=self.bad_from, color="red"))
         return (
-            _panel(stat.Panel(), title, self.unit, self.description)
+            stat.Panel()
             .height(NUMBER_HEIGHT)
-            .span(width)
             .thresholds(
                 builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
             )
@@ -90,12 +85,11 @@ class Graph:
     stacked: bool = False
     wide: bool = False
 
-    def panel(self, title: str, width: int) -> timeseries.Panel:
+    def panel(self, _title: str) -> timeseries.Panel:
         """As the SDK has it."""
         panel = (
-            _panel(timeseries.Panel(), title, self.unit, self.description)
+            timeseries.Panel()
             .height(GRAPH_HEIGHT)
-            .span(WIDTH if self.wide else width)
             .min(0)
             .line_width(1)
             .fill_opacity(30 if self.stacked else 5)
@@ -120,43 +114,17 @@ class Graph:
         return panel
 
 
-# Graphs by what they show.
+# A number that should be 0, and graphs by what they show.
+Alarm = partial(Number, bad_from=1)
 amounts = partial(Graph, units.Short)
 per_second = partial(Graph, units.CountsPerSecond)
 seconds = partial(Graph, units.Seconds)
 shares = partial(Graph, units.PercentUnit)
 sizes = partial(Graph, units.BytesIEC)
-bytes_per_second = partial(Graph, units.BytesPerSecondIEC)
+traffic = partial(Graph, units.BytesPerSecondIEC)
 
 Panels = Mapping[str, Row | Number | Graph]
 """Questions and the panels that answer them, from top to bottom, by their titles."""
-
-
-def rate(counter: str) -> str:
-    """A counter's growth a second."""
-    return f"rate({counter}[$__rate_interval])"
-
-
-def total(expr: str, by: str = "") -> str:
-    """The sum over all series, or over those that have the same labels `by`."""
-    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
-
-
-def quantiles(histogram: str, selector: str = "") -> Queries:
-    """The usual ones of a histogram, over all that match."""
-    return {
-        name: quantile(share, f"{histogram}_bucket{selector}") for name, share in QUANTILES.items()
-    }
-
-
-def quantile(share: float, buckets: str, by: str = "") -> str:
-    """What `share` of a histogram's values do not exceed, over all that have the same labels `by`."""
-    return f"histogram_quantile({share}, {total(rate(buckets), f'{by}, le' if by else 'le')})"
-
-
-def or_none(expr: str, label: str) -> str:
-    """`expr`, or a 0 called `none`: a series that is born with its first event has no data yet."""
-    return f'{expr} or on() label_replace(vector(0), "{label}", "none", "", "")'
 
 
 def page(
@@ -198,19 +166,18 @@ def page(
         )
     )
     for variable in variables:
-        made.with_variable(variable)
+        made.with_variable(variable.datasource(SOURCE))
     across = 1
     for number, (heading, what) in enumerate(panels.items(), start=1):
         if isinstance(what, Row):
             made.with_row(builders.Row(heading).id(number))
             across = what.across
         else:
-            made.with_panel(what.panel(heading, WIDTH // across).id(number))
+            panel = what.panel(heading).id(number).title(heading).datasource(SOURCE)
+            panel.unit(what.unit).description(what.description)
+            wide = isinstance(what, Graph) and what.wide
+            made.with_panel(panel.span(WIDTH if wide else WIDTH // across))
     return made.build()
-
-
-def _panel(panel: AnyPanel, title: str, unit: str, description: str) -> AnyPanel:
-    return panel.title(title).unit(unit).description(description).datasource(SOURCE)
 
 
 def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models import units
 
-from lab.dashboards.parts import (
-    Number,
-    Panels,
-    Row,
-    amounts,
-    or_none,
-    per_second,
-    quantiles,
-    rate,
-    seconds,
-    total,
-)
+from lab.dashboards.parts import Alarm, Number, Panels, Row, amounts, per_second, seconds
+from lab.dashboards.promql import or_none, quantiles, rate, total
 
 _FIRING = 'count by (alertname) (ALERTS{alertstate="firing"})'
 
 PANELS: Panels = {
     "Is anything wrong now?": Row(6),
-    "Alerts that fire": Number(
-        "Alerts of monitoring/prometheus/rules that fire now. 0 is well; which they are"
-        " stands below, and on Alertmanager's page.",
+    "Alerts that fire": Alarm(
+        "Alerts of monitoring/prometheus/rules that fire now. 0 is well; which they are stands"
+        " below, and on Alertmanager's page.",
         'count(ALERTS{alertstate="firing"}) or vector(0)',
-        bad_from=1,
     ),
-    "Daemons that are missing": Number(
-        "Asked for (ECHOD_REPLICAS) less those that answer Prometheus. Below 0: somebody"
-        " scaled up by hand.",
+    "Daemons that are missing": Alarm(
+        "Asked for (ECHOD_REPLICAS) less those that answer Prometheus. Below 0: somebody scaled"
+        " up by hand.",
         'fleet:daemons:expected - (count(up{job="echod"} == 1) or vector(0))',
-        bad_from=1,
     ),
-    "Daemons that are degraded": Number(
-        "Their store is away or answers too late, or they hear no room. HAProxy sends them"
-        " next to nobody new while others are well.",
+    "Daemons that are degraded": Alarm(
+        "Their store is away or answers too late, or they hear no room. HAProxy sends them next"
+        " to nobody new while others are well.",
         "count(echod_degraded == 1 or echod_deaf == 1) or vector(0)",
-        bad_from=1,
     ),
     "Connections": Number(
         "Clients connected now, over all daemons and ports; health checks are not counted.",
@@ -48,11 +35,10 @@ PANELS: Panels = {
         total(rate("echod_lines_answered_total")),
         unit=units.CountsPerSecond,
     ),
-    "Losses of data": Number(
-        "Times that a daemon found the store to have lost what it had acknowledged, since"
-        " the daemons started. Anything but 0 is beyond what the fleet promises.",
+    "Losses of data": Alarm(
+        "Times that a daemon found the store to have lost what it had acknowledged, since the"
+        " daemons started. Anything but 0 is beyond what the fleet promises.",
         total("echod_store_data_losses_total"),
-        bad_from=1,
     ),
     "Which alerts fire, and who can serve?": Row(),
     "Alerts, by name": amounts(
@@ -60,14 +46,14 @@ PANELS: Panels = {
         {"{{alertname}}": or_none(_FIRING, "alertname")},
     ),
     "Servers in the balance, by backend": amounts(
-        "Daemons that pass HAProxy's checks and want clients. At 0 new clients are"
-        " refused, or reach a daemon by the fallback without checks.",
+        "Daemons that pass HAProxy's checks and want clients. At 0 new clients are refused, or"
+        " reach a daemon by the fallback without checks.",
         {"{{proxy}}": 'haproxy_backend_active_servers{proxy!~".+_unchecked"}'},
     ),
     "Is it shared fairly, and answered soon?": Row(),
     "Connections, by daemon": amounts(
-        "HAProxy gives a new client to the daemon with the fewest, so the bands are about"
-        " equally high. One that leaves goes down to 0 before it disappears.",
+        "HAProxy gives a new client to the daemon with the fewest, so the bands are about equally"
+        " high. One that leaves goes down to 0 before it disappears.",
         {"{{instance}}": total("echod_connections", "instance")},
         stacked=True,
     ),
@@ -77,13 +63,13 @@ PANELS: Panels = {
         stacked=True,
     ),
     "Reply time": seconds(
-        "From a line's arrival at its daemon to its reply's leaving, the wait for the"
-        " store included, over all daemons. The way there and back is not in it.",
+        "From a line's arrival at its daemon to its reply's leaving, the wait for the store"
+        " included, over all daemons. The way there and back is not in it.",
         quantiles("echod_reply_seconds"),
     ),
     "Daemons that are degraded, or leave": amounts(
-        "Degraded: the store is away or late. Deaf: what is published in rooms does not"
-        " arrive. Draining: told to leave, and letting its clients finish.",
+        "Degraded: the store is away or late. Deaf: what is published in rooms does not arrive."
+        " Draining: told to leave, and letting its clients finish.",
         {
             "degraded": total("echod_degraded"),
             "deaf": total("echod_deaf"),
