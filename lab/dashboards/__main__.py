@@ -38,7 +38,7 @@ PAGES = {
         "4 · What does one daemon do?",
         "One gevent process, one CPU (docs/metrics.md lists what it tells).",
         daemon.PANELS,
-        variables=[daemon.CHOSEN],
+        daemon.CHOSEN,
     ),
     "rooms": page(
         "fleet-rooms",

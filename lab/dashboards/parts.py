@@ -9,7 +9,7 @@ the newer one used.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -128,11 +128,7 @@ Panels = Mapping[str, Row | Number | Graph]
 
 
 def page(
-    uid: str,
-    title: str,
-    description: str,
-    panels: Panels,
-    variables: Sequence[builders.QueryVariable] = (),
+    uid: str, title: str, description: str, panels: Panels, *variables: builders.QueryVariable
 ) -> dashboard.Dashboard:
     """A whole dashboard: alerts and drills are marked in every graph, links lead to the others."""
     made = (
