@@ -1,10 +1,8 @@
 """What the dashboards are made of: numbers and graphs, rows of them, a page.
 
-Every panel has a title, a unit and a description, for one can't be made without. Nothing
-can be edited on the page: what is worth a change is worth one here.
-
-The format is the classic one, which every Grafana reads from files; the SDK would rather see
-the newer one used.
+Every panel has a title, a unit and a description, for one can't be made without. Nothing can be
+edited on the page. The format is the classic one, which every Grafana reads from files; the SDK
+would rather see the newer one used.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
 """Where a fleet is looked at, and acted on: the local one, and the containers.
 
-Locally `fleet up` says what runs, and every part itself says how it is.
-
-Of the containers Docker says what runs, and Prometheus what each part said when it was scraped:
-the daemons' ports are published nowhere, so that nobody but HAProxy reaches them; Prometheus
-sees them all, and is published. Its samples carry the time of their scrape, and the last two
-scrapes of each part are taken: rates and percentiles are exact, a few seconds old.
+docs/top.md says how either is found. Of the containers the last two scrapes of each part are
+taken, with their own times: rates and percentiles are exact, a few seconds old.
 """
 
 from __future__ import annotations
