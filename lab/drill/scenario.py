@@ -67,6 +67,17 @@ class Load:
     factor: float = 0.0
     """The daemons' lives are shortened by it (`lives.py`), and those of `load/guests.py` are there;
     0: neither."""
+    seed: int = 0
+    """Of its texts and times."""
+    lines: int = 0
+    """It ends when so many are sent in all, instead of after `Drill.seconds`; 0: no such end."""
+    deliveries: int = 0
+    """As `lines`: when members have got so many messages."""
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends by itself."""
+        return bool(self.lines or self.deliveries)
 
 
 @dataclass(frozen=True, slots=True)

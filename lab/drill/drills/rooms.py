@@ -7,17 +7,15 @@ connection to Redis, and its clients, go on. Half-open, as after a firewall forg
 from __future__ import annotations
 
 import contextlib
-import math
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.mixture import Kind, Mixture, kinds
+from lab.drill.drills.mixture import DAEMONS, Kind, Mixture, by_chance, kinds
 from lab.drill.drills.steps import kill, reset_clients, start
-from lab.drill.errors import DrillError
-from lab.drill.judge.expectations import all_back, bites, nothing_lost, who_is_right
+from lab.drill.judge.expectations import all_back, nothing_lost, who_is_right
 from lab.drill.judge.outcome import Verdict
 from lab.drill.scenario import Drill, Load, Step
+from lab.drill.stage.base import DrillError
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from lab.drill.stage.base import Stage
 
 LOAD = Load(clients=8, plain=2, ghosts=0, members=48, posts_rate=1.0)
-MIX = "rooms-mix"
 LINKS = "containers have no link whose connections can be told apart"
 
 # Issue 5: a deafened daemon steps back within 3 s, and is back within 5 s of its link.
@@ -33,27 +30,15 @@ DETECTED_S, BACK_S = 3.0, 5.0
 LOOK_S_MAX = 10.0
 
 
-class Watch:
-    """When a daemon's metric said something, as seconds after a step; of one play."""
+def took(step: int, question: str, within_s: float) -> Expectation:
+    """A step was done soon enough."""
 
-    def __init__(self) -> None:
-        self.took_s = math.inf
+    def judge(outcome: Outcome) -> Verdict:
+        took_s = outcome.marks[step].done - outcome.marks[step].t
+        question_s = f"{question} within {within_s:g} s?"
+        return Verdict(question_s, took_s <= within_s, f"After {took_s:.2f} s.")
 
-    def until(self, stage: Stage, daemon: str, sample: str, wanted: float) -> None:
-        """Look until it does; the time counts from now."""
-        self.took_s = math.inf
-        began = time.monotonic()
-        until(lambda: stage.metric(daemon, sample) == wanted, LOOK_S_MAX, f"{sample} {wanted}")
-        self.took_s = time.monotonic() - began
-
-    def within(self, question: str, within_s: float) -> Expectation:
-        """It was soon enough."""
-
-        def judge(_: Outcome) -> Verdict:
-            text = f"After {self.took_s:.2f} s."
-            return Verdict(f"{question} within {within_s:g} s?", self.took_s <= within_s, text)
-
-        return judge
+    return judge
 
 
 def cut_subscription(stage: Stage, link: str, *, lasting: bool) -> None:
@@ -66,60 +51,53 @@ def cut_subscription(stage: Stage, link: str, *, lasting: bool) -> None:
         raise DrillError(f"{link}: no connection has subscribed")
 
 
-def deafen(*, lasting: bool) -> Drill:
-    """The subscription's connection stands still; `lasting`: any that follows it too."""
-    found, back = Watch(), Watch()
+def deafen(name: str, what: str, *, lasting: bool) -> Drill:
+    """The subscription's connection stands still; `lasting`: any that follows it too, until 8 s."""
+
+    def await_deaf(stage: Stage, deaf: int) -> None:
+        until(
+            lambda: stage.metric("echod1", "echod_deaf") == deaf, LOOK_S_MAX, f"echod_deaf {deaf}"
+        )
 
     def deafened(stage: Stage) -> None:
         cut_subscription(stage, "redis:echod1", lasting=lasting)
-        found.until(stage, "echod1", "echod_deaf", 1)
-        if not lasting:
-            back.until(stage, "echod1", "echod_deaf", 0)
+        await_deaf(stage, 1)
 
     def healed(stage: Stage) -> None:
         stage.link("redis:echod1").heal()
-        back.until(stage, "echod1", "echod_deaf", 0)
+        await_deaf(stage, 0)
 
-    steps = [Step(2, "deafen echod1", deafened, lasts=lasting)]
-    if lasting:
-        steps.append(Step(8, "heal its link", healed, heals=True))
     return Drill(
-        "rooms-deaf" + ("-long" if lasting else ""),
-        "A daemon's subscription alone is cut, half-open"
-        + (", and any that it makes for 6 s: no member is told, and none misses anything."
-           if lasting else ": it notices, makes another, and no member misses anything."),
-        steps,
+        name,
+        f"A daemon's subscription alone is cut, half-open{what}.",
+        [
+            Step(2, "deafen echod1", deafened),
+            Step(8, "heal its link", healed, heals=True)
+            if lasting
+            else Step(2, "it hears again", lambda stage: await_deaf(stage, 0), heals=True),
+        ],
         seconds=14 if lasting else 10,
         expects=[
             nothing_lost,
-            found.within("Does it notice that it is deaf", DETECTED_S),
-            back.within("Does it hear again", BACK_S),
+            took(0, "Does it notice that it is deaf", DETECTED_S),
+            took(1, "Does it hear again", BACK_S),
         ],
         links=frozenset({"redis"}),
         load=LOAD,
         only_local=LINKS,
-    )  # fmt: skip
+    )
 
 
-def mix(seed: int, seconds: float, load: Load | None = None) -> Drill:
-    """Faults by chance, deafness among them; with `seconds` infinite, until all is delivered."""
-    choices = [
-        *kinds(),
-        *(
-            _deafness(f"echod{n}", lasting=lasting)
-            for n in range(1, 5)
-            for lasting in (False, True)
-        ),
-    ]
-    return Drill(
-        MIX,
-        f"Faults by chance (seed {seed}), among them deafened daemons, under members of rooms.",
-        Mixture(seed, seconds - 4, choices),
-        seconds=seconds,
-        expects=[bites(), nothing_lost],
-        links=frozenset({"redis", "daemon", "clients"}),
-        load=load or LOAD,
-        only_local="it needs links of its own",
+def mix(seed: int = 1, seconds: float = 20.0, load: Load | None = None) -> Drill:
+    """Deafness among the faults."""
+    deafness = [_deafness(name, lasting=lasting) for name in DAEMONS for lasting in (False, True)]
+    return by_chance(
+        "rooms-mix",
+        "among them deafened daemons, under members of rooms",
+        Mixture(seed, seconds - 4, [*kinds(), *deafness]),
+        seconds,
+        load or LOAD,
+        nothing_lost,
     )
 
 
@@ -138,8 +116,16 @@ def _deafness(name: str, *, lasting: bool) -> Kind:
 
 
 ALL = (
-    deafen(lasting=False),
-    deafen(lasting=True),
+    deafen(
+        "rooms-deaf",
+        ": it notices, makes another, and no member misses anything",
+        lasting=False,
+    ),
+    deafen(
+        "rooms-deaf-long",
+        ", and any that it makes for 6 s: no member is told, and none misses anything",
+        lasting=True,
+    ),
     Drill(
         "rooms-kill-daemon",
         "A daemon is killed; its members are back in their rooms elsewhere, and miss nothing.",
@@ -174,5 +160,5 @@ ALL = (
         expects=[nothing_lost],
         load=replace(LOAD, text_bytes=400, pause_s=6.0),
     ),
-    mix(seed=1, seconds=20),
+    mix(),
 )

@@ -9,7 +9,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from lab.drill.drills.rooms import cut_subscription
-from lab.drill.drills.steps import bring_back, kill, start
+from lab.drill.drills.steps import heal, kill, restart, start
 from lab.drill.judge.expectations import nothing_lost
 from lab.drill.judge.soak.expectations import (
     all_gone,
@@ -62,27 +62,19 @@ def soak(factor: float = FACTOR) -> Drill:
 
 def _steps(soak_s: float) -> list[Step]:
     """One killed and back; one for longer than anything lives; two at once; two in order; a deaf one."""
-
-    def roll(at_s: float, name: str) -> Step:
-        def act(stage: Stage) -> None:
-            stage.terminate(name)
-            bring_back(stage, name)
-
-        return Step(at_s, f"SIGTERM {name}, wait, start it", act, lasts=False)
-
     share = soak_s / 100
     link = "redis:echod4"
     return [
         kill(10 * share, "echod1"),
         start(12 * share, "echod1"),
-        roll(22 * share, "echod2"),
+        restart(22 * share, "echod2"),
         Step(36 * share, "deafen echod4", lambda s: cut_subscription(s, link, lasting=True)),
-        Step(36 * share + DEAF_S, "heal its link", lambda s: s.link(link).heal(), heals=True),
+        heal(36 * share + DEAF_S, link),
         kill(48 * share, "echod3"),
         start(60 * share, "echod3"),
         kill(68 * share, "echod1", "echod4"),
         start(70 * share, "echod1", "echod4"),
-        roll(80 * share, "echod3"),
+        restart(80 * share, "echod3"),
     ]
 
 
@@ -93,6 +85,3 @@ def _await_gone(stage: Stage, short: Short) -> dict[str, Any]:
         until(lambda: not remains(stage.keys(), len(stage.daemons) + 1),
               short.longest_s + GONE_S, "all keys to go")  # fmt: skip
     return {"keys_left": left, "keys": dict(stage.keys()), "daemons": len(stage.daemons) + 1}
-
-
-ALL = (soak(),)

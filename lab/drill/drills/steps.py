@@ -1,16 +1,16 @@
-"""Steps that many drills have."""
+"""Steps that many drills have; `at_s` as in `Step`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lab.drill.scenario import Step
+from lab.fleet.network import Link
 
 if TYPE_CHECKING:
-    from lab.drill.stage.base import Stage
+    from collections.abc import Callable
 
-# A daemon drains for 10 s at most, and there is what surrounds it.
-DRAIN_S_MAX = 20.0
+    from lab.drill.stage.base import Stage
 
 
 def kill(at_s: float, *names: str) -> Step:
@@ -18,7 +18,7 @@ def kill(at_s: float, *names: str) -> Step:
 
     def act(stage: Stage) -> None:
         for name in names:
-            stage.kill(name)
+            stage.do("kill", name)
 
     return Step(at_s, f"kill {' and '.join(names)}", act)
 
@@ -37,19 +37,34 @@ def start(at_s: float, *names: str) -> Step:
 def freeze(at_s: float, name: str, freeze_s: float) -> list[Step]:
     """It stands still for so long."""
     return [
-        Step(at_s, f"freeze {name}", lambda stage: stage.freeze(name)),
-        Step(at_s + freeze_s, f"thaw {name}", lambda stage: stage.thaw(name), heals=True),
+        Step(at_s, f"freeze {name}", lambda stage: stage.do("freeze", name)),
+        Step(at_s + freeze_s, f"thaw {name}", lambda stage: stage.do("thaw", name), heals=True),
     ]
+
+
+def restart(at_s: float, name: str) -> Step:
+    """In order; it serves again at the end of the step."""
+
+    def act(stage: Stage) -> None:
+        stage.do("terminate", name)
+        stage.bring_back(name)
+        stage.await_balance()
+
+    return Step(at_s, f"SIGTERM {name}, wait for its end, start it", act, lasts=False)
+
+
+def on_link(
+    at_s: float, text: str, name: str, act: Callable[[Link], object], *, lasts: bool = True
+) -> Step:
+    """Something done to a link."""
+    return Step(at_s, text, lambda stage: act(stage.link(name)), lasts=lasts)
+
+
+def heal(at_s: float, name: str, text: str = "heal its link") -> Step:
+    """All goes on on a link."""
+    return Step(at_s, text, lambda stage: stage.link(name).heal(), heals=True)
 
 
 def reset_clients(at_s: float) -> Step:
     """All at once."""
-    return Step(
-        at_s, "reset every client", lambda stage: stage.link("clients").reset(), lasts=False
-    )
-
-
-def bring_back(stage: Stage, name: str) -> None:
-    """A daemon that was told to leave: wait for its end, start it."""
-    stage.await_end(name, DRAIN_S_MAX)
-    stage.start_again(name)
+    return on_link(at_s, "reset every client", "clients", Link.reset, lasts=False)

@@ -1,15 +1,23 @@
-"""The drills on daemons, their files, and the balance.
+"""The drills on daemons, HAProxy, clients and Redis, each as a whole.
 
-Times are in seconds from the moment at which every client is served. Each drill ends with the
-fleet whole again, and with every line's fate known.
+Each drill ends with the fleet whole again, and with every line's fate known.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.steps import bring_back, freeze, kill, reset_clients, start
-from lab.drill.judge.expectations import bites, goes_on, heard, newcomers, served_again, spares
+from lab.drill.drills.steps import freeze, kill, reset_clients, restart, start
+from lab.drill.judge.expectations import (
+    bites,
+    goes_on,
+    heard,
+    newcomers,
+    served_again,
+    served_since,
+    spares,
+    told_of_loss,
+)
 from lab.drill.scenario import Drill, Load, Step
 
 if TYPE_CHECKING:
@@ -22,6 +30,12 @@ SERVED_S = 2.0
 
 # Of a HAProxy that was reloaded, what is still connected is ended (haproxy.cfg).
 HARD_STOP_S = 12.0
+
+FREEZE_REDIS_S = 5
+# While Redis is away everybody waits. When it is back: the daemons' next attempt to connect
+# (1.5 s), or a client's that has just heard `unavailable` (a backoff of 1 s); on containers,
+# Docker says that it is healthy later than it is.
+BACK_S = 3.0
 
 
 def freeze_daemon(freeze_s: float) -> Drill:
@@ -38,13 +52,21 @@ def freeze_daemon(freeze_s: float) -> Drill:
     )
 
 
-def _roll(name: str) -> Step:
-    def act(stage: Stage) -> None:
-        stage.terminate(name)
-        bring_back(stage, name)
-        stage.await_up(name)
+def lose_data(how: str, what: str, *before: Step) -> Drill:
+    """Redis comes back with less than it had."""
 
-    return Step(2, f"SIGTERM {name}, wait for its end, start it", act, lasts=False)
+    def lose(stage: Stage) -> None:
+        stage.do("kill", "redis")
+        stage.change_data(how)
+
+    return Drill(
+        f"redis-{how}",
+        f"Redis comes back {what}.",
+        [*before, Step(4, f"kill redis, {how} its data", lose, loses=True), start(5, "redis")],
+        seconds=11,
+        expects=[bites(), told_of_loss(), served_since(BACK_S)],
+        load=Load(quitters=6),
+    )
 
 
 ALL = (
@@ -62,9 +84,8 @@ ALL = (
         "terminate-daemon",
         "A daemon is told to leave under load; its clients go elsewhere, none is cut.",
         [
-            Step(2, "SIGTERM echod1", lambda stage: stage.terminate("echod1")),
-            Step(3, "wait for its end, start echod1", lambda s: bring_back(s, "echod1"),
-                 heals=True),
+            Step(2, "SIGTERM echod1", lambda s: s.do("terminate", "echod1")),
+            Step(3, "wait for its end, start echod1", lambda s: s.bring_back("echod1"), heals=True),
         ],
         seconds=14,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
@@ -72,7 +93,7 @@ ALL = (
     Drill(
         "roll",
         "Every daemon is restarted under load, one after the other.",
-        [_roll(f"echod{number}") for number in range(1, 5)],
+        [restart(2, f"echod{number}") for number in range(1, 5)],
         seconds=20,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
     ),
@@ -80,10 +101,10 @@ ALL = (
         "fill-files",
         "A daemon can open no more files: it keeps its clients, and newcomers go elsewhere.",
         [
-            Step(2, "echod1 has no file left", lambda stage: stage.fill_files("echod1")),
+            Step(2, "echod1 has no file left", lambda s: s.limit_files("echod1", full=True)),
             # Sessions that ended there have left a file each, and no others have taken it.
-            Step(4, "nor is again", lambda stage: stage.fill_files("echod1"), lasts=False),
-            Step(8, "it may open files", lambda stage: stage.free_files("echod1"), heals=True),
+            Step(4, "nor is again", lambda s: s.limit_files("echod1", full=True), lasts=False),
+            Step(8, "it may open files", lambda s: s.limit_files("echod1", full=False), heals=True),
         ],
         seconds=11,
         # Its agent tells within half a second; who comes before is refused, and comes again.
@@ -122,4 +143,34 @@ ALL = (
         expects=[heard("taken-over", 20)],
         load=Load(clients=20, claimants=10, ghosts=4),
     ),
-)  # fmt: skip
+    Drill(
+        "kill-redis",
+        "Redis is killed and started again on its append-only file: nothing answered is lost.",
+        [kill(2, "redis"), start(4, "redis")],
+        seconds=9,
+        expects=[served_since(BACK_S)],
+    ),
+    Drill(
+        "restart-redis",
+        "Redis is restarted in order, under load; then every client has to resume.",
+        # A daemon that goes on needs less of Redis than one that takes a session over.
+        [restart(2, "redis"), reset_clients(4)],
+        seconds=7,
+        expects=[bites(50), served_since(BACK_S)],
+        links=frozenset({"clients"}),
+    ),
+    Drill(
+        "freeze-redis",
+        f"Redis stands still for {FREEZE_REDIS_S} s; clients are told so, no daemon is marked down.",
+        freeze(2, "redis", FREEZE_REDIS_S),
+        seconds=7 + FREEZE_REDIS_S,
+        expects=[bites(), heard("unavailable"), served_since(BACK_S)],
+    ),
+    lose_data("truncate", "with the end of its append-only file cut off"),
+    lose_data("empty", "empty"),
+    lose_data(
+        "restore",
+        "with an older copy of its data",
+        Step(2, "copy the data", lambda s: s.change_data("copy"), heals=True, lasts=False),
+    ),
+)
