@@ -24,7 +24,7 @@ from lab.drill.stage.local import LocalStage
 from lab.fleet import grafana
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from lab.drill.judge.outcome import Outcome
     from lab.drill.scenario import Drill
@@ -102,7 +102,13 @@ def run(args: argparse.Namespace) -> int:
         )  # fmt: skip
         for verdict in found:
             print(f"  {report.word([verdict])}  {verdict.question} {verdict.text}")
-        print(f"  {grafana.annotate(args.grafana, drill.name, _notes(outcome))}")
+        # Marks are on the history's clock.
+        offset_s = time.time() - time.monotonic()
+        notes = [
+            grafana.Note(mark.t + offset_s, "heal" if mark.heals else "fault", mark.text)
+            for mark in outcome.marks
+        ]
+        print(f"  {grafana.annotate(args.grafana, drill.name, notes)}")
         print(f"{report.word(found)}  {drill.name}  report: {directory / 'report.html'}")
         lines.append(report.line(drill, outcome, found))
     if len(lines) > 1:
@@ -117,51 +123,44 @@ def _play(drill: Drill, directory: Path, *, compose: bool) -> Outcome:
         print(f"  {datetime.now().astimezone():%H:%M:%S}  {text}", file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory(prefix="echofleet-drill-") as temporary:
-        local = Path(temporary)
+        scratch = Path(temporary)
+        stage = (
+            ComposeStage(scratch, drill.links)
+            if compose
+            else LocalStage(scratch, drill.links, factor=drill.load.factor)
+        )
         try:
-            with (
-                ComposeStage(local, drill.links)
-                if compose
-                else LocalStage(local, drill.links, factor=drill.load.factor)
-            ) as stage:
+            with stage:
                 return play(drill, stage, directory, say)
+        except OSError as error:
+            raise DrillError(f"{drill.name}: {error}") from error
         finally:
             logs = directory / "logs"
             logs.mkdir()
-            for log in local.rglob("*.log"):
+            for log in scratch.rglob("*.log"):
                 shutil.copy(log, logs)
 
 
-def _notes(outcome: Outcome) -> list[grafana.Note]:
-    """Its steps at their times, which are on the history's clock."""
-    offset_s = time.time() - time.monotonic()
-    return [
-        grafana.Note(mark.t + offset_s, "heal" if mark.heals else "fault", mark.text)
-        for mark in outcome.marks
-    ]
-
-
-def _choose(args: argparse.Namespace) -> Sequence[Drill]:
+def _choose(args: argparse.Namespace) -> list[Drill]:
     """The drills by name, with the load that was asked for.
 
     Raises:
         DrillError: One of that name is not there, or not on containers.
     """
     known = {drill.name: drill for drill in drills.ALL}
-    if args.names == [ALL]:
-        chosen = [drill for drill in drills.ALL if not (args.compose and drill.only_local)]
-    else:
-        unknown = [name for name in args.names if name not in known]
-        if unknown:
-            raise DrillError(f"no drill {', '.join(unknown)}; `fleet drill list` has them all")
-        chosen = [known[name] for name in args.names]
-    if args.compose and (cannot := [drill for drill in chosen if drill.only_local]):
-        reasons = "; ".join(f"{drill.name}: {drill.only_local}" for drill in cannot)
-        raise DrillError(f"not on containers: {reasons}")
+    only_local = {drill.name: drill.only_local for drill in drills.ALL if drill.only_local}
+    names = args.names
+    if names == [ALL]:
+        names = [name for name in known if not (args.compose and name in only_local)]
+    for name in names:
+        if name not in known:
+            raise DrillError(f"no drill {name}; `fleet drill list` has them all")
+        if args.compose and name in only_local:
+            raise DrillError(f"not on containers: {name}: {only_local[name]}")
     for flag, name in ENDS.items():
-        if getattr(args, flag) and [drill.name for drill in chosen] != [name]:
+        if getattr(args, flag) and names != [name]:
             raise DrillError(f"--{flag} is of `{name}` alone")
-    return [_fit(drill, args) for drill in chosen]
+    return [_fit(known[name], args) for name in names]
 
 
 def _fit(drill: Drill, args: argparse.Namespace) -> Drill:

@@ -31,10 +31,8 @@ FACTOR: Final = 45.0
 LIVES: Final = 10
 # What is brought down to a session's longest life before it is divided …
 LONG: Final = ("room_s_max", "marker_s")
-# … what is divided as it is …
+# … and what is divided as it is.
 DIVIDED: Final = ("session_idle_s_max", "session_ttl_s", "room_linger_s", "announcement_s")
-# … and of those what only daemons renew, which stays above the lease.
-KEPT_BY_DAEMONS: Final = ("announcement_s",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,8 @@ def shorten(factor: float = FACTOR) -> Short:
     longest_s = Lives.of(defaults).record_s
     settings = {name: getattr(defaults, name) / factor for name in DIVIDED}
     settings |= {name: min(getattr(defaults, name), longest_s) / factor for name in LONG}
-    for name in KEPT_BY_DAEMONS:
-        settings[name] = max(settings[name], min(getattr(defaults, name), defaults.lease_s))
+    # What only daemons renew stays above the lease.
+    least_s = min(defaults.announcement_s, defaults.lease_s)
+    settings["announcement_s"] = max(settings["announcement_s"], least_s)
     config = Config(name="soak", **settings)
     return Short(settings, config.session_idle_s_max, Lives.of(config))

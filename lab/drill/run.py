@@ -67,6 +67,7 @@ def play(
 
     Raises:
         DrillError: The load could not do its work, or this stage can't make a fault.
+        OSError: A part did not do what it should, or not in time.
     """
     path = directory / "history.jsonl"
     load = _start_load(drill.load, stage, path)
@@ -77,7 +78,8 @@ def play(
             _sleep_until(began + drill.seconds)
             load.signal(signal.SIGTERM)  # no more lines
         ended = time.monotonic()
-        quiet = _await_quiet(load, LINES_S_MAX if drill.load.ends else QUIET_S_MAX)
+        wait_s = LINES_S_MAX if drill.load.ends else QUIET_S_MAX
+        quiet = until(lambda: _said_quiet(load), wait_s, f"the load to be quiet ({load.log})")
         if drill.load.ends:
             ended = quiet["t"]
         counted = _settled(stage)
@@ -165,13 +167,6 @@ def _said_quiet(load: Process) -> dict[str, Any]:
     return {}
 
 
-def _await_quiet(load: Process, wait_s: float) -> dict[str, Any]:
-    try:
-        return until(lambda: _said_quiet(load), wait_s, "the load to be quiet")
-    except TimeoutError as error:
-        raise DrillError(f"{error}; its log ends:\n{load.log_tail()}") from None
-
-
 def _act(drill: Drill, stage: Stage, load: Process, say: Callable[[str], None]) -> list[Mark]:
     """Do the steps, each at its time; with no lines left, none that is not owed."""
     marks: list[Mark] = []
@@ -183,10 +178,7 @@ def _act(drill: Drill, stage: Stage, load: Process, say: Callable[[str], None]) 
         say(step.text)
         began = time.monotonic()
         owed += -step.heals if step.heals else step.lasts
-        try:
-            step.act(stage)
-        except (OSError, TimeoutError) as error:
-            raise DrillError(f"{step.text}: {error}") from error
+        step.act(stage)
         done = time.monotonic()
         marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts))
     return marks

@@ -56,8 +56,9 @@ def deafen(name: str, what: str, *, lasting: bool) -> Drill:
 
     def await_deaf(stage: Stage, deaf: int) -> None:
         until(
-            lambda: stage.metric("echod1", "echod_deaf") == deaf, LOOK_S_MAX, f"echod_deaf {deaf}"
-        )
+            lambda: stage.samples("echod1").get("echod_deaf") == deaf,
+            LOOK_S_MAX, f"echod_deaf {deaf}",
+        )  # fmt: skip
 
     def deafened(stage: Stage) -> None:
         cut_subscription(stage, "redis:echod1", lasting=lasting)

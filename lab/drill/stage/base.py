@@ -173,10 +173,6 @@ class Stage(ABC):
     def samples(self, name: str) -> Samples:
         """A daemon's /metrics."""
 
-    def metric(self, name: str, sample: str) -> float:
-        """A daemon's figure now, all labels together."""
-        return self.samples(name).get(sample) or 0.0
-
     @abstractmethod
     def in_kernel(self, name: str) -> int:
         """Connections on a daemon's ports for clients that stand in its kernel."""
@@ -184,7 +180,7 @@ class Stage(ABC):
     def connections(self) -> list[tuple[str, int, int]]:
         """(daemon, clients in its metrics, clients in the kernel), of those that run."""
         return [
-            (name, int(self.metric(name, "echod_connections")), self.in_kernel(name))
+            (name, int(self.samples(name).get("echod_connections") or 0), self.in_kernel(name))
             for name in self.daemons
             if self.runs(name)
         ]
