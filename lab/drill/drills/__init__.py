@@ -2,8 +2,8 @@
 
 from lab.drill.drills import mixture, network, parts, rooms, soak
 
-ALL = (*parts.ALL, *network.ALL, *rooms.ALL, mixture.mix(), soak.soak())
-"""In the order in which `fleet drill all` plays them."""
-
-MIXTURES = {"mix": mixture.mix, "rooms-mix": rooms.mix}
+MIXTURES = {"rooms-mix": mixture.rooms_mix, "mix": mixture.mix}
 """Those that a seed and a time make."""
+
+ALL = (*parts.ALL, *network.ALL, *rooms.ALL, *(make() for make in MIXTURES.values()), soak.soak())
+"""In the order in which `fleet drill all` plays them."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.steps import heal, kill, on_link, start
+from lab.drill.drills.faults import cut, half_open, in_order, kill, reset
 from lab.drill.judge.expectations import bites, goes_on, heard, replies_lost, served_again
 from lab.drill.scenario import Drill, Step
-from lab.fleet.network import Link
 
 if TYPE_CHECKING:
     from lab.drill.stage.base import Stage
@@ -33,10 +32,7 @@ def cut_redis(name: str, what: str, *ways: str) -> Drill:
     return Drill(
         f"cut-redis-{name}",
         f"The link between a daemon and Redis stands still, {what}; what was on the way comes late.",
-        [
-            on_link(2, f"cut echod1-redis, {what}", TO_REDIS, lambda link: link.hold(*ways)),
-            heal(7, TO_REDIS, "heal it"),
-        ],
+        cut(TO_REDIS, *ways).steps(2, 7),
         seconds=11,
         expects=WITHOUT_REDIS,
         links=REDIS,
@@ -46,11 +42,10 @@ def cut_redis(name: str, what: str, *ways: str) -> Drill:
 
 def half_open_redis(end: str, what: str) -> Drill:
     """One end of one daemon's connection to Redis is gone, the other does not know."""
-    text = f"half-open: {what}"
     return Drill(
         f"half-open-redis-{end}",
         f"A daemon's connection to Redis is half open: {what}.",
-        [on_link(2, text, TO_REDIS, lambda link: link.half_open(end), lasts=False)],
+        half_open(TO_REDIS, end).steps(2),
         seconds=7,
         expects=[served_again(TOLD_S + 2), goes_on(1.0)],
         links=REDIS,
@@ -58,16 +53,16 @@ def half_open_redis(end: str, what: str) -> Drill:
     )
 
 
-def _hold_next_batch(link: Link) -> None:
+def _hold_next_batch(stage: Stage) -> None:
     # While an answer was held, lines gathered: the batch that they make is held in turn.
     # In this order: the daemon sends it as soon as the answer is there.
-    link.hold("out")
-    link.release("in")
+    stage.link(TO_REDIS).hold("out")
+    stage.link(TO_REDIS).release("in")
 
 
-def _lose(link: Link) -> None:
-    link.refuse()
-    link.reset()
+def _lose(stage: Stage) -> None:
+    stage.link(TO_REDIS).refuse()
+    stage.link(TO_REDIS).reset()
 
 
 def _comes_late(stage: Stage) -> None:
@@ -75,12 +70,11 @@ def _comes_late(stage: Stage) -> None:
     stage.do("kill", "echod1")  # before its clients' next lines could hide what came late
 
 
-# A batch is on its way to Redis, and stays there.
+# A batch is on its way to Redis, and stays there; then the answers to what was before are let go.
+HOLD, HEAL = cut(TO_REDIS, "in").steps(2, 6.5)
 HELD_BATCH = (
-    on_link(2, "hold what redis says to echod1", TO_REDIS, lambda link: link.hold("in")),
-    on_link(
-        2.4, "let it go, hold the batch that has gathered", TO_REDIS, _hold_next_batch, lasts=False
-    ),
+    HOLD,
+    Step(2.4, "let it go, hold the batch that has gathered", _hold_next_batch, lasts=False),
 )
 
 ALL = (
@@ -92,11 +86,7 @@ ALL = (
     Drill(
         "break-redis",
         "A daemon's connection to Redis breaks under a batch, which is lost, and can't be made anew.",
-        [
-            *HELD_BATCH,
-            on_link(2.6, "lose that, refuse another connection", TO_REDIS, _lose, lasts=False),
-            heal(6.5, TO_REDIS, "heal it"),
-        ],
+        [*HELD_BATCH, Step(2.6, "lose that, refuse another connection", _lose, lasts=False), HEAL],
         seconds=9.5,
         expects=WITHOUT_REDIS,
         links=REDIS,
@@ -108,9 +98,9 @@ ALL = (
         "A batch stays on its way while its daemon connects anew and goes on; then it comes.",
         [
             *HELD_BATCH,
-            on_link(2.7, "reset the daemon's end", TO_REDIS, Link.strand, lasts=False),
+            Step(2.7, "reset the daemon's end", lambda s: s.link(TO_REDIS).strand(), lasts=False),
             Step(4.5, "the batch comes; kill echod1", _comes_late, heals=True),
-            start(6.5, "echod1"),
+            Step(6.5, "start echod1", lambda s: s.start_again("echod1"), heals=True),
         ],
         seconds=9.5,
         expects=[bites(), served_again(4.0), goes_on(1.0)],
@@ -120,7 +110,7 @@ ALL = (
     Drill(
         "cut-haproxy-daemon",
         "The links between HAProxy and a daemon stand still; then all of it comes late.",
-        [on_link(2, "cut haproxy-echod1", TO_DAEMON, Link.hold), heal(8, TO_DAEMON, "heal it")],
+        cut(TO_DAEMON).steps(2, 8),
         seconds=12,
         expects=[bites(), served_again(TOLD_S + 4), goes_on(1.0)],
         links=DAEMON,
@@ -128,13 +118,11 @@ ALL = (
     Drill(
         "cut-reply",
         "Replies are lost between their commit and their client: WELCOME tells of each.",
-        [
-            on_link(2, "hold what echod1 says", TO_DAEMON, lambda link: link.hold("in")),
-            kill(2.5, "echod1"),
-            Step(2.6, "lose what it said", lambda s: s.link(TO_DAEMON).reset(), heals=True),
-            start(6, "echod1"),
-            heal(6.5, TO_DAEMON, "heal the link"),
-        ],
+        in_order(
+            cut(TO_DAEMON, "in").steps(2, 6.5),
+            kill("echod1").steps(2.5, 6),
+            reset(TO_DAEMON).steps(2.6),
+        ),
         seconds=10,
         expects=[bites(), replies_lost(), served_again(4.0), goes_on(1.0)],
         links=DAEMON,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.steps import freeze, kill, reset_clients, restart, start
+from lab.drill.drills.faults import freeze, kill, reset, restart, terminate
 from lab.drill.judge.expectations import (
     bites,
     goes_on,
@@ -44,7 +44,7 @@ def freeze_daemon(freeze_s: float) -> Drill:
     return Drill(
         f"freeze-daemon-{freeze_s:g}",
         f"A daemon stands still for {freeze_s:g} s: its kernel accepts, it does not answer.",
-        freeze(2, "echod1", freeze_s),
+        freeze("echod1").steps(2, 2 + freeze_s),
         seconds=6 + freeze_s,
         expects=[*([bites()] if found else []), served_again(SERVED_S), goes_on(1.0)],
         # Short, so that it is they who leave, whether HAProxy has noticed or not.
@@ -62,7 +62,11 @@ def lose_data(how: str, what: str, *before: Step) -> Drill:
     return Drill(
         f"redis-{how}",
         f"Redis comes back {what}.",
-        [*before, Step(4, f"kill redis, {how} its data", lose, loses=True), start(5, "redis")],
+        [
+            *before,
+            Step(4, f"kill redis, {how} its data", lose, loses=True),
+            Step(5, "start redis", lambda s: s.start_again("redis"), heals=True),
+        ],
         seconds=11,
         expects=[bites(), told_of_loss(), served_since(BACK_S)],
         load=Load(quitters=6),
@@ -73,7 +77,7 @@ ALL = (
     Drill(
         "kill-daemon",
         "A daemon is killed; its clients are served by the others; it comes back.",
-        [kill(2, "echod1"), start(6, "echod1")],
+        kill("echod1").steps(2, 6),
         seconds=9,
         expects=[bites(), served_again(SERVED_S), goes_on(1.0)],
     ),
@@ -83,17 +87,14 @@ ALL = (
     Drill(
         "terminate-daemon",
         "A daemon is told to leave under load; its clients go elsewhere, none is cut.",
-        [
-            Step(2, "SIGTERM echod1", lambda s: s.do("terminate", "echod1")),
-            Step(3, "wait for its end, start echod1", lambda s: s.bring_back("echod1"), heals=True),
-        ],
+        terminate("echod1").steps(2, 3),
         seconds=14,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
     ),
     Drill(
         "roll",
         "Every daemon is restarted under load, one after the other.",
-        [restart(2, f"echod{number}") for number in range(1, 5)],
+        [step for number in range(1, 5) for step in restart(f"echod{number}").steps(2)],
         seconds=20,
         expects=[spares(), served_again(1.0), goes_on(1.0)],
     ),
@@ -115,7 +116,7 @@ ALL = (
     Drill(
         "kill-haproxy",
         "HAProxy is killed, and started again a second later.",
-        [kill(2, "haproxy"), start(3, "haproxy")],
+        kill("haproxy").steps(2, 3),
         seconds=8,
         expects=[bites(50), served_again(4.0)],
     ),
@@ -129,7 +130,7 @@ ALL = (
     Drill(
         "storm",
         "Every client loses its connection at once, and comes back.",
-        [reset_clients(2)],
+        reset("clients").steps(2),
         seconds=6,
         expects=[bites(50), served_again(2.0)],
         links=frozenset({"clients"}),
@@ -146,7 +147,7 @@ ALL = (
     Drill(
         "kill-redis",
         "Redis is killed and started again on its append-only file: nothing answered is lost.",
-        [kill(2, "redis"), start(4, "redis")],
+        kill("redis").steps(2, 4),
         seconds=9,
         expects=[served_since(BACK_S)],
     ),
@@ -154,7 +155,7 @@ ALL = (
         "restart-redis",
         "Redis is restarted in order, under load; then every client has to resume.",
         # A daemon that goes on needs less of Redis than one that takes a session over.
-        [restart(2, "redis"), reset_clients(4)],
+        [*restart("redis").steps(2), *reset("clients").steps(4)],
         seconds=7,
         expects=[bites(50), served_since(BACK_S)],
         links=frozenset({"clients"}),
@@ -162,7 +163,7 @@ ALL = (
     Drill(
         "freeze-redis",
         f"Redis stands still for {FREEZE_REDIS_S} s; clients are told so, no daemon is marked down.",
-        freeze(2, "redis", FREEZE_REDIS_S),
+        freeze("redis").steps(2, 2 + FREEZE_REDIS_S),
         seconds=7 + FREEZE_REDIS_S,
         expects=[bites(), heard("unavailable"), served_since(BACK_S)],
     ),
