@@ -6,8 +6,8 @@ status is 1 if a drill fails.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
+import math
 import shutil
 import sys
 import tempfile
@@ -24,7 +24,7 @@ from lab.drill.stage.local import LocalStage
 from lab.fleet import grafana
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import argparse
 
     from lab.drill.judge.outcome import Outcome
     from lab.drill.scenario import Drill
@@ -57,10 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--compose", action="store_true", help="play the drills on the running containers"
     )
-    for name, kind, most, what in NUMBERS:
-        parser.add_argument(
-            f"--{name}", type=_up_to(kind, most) if most else kind, metavar="N", help=what
-        )
+    for name, kind, _, what in NUMBERS:
+        parser.add_argument(f"--{name}", type=kind, metavar="N", help=what)
     parser.add_argument(
         "--grafana", default=GRAFANA, metavar="URL",
         help="Grafana that gets an annotation for each step, if it answers [%(default)s]",
@@ -145,7 +143,7 @@ def _choose(args: argparse.Namespace) -> list[Drill]:
     """The drills by name, with the load that was asked for.
 
     Raises:
-        DrillError: One of that name is not there, or not on containers.
+        DrillError: One of that name is not there, or not on containers; or a number is wrong.
     """
     known = {drill.name: drill for drill in drills.ALL}
     only_local = {drill.name: drill.only_local for drill in drills.ALL if drill.only_local}
@@ -157,6 +155,10 @@ def _choose(args: argparse.Namespace) -> list[Drill]:
             raise DrillError(f"no drill {name}; `fleet drill list` has them all")
         if args.compose and name in only_local:
             raise DrillError(f"not on containers: {name}: {only_local[name]}")
+    for flag, _, most, _ in NUMBERS:
+        value = getattr(args, flag)
+        if value is not None and most and not 0 < value <= most:
+            raise DrillError(f"--{flag} {value:g}: must be above 0, and {most:g} at most")
     for flag, name in ENDS.items():
         if getattr(args, flag) and names != [name]:
             raise DrillError(f"--{flag} is of `{name}` alone")
@@ -168,13 +170,14 @@ def _fit(drill: Drill, args: argparse.Namespace) -> Drill:
     # In the drills for rooms they are the members', and their posts'.
     clients, rate = ("members", "posts_rate") if drill.load.members else ("clients", "rate")
     asked = {clients: args.clients, rate: args.rate, "seed": args.seed}
-    asked |= {flag: getattr(args, flag) for flag in ENDS}
-    wanted = {field: value for field, value in asked.items() if value}
-    load = dataclasses.replace(drill.load, **wanted)
+    ends = {flag: getattr(args, flag) for flag in ENDS}
+    load = dataclasses.replace(
+        drill.load, **{field: value for field, value in (asked | ends).items() if value}
+    )
     if drill.name not in drills.MIXTURES:
         return dataclasses.replace(drill, load=load)
     seed = 1 if args.seed is None else args.seed
-    seconds = float("inf") if load.ends else args.seconds or drill.seconds
+    seconds = math.inf if any(ends.values()) else args.seconds or drill.seconds
     return drills.MIXTURES[drill.name](seed, seconds, load)
 
 
@@ -186,14 +189,3 @@ def _command(drill: Drill, args: argparse.Namespace) -> str:
         if value is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
     return " ".join([*words, "--compose"] if args.compose else words)
-
-
-def _up_to(kind: type[float | int], most: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        value = kind(text)
-        if not 0 < value <= most:
-            raise argparse.ArgumentTypeError(f"{text}: must be above 0, and {most:g} at most")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse

@@ -37,17 +37,14 @@ DIVIDED: Final = ("session_idle_s_max", "session_ttl_s", "room_linger_s", "annou
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """Lives shortened by a factor.
-
-    Attributes:
-        settings: a daemon's, by their names in `Config`; all others stay.
-        idle_s: the session port's idle time.
-        lives: what a daemon with these settings has its store keep.
-    """
+    """Lives shortened by a factor."""
 
     settings: Mapping[str, float]
+    """A daemon's, by their names in `Config`; all others stay."""
     idle_s: float
+    """The session port's idle time."""
     lives: Lives
+    """What a daemon with these settings has its store keep."""
 
     @property
     def named(self) -> dict[str, float]:

@@ -59,44 +59,37 @@ def play(
 ) -> Outcome:
     """Play `drill` on a stage that is up; its history and its load's log go to `directory`.
 
-    Args:
-        drill: With its load.
-        stage: Clients and faults go there.
-        directory: That is there.
-        say: Hears what is done.
+    `say` hears what is done.
 
     Raises:
         DrillError: The load could not do its work, or this stage can't make a fault.
         OSError: A part did not do what it should, or not in time.
     """
     path = directory / "history.jsonl"
+    endless = math.isinf(drill.seconds)
     load = _start_load(drill.load, stage, path)
     try:
         began = float(load.ready["t"])  # all are served, on the history's clock
         marks = _act(drill, stage, load, say)
-        if not drill.load.ends:
+        if not endless:
             _sleep_until(began + drill.seconds)
             load.signal(signal.SIGTERM)  # no more lines
         ended = time.monotonic()
-        wait_s = LINES_S_MAX if drill.load.ends else QUIET_S_MAX
+        wait_s = LINES_S_MAX if endless else QUIET_S_MAX
         quiet = until(lambda: _said_quiet(load), wait_s, f"the load to be quiet ({load.log})")
-        if drill.load.ends:
-            ended = quiet["t"]
         counted = _settled(stage)
         load.terminate(LEAVE_S_MAX)  # its history is whole then
-        afterwards = drill.afterwards(stage)
+        facts = drill.afterwards(stage)
     finally:
         load.kill()
     say("reading the history")
-    facts = {
-        "connections": counted,
-        "tracebacks": sorted(name for name, log in stage.logs().items() if bugs(log.read_text())),
-        "load_lines": quiet["lines"],
-        **afterwards,
-    }
-    outcome = judge(
-        path, marks, counted, began=began, ended=ended, facts=facts, factor=drill.load.factor
+    facts["tracebacks"] = sorted(
+        name for name, log in stage.logs().items() if bugs(log.read_text())
     )
+    outcome = judge(
+        path, marks, counted,
+        began=began, ended=quiet["t"] if endless else ended, facts=facts, factor=drill.load.factor,
+    )  # fmt: skip
     with path.open("rb") as source, gzip.open(f"{path}.gz", "wb", compresslevel=1) as packed:
         shutil.copyfileobj(source, packed, 1 << 20)
     path.unlink()

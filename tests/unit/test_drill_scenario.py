@@ -171,6 +171,7 @@ def test_violations_fail() -> None:
         (["kill-everything"], "no drill kill-everything"),
         (["mix", "--compose"], "not on containers: mix"),
         (["storm", "--lines", "10"], "--lines is of `mix` alone"),
+        (["storm", "--rate", "0"], "--rate 0: must be above 0, and 1000 at most"),
     ],
 )
 def test_what_the_command_refuses(

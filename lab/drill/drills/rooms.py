@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from lab.drill.drills import faults
 from lab.drill.drills.faults import kill, reset
-from lab.drill.judge.expectations import all_back, nothing_lost, who_is_right
-from lab.drill.judge.outcome import Verdict
+from lab.drill.judge.expectations import all_back, expectation, nothing_lost, who_is_right
+from lab.drill.judge.outcome import Outcome, Verdict
 from lab.drill.scenario import Drill, Load, Step
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from lab.drill.judge.outcome import Expectation, Outcome
     from lab.drill.stage.base import Stage
 
 LOAD = Load(clients=8, plain=2, ghosts=0, members=48, posts_rate=1.0)
@@ -23,15 +22,12 @@ DETECTED_S, BACK_S = 3.0, 5.0
 LOOK_S_MAX = 10.0
 
 
-def took(step: int, question: str, within_s: float) -> Expectation:
+@expectation
+def took(outcome: Outcome, step: int, question: str, within_s: float) -> Verdict:
     """A step was done soon enough."""
-
-    def judge(outcome: Outcome) -> Verdict:
-        took_s = outcome.marks[step].done - outcome.marks[step].t
-        asked = f"{question} within {within_s:g} s?"
-        return Verdict(asked, took_s <= within_s, f"After {took_s:.2f} s.")
-
-    return judge
+    took_s = outcome.marks[step].done - outcome.marks[step].t
+    asked = f"{question} within {within_s:g} s?"
+    return Verdict(asked, took_s <= within_s, f"After {took_s:.2f} s.")
 
 
 def deafen(name: str, what: str, *, lasting: bool) -> Drill:
