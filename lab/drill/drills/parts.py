@@ -28,10 +28,6 @@ FOUND_S = 1.65
 # Then its clients are served elsewhere: in all, of a killed daemon and of a frozen one.
 SERVED_S = 2.0
 
-# Of a HAProxy that was reloaded, what is still connected is ended (haproxy.cfg).
-HARD_STOP_S = 12.0
-
-FREEZE_REDIS_S = 5
 # While Redis is away everybody waits. When it is back: the daemons' next attempt to connect
 # (1.5 s), or a client's that has just heard `unavailable` (a backoff of 1 s); on containers,
 # Docker says that it is healthy later than it is.
@@ -124,7 +120,8 @@ ALL = (
         "reload-haproxy",
         "HAProxy is reloaded: who is connected may finish, for 12 s; then it is cut.",
         [Step(2, "reload haproxy", lambda stage: stage.reload(), lasts=False)],
-        seconds=4 + HARD_STOP_S + 2,
+        # HAProxy ends what is still connected 12 s after its reload (haproxy.cfg).
+        seconds=18,
         expects=[bites(50), served_again(2.0), goes_on(1.0)],
     ),
     Drill(
@@ -162,9 +159,9 @@ ALL = (
     ),
     Drill(
         "freeze-redis",
-        f"Redis stands still for {FREEZE_REDIS_S} s; clients are told so, no daemon is marked down.",
-        freeze("redis").steps(2, 2 + FREEZE_REDIS_S),
-        seconds=7 + FREEZE_REDIS_S,
+        "Redis stands still for 5 s; clients are told so, no daemon is marked down.",
+        freeze("redis").steps(2, 7),
+        seconds=12,
         expects=[bites(), heard("unavailable"), served_since(BACK_S)],
     ),
     lose_data("truncate", "with the end of its append-only file cut off"),

@@ -15,7 +15,7 @@ from lab.fleet.network import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lab.fleet.metrics import Samples
@@ -51,12 +51,14 @@ class Stage(ABC):
         directory: Of what it writes; made if it is not there.
         links: Which kinds of links the drill cuts: `redis`, `daemon`, `clients`. Elsewhere the
             parts are connected directly.
-
-    Attributes:
-        parts: By name.
     """
 
     parts: Mapping[str, Any]
+    """By name."""
+    haproxy: Mapping[str, str]
+    """Its addresses (host:port): `echo`, `session`, `stats`."""
+    direct: Sequence[str]
+    """The daemons' own session ports."""
 
     def __init__(self, directory: Path, links: frozenset[str]) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -67,24 +69,24 @@ class Stage(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Bring it up, or find it; every daemon is in the balance then."""
+        """Bring it up, or find it; the attributes are known then."""
 
-    @abstractmethod
     def close(self) -> None:
-        """End what was started."""
+        """End what was started, at once: what matters has been seen."""
+        if self._network is not None:
+            self._network.close()
 
     def __enter__(self) -> Self:
         try:
             self.start()
+            self.await_balance()
         except BaseException:
-            self.__exit__()
+            self.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        if self._network is not None:
-            self._network.close()
 
     # Where it is.
 
@@ -94,20 +96,10 @@ class Stage(ABC):
         return [name for name in self.parts if name.startswith("echod")]
 
     @property
-    @abstractmethod
-    def haproxy(self) -> Mapping[str, str]:
-        """Its addresses (host:port): `echo`, `session`, `stats`."""
-
-    @property
     def addresses(self) -> dict[str, str]:
         """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
         ports = {"session": "session", "plain": "echo"}
         return {name: self.way("clients", self.haproxy[port]) for name, port in ports.items()}
-
-    @property
-    @abstractmethod
-    def direct(self) -> list[str]:
-        """The daemons' own session ports, host:port."""
 
     def way(self, name: str, target: str) -> str:
         """Where to connect to reach `target` (host:port): a link's address if the drill cuts it."""
@@ -142,10 +134,9 @@ class Stage(ABC):
 
     def await_balance(self) -> None:
         """Wait until HAProxy's checks have found every daemon well, on both of its ports."""
-        stats = self.haproxy["stats"]
 
         def whole() -> bool:
-            up = haproxy_server.up(stats)
+            up = haproxy_server.up(self.haproxy["stats"])
             count = Counter(backend for backend, server in up if server != "BACKEND")
             return min(count["echod"], count["sessions"]) >= len(self.daemons)
 

@@ -71,23 +71,13 @@ class ComposeStage(Stage):
         self.parts = {f"echod{n}": one for n, one in enumerate(sorted(servers), 1)}
         for name in ("redis", "haproxy"):
             self.parts[name] = self._compose("ps", "-q", name).strip()
-        self.await_balance()
-
-    def close(self) -> None:
-        """The fleet stays."""
-
-    @property
-    def haproxy(self) -> dict[str, str]:
-        return {
+        self.haproxy = {
             name: self._compose("port", "haproxy", str(port)).strip()
             for name, port in PORTS.items()
         }
-
-    @property
-    def direct(self) -> list[str]:
-        """The containers' own addresses, which a Linux host reaches."""
-        balance = (self._network_of(name, "balance")[1] for name in self.daemons)
-        return [f"{network['IPAddress']}:{PORTS['session']}" for network in balance]
+        # The containers' own addresses, which a Linux host reaches.
+        networks = [self._network_of(name, "balance")[1] for name in self.daemons]
+        self.direct = [f"{network['IPAddress']}:{PORTS['session']}" for network in networks]
 
     def link(self, name: str) -> Link:
         """The clients' is a link as any other; a container's network is only there, or not."""

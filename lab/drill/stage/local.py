@@ -92,20 +92,17 @@ class LocalStage(Stage):
 
     def start(self) -> None:
         self.fleet.start()
+        self.haproxy = self.parts["haproxy"].ready
+        self.direct = [self.parts[name].ready["session"] for name in self.daemons]
         if self._soak:
             store = self.parts["redis"].ready
             password = ["--store-password-file", store["password_file"]]
             self._start_beside(MEMORY, "--store", "memory://")
             self._start_beside(IDLE, "--store", store["url"], *password)
-        self.await_balance()
 
     def close(self) -> None:
-        """At once: what matters has been seen."""
         self.fleet.kill()
-
-    @property
-    def haproxy(self) -> dict[str, str]:
-        return self.parts["haproxy"].ready
+        super().close()
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -114,10 +111,6 @@ class LocalStage(Stage):
         memory, idle = self.parts[MEMORY].ready, self.parts[IDLE].ready
         beside = {"memory": memory["session"], "memory-plain": memory["echo"]}
         return super().addresses | beside | {"idle": idle["session"]}
-
-    @property
-    def direct(self) -> list[str]:
-        return [self.parts[name].ready["session"] for name in self.daemons]
 
     def do(self, deed: Deed, name: str) -> None:
         process = self.parts[name]
