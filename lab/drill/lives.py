@@ -2,16 +2,8 @@
 
     echod's defaults ──shorten(factor)──▶ settings of daemons ──▶ Lives
 
-What is said here is only how far: what each life is, and what renews it, is
-`echod.store.base.Lives`; the daemon makes its lives of these settings as of any others.
-
-Three things are not divided alone (docs/adr/0014):
-  an hour or a day would not pass ten times in two minutes: rooms and markers are first brought
-  down to the longest life of a session's;
-  what only daemons renew stays above 4 s, the lease's own life: who was in a room on a daemon
-  that is killed needs a moment to be in it on another, however short lives are;
-  the commit deadline is none of these: a busy disk is not faster for a drill. So an ended
-  session's tombstone stands for its 10 s.
+What each life is, and what renews it, is `echod.store.base.Lives`; why some are not simply divided,
+docs/adr/0014.
 """
 
 from __future__ import annotations

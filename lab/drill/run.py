@@ -1,4 +1,4 @@
-"""Playing one drill: stage and load are up, steps at their times, quiet, the checker.
+"""Playing one drill: stage and load come up, steps at their times, quiet, the checker.
 
 load ready ──▶ step … step ──▶ lines end ──▶ every fate known ──▶ connections compared ──▶ end
 0 s            at_s            seconds       quiet                 metrics and kernel
@@ -57,7 +57,7 @@ LINES_S_MAX = 3_600.0
 def play(
     drill: Drill, stage: Stage, directory: Path, say: Callable[[str], None] = lambda _: None
 ) -> Outcome:
-    """Play `drill` on a stage that is up; its history and its load's log go to `directory`.
+    """Bring the stage up and play `drill` on it; its history and its load's log go to `directory`.
 
     `say` hears what is done.
 
@@ -67,6 +67,8 @@ def play(
     """
     path = directory / "history.jsonl"
     endless = math.isinf(drill.seconds)
+    stage.start()
+    stage.await_balance()
     load = _start_load(drill.load, stage, path)
     try:
         began = float(load.ready["t"])  # all are served, on the history's clock
@@ -83,9 +85,7 @@ def play(
     finally:
         load.kill()
     say("reading the history")
-    facts["tracebacks"] = sorted(
-        name for name, log in stage.logs().items() if bugs(log.read_text())
-    )
+    facts["tracebacks"] = sorted(log.stem for log in stage.logs() if bugs(log.read_text()))
     outcome = judge(
         path, marks, counted,
         began=began, ended=quiet["t"] if endless else ended, facts=facts, factor=drill.load.factor,

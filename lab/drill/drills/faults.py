@@ -59,7 +59,7 @@ def kill(*names: str) -> Fault:
 
     def undo(stage: Stage) -> None:
         for name in names:
-            stage.start_again(name)
+            stage.do("start", name)
 
     what = " and ".join(names)
     return Fault(f"kill {what}", what, do, f"start {what}", undo, (0.3, 2))

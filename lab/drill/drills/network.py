@@ -100,7 +100,7 @@ ALL = (
             *HELD_BATCH,
             Step(2.7, "reset the daemon's end", lambda s: s.link(TO_REDIS).strand(), lasts=False),
             Step(4.5, "the batch comes; kill echod1", _comes_late, heals=True),
-            Step(6.5, "start echod1", lambda s: s.start_again("echod1"), heals=True),
+            Step(6.5, "start echod1", lambda s: s.do("start", "echod1"), heals=True),
         ],
         seconds=9.5,
         expects=[bites(), served_again(4.0), goes_on(1.0)],

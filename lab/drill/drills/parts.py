@@ -61,7 +61,7 @@ def lose_data(how: str, what: str, *before: Step) -> Drill:
         [
             *before,
             Step(4, f"kill redis, {how} its data", lose, loses=True),
-            Step(5, "start redis", lambda s: s.start_again("redis"), heals=True),
+            Step(5, "start redis", lambda s: s.do("start", "redis"), heals=True),
         ],
         seconds=11,
         expects=[bites(), told_of_loss(), served_since(BACK_S)],
@@ -98,10 +98,10 @@ ALL = (
         "fill-files",
         "A daemon can open no more files: it keeps its clients, and newcomers go elsewhere.",
         [
-            Step(2, "echod1 has no file left", lambda s: s.limit_files("echod1", full=True)),
+            Step(2, "echod1 has no file left", lambda s: s.do("fill", "echod1")),
             # Sessions that ended there have left a file each, and no others have taken it.
-            Step(4, "nor is again", lambda s: s.limit_files("echod1", full=True), lasts=False),
-            Step(8, "it may open files", lambda s: s.limit_files("echod1", full=False), heals=True),
+            Step(4, "nor is again", lambda s: s.do("fill", "echod1"), lasts=False),
+            Step(8, "it may open files", lambda s: s.do("free", "echod1"), heals=True),
         ],
         seconds=11,
         # Its agent tells within half a second; who comes before is refused, and comes again.
@@ -119,7 +119,7 @@ ALL = (
     Drill(
         "reload-haproxy",
         "HAProxy is reloaded: who is connected may finish, for 12 s; then it is cut.",
-        [Step(2, "reload haproxy", lambda stage: stage.reload(), lasts=False)],
+        [Step(2, "reload haproxy", lambda stage: stage.do("reload", "haproxy"), lasts=False)],
         # HAProxy ends what is still connected 12 s after its reload (haproxy.cfg).
         seconds=18,
         expects=[bites(50), served_again(2.0), goes_on(1.0)],

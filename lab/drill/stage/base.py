@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lab.errors import LabError
 from lab.fleet import haproxy_server
@@ -15,13 +16,13 @@ from lab.fleet.network import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lab.fleet.metrics import Samples
     from lab.fleet.network import Link
 
-Deed = Literal["kill", "freeze", "thaw", "terminate"]
+Deed = Literal["kill", "freeze", "thaw", "terminate", "start", "reload", "fill", "free"]
 
 # A daemon drains for 10 s at most, Docker takes its time, and the machine may be busy.
 END_S_MAX: Final = 40.0
@@ -44,8 +45,8 @@ class DrillError(LabError):
     """A drill could not be played; the text says why. That it failed is no error."""
 
 
-class Stage(ABC):
-    """A part's name is `echod1` …, `redis` or `haproxy`. Its `with` block begins and ends it.
+class Stage(AbstractContextManager["Stage"]):
+    """A part's name is `echod1` …, `redis` or `haproxy`. The end of its `with` block ends it.
 
     Args:
         directory: Of what it writes; made if it is not there.
@@ -71,22 +72,10 @@ class Stage(ABC):
     def start(self) -> None:
         """Bring it up, or find it; the attributes are known then."""
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End what was started, at once: what matters has been seen."""
         if self._network is not None:
             self._network.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-            self.await_balance()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # Where it is.
 
@@ -121,16 +110,19 @@ class Stage(ABC):
 
     @abstractmethod
     def do(self, deed: Deed, name: str) -> None:
-        """To a part: SIGKILL; stand still, while its kernel goes on; go on; SIGTERM, at once."""
+        """Do something to a part.
 
-    @abstractmethod
-    def start_again(self, name: str) -> None:
-        """A part that has ended comes back, at the same addresses; returns when it is ready."""
+        `kill` is SIGKILL; a part that has a `freeze` stands still until `thaw`, and its kernel goes
+        on for it; `terminate` is SIGTERM, and returns at once. `start` is for a part that has
+        ended: it comes back at the same addresses, and is ready then. `reload` is HAProxy's:
+        another takes its place, and the connections that are there may finish. `fill` leaves a part
+        no file to open until `free`; containers can't.
+        """
 
     def bring_back(self, name: str) -> None:
         """A part that was told to leave: wait for its end, start it."""
         until(lambda: not self.runs(name), END_S_MAX, f"the end of {name}")
-        self.start_again(name)
+        self.do("start", name)
 
     def await_balance(self) -> None:
         """Wait until HAProxy's checks have found every daemon well, on both of its ports."""
@@ -143,16 +135,8 @@ class Stage(ABC):
         until(whole, UP_S_MAX, "every daemon to be in the balance")
 
     @abstractmethod
-    def reload(self) -> None:
-        """HAProxy begins afresh with the same configuration; connections that are finish."""
-
-    @abstractmethod
     def change_data(self, how: str) -> None:
         """One of `DATA`."""
-
-    def limit_files(self, name: str, *, full: bool) -> None:
-        """It can open no more files; not `full`: it can again. Local processes alone."""
-        raise NotImplementedError
 
     # What can be seen of it.
 
@@ -180,6 +164,6 @@ class Stage(ABC):
         """A soak's: keys of Redis by their prefix, `memory:…` by its kinds."""
         raise NotImplementedError
 
-    @abstractmethod
-    def logs(self) -> dict[str, Path]:
-        """Each part's log."""
+    def logs(self) -> Iterable[Path]:
+        """Of all parts, as files."""
+        return self._directory.rglob("*.log")

@@ -1,7 +1,6 @@
 """The containers of `docker compose up` as a stage: the same drills, where Docker can make the fault.
 
-    kill, freeze    docker kill, docker pause       start_again   docker start
-    terminate       SIGTERM by docker kill          reload        SIGUSR2 to HAProxy's master
+    kill …          `DEEDS`
     cut, heal       docker network disconnect, connect: both ways, and what was on the way is lost
     clients         a link of this machine in front of the published ports (`lab.fleet.network`)
     Redis's data    a shell in another container of its image, on its volume
@@ -23,7 +22,7 @@ from lab.fleet.network import BOTH, Link
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from lab.fleet.metrics import Samples
@@ -34,14 +33,15 @@ LOG_SINCE: Final = "10m"
 # Ports in the containers (docker-compose.yml).
 PORTS: Final = {"echo": 1234, "session": 1235, "stats": 8404}
 ADMIN_PORT: Final = 8080
-ESTABLISHED: Final = "01"  # /proc/net/tcp
 
-# None of them is started again by Docker itself.
+# None that ends is started again by Docker itself. HAProxy's master starts another worker.
 DEEDS: Final[dict[Deed, tuple[str, ...]]] = {
     "kill": ("kill",),
     "freeze": ("pause",),
     "thaw": ("unpause",),
     "terminate": ("kill", "--signal", "TERM"),
+    "start": ("start",),
+    "reload": ("kill", "--signal", "USR2"),
 }
 # By the kind of link: a network's name in docker-compose.yml, and a part that is in it.
 NETWORKS: Final = {"redis": ("store", "redis"), "daemon": ("balance", "haproxy")}
@@ -52,7 +52,12 @@ import urllib.request as r
 o = r.build_opener(r.ProxyHandler({{}}))
 print(o.open('http://127.0.0.1:{ADMIN_PORT}/metrics', timeout=2).read().decode())
 """
-READ_SOCKETS: Final = "print(open('/proc/net/tcp').read())"
+COUNT_CLIENTS: Final = f"""
+rows = [line.split() for line in open('/proc/net/tcp')][1:]
+own = [{PORTS["echo"]}, {PORTS["session"]}]
+established = '01'
+print(sum(row[3] == established and int(row[1].split(':')[1], 16) in own for row in rows))
+"""
 
 
 class ComposeStage(Stage):
@@ -87,17 +92,8 @@ class ComposeStage(Stage):
 
     def do(self, deed: Deed, name: str) -> None:
         docker(*DEEDS[deed], self.parts[name])
-
-    def start_again(self, name: str) -> None:
-        """The same container; ready when Docker says that it is healthy."""
-        docker("start", self.parts[name])
-        until(
-            lambda: self._inspect(name, "State").get("Health", {}).get("Status") == "healthy",
-            UP_S_MAX, f"{name} to be healthy",
-        )  # fmt: skip
-
-    def reload(self) -> None:
-        docker("kill", "--signal", "USR2", self.parts["haproxy"])
+        if deed == "start":
+            until(lambda: self._health(name) == "healthy", UP_S_MAX, f"{name} to be healthy")
 
     def change_data(self, how: str) -> None:
         command = f"cd /data; {DATA[how]}"
@@ -110,19 +106,13 @@ class ComposeStage(Stage):
         return metrics.from_text(self._inside(name, READ_METRICS))
 
     def in_kernel(self, name: str) -> int:
-        own = {f"{PORTS[port]:04X}" for port in ("echo", "session")}
-        rows = [line.split() for line in self._inside(name, READ_SOCKETS).splitlines()[1:] if line]
-        return sum(
-            state == ESTABLISHED and local.rpartition(":")[2] in own
-            for _, local, _, state, *_ in rows
-        )
+        return int(self._inside(name, COUNT_CLIENTS))
 
-    def logs(self) -> dict[str, Path]:
-        """As files."""
-        files = {name: self._directory / f"{name}.log" for name in self.parts}
-        for name, file in files.items():
-            file.write_text(docker("logs", "--since", LOG_SINCE, self.parts[name], errors=True))
-        return files
+    def logs(self) -> Iterable[Path]:
+        for name, container in self.parts.items():
+            log = docker("logs", "--since", LOG_SINCE, container, errors=True)
+            (self._directory / f"{name}.log").write_text(log)
+        return super().logs()
 
     def _attach(
         self, kind: str, name: str, do: str, ways: Sequence[str] = (), **_: object
@@ -150,6 +140,9 @@ class ComposeStage(Stage):
         said = docker("inspect", "-f", f"{{{{json .{what}}}}}", self.parts[name])
         found: dict[str, Any] = json.loads(said)
         return found
+
+    def _health(self, name: str) -> str:
+        return str(self._inspect(name, "State").get("Health", {}).get("Status"))
 
     def _compose(self, *words: str) -> str:
         return docker("compose", *words, directory=ROOT)

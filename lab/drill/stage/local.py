@@ -100,9 +100,9 @@ class LocalStage(Stage):
             self._start_beside(MEMORY, "--store", "memory://")
             self._start_beside(IDLE, "--store", store["url"], *password)
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         self.fleet.kill()
-        super().close()
+        super().__exit__()
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -114,26 +114,24 @@ class LocalStage(Stage):
 
     def do(self, deed: Deed, name: str) -> None:
         process = self.parts[name]
-        if deed == "kill":
-            process.kill()
-        else:
-            process.signal(SIGNALS[deed])
+        match deed:
+            case "kill":
+                process.kill()
+            case "start":
+                self.fleet.start_again(name)
+            case "reload":
+                self.parts[f"former {name}"] = process
+                self.fleet.start_haproxy(replaces=process.pid)
+            case "fill" | "free":
+                limit_files(process.pid, full=deed == "fill")
+            case _:
+                process.signal(SIGNALS[deed])
         if deed == "freeze":
             until(lambda: control.life(process) == "frozen", FROZEN_S_MAX, f"{name} to stand still")
-
-    def start_again(self, name: str) -> None:
-        self.fleet.start_again(name)
-
-    def reload(self) -> None:
-        former = self.parts["former haproxy"] = self.parts["haproxy"]
-        self.fleet.start_haproxy(replaces=former.pid)
 
     def change_data(self, how: str) -> None:
         directory = self.fleet.plan.directory / "redis"
         subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
-
-    def limit_files(self, name: str, *, full: bool) -> None:
-        limit_files(self.parts[name].pid, full=full)
 
     def runs(self, name: str) -> bool:
         return self.parts[name].alive
@@ -156,9 +154,6 @@ class LocalStage(Stage):
             found = Counter(key.partition(b":")[0].decode() for key in client.scan_iter(count=1000))
         kept = self.samples(MEMORY).by_label("echod_memory_keys", "kind")
         return dict(found) | {f"{MEMORY}:{kind}": int(count) for kind, count in kept.items()}
-
-    def logs(self) -> dict[str, Path]:
-        return {name: process.log for name, process in self.parts.items()}
 
     def _start_beside(self, name: str, *flags: str) -> None:
         """A daemon that no balancer knows."""
