@@ -11,18 +11,17 @@ The fleet must run. Its own load goes on beside the drill's.
 from __future__ import annotations
 
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lab.drill.stage.base import DATA, UP_S_MAX, Deed, DrillError, Stage
 from lab.fleet import metrics
 from lab.fleet.docker import docker
 from lab.fleet.local import ROOT
-from lab.fleet.network import BOTH, Link
+from lab.fleet.network import Link
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lab.fleet.metrics import Samples
@@ -64,7 +63,7 @@ class ComposeStage(Stage):
     """See `Stage`. It starts and stops nothing that a drill does not; a part is its container's id.
 
     Raises:
-        LabError: On entering: there is no Docker, or the fleet does not run.
+        LabError: When it begins: there is no Docker, or the fleet does not run.
     """
 
     parts: dict[str, str]
@@ -88,7 +87,17 @@ class ComposeStage(Stage):
         """The clients' is a link as any other; a container's network is only there, or not."""
         if name == "clients":
             return super().link(name)
-        return Link(partial(self._attach, *name.split(":")))
+        kind, _, part = name.partition(":")
+        suffix, member = NETWORKS[kind]
+        network, _settings = self._network_of(member, suffix)
+        # Connected under the name by which HAProxy finds it.
+        orders = {"hold": ["disconnect"], "heal": ["connect", "--alias", "server"]}
+
+        def order(do: str, **_: object) -> dict[str, Any]:
+            docker("network", *orders[do], network, self.parts[part])
+            return {}
+
+        return Link(order)
 
     def do(self, deed: Deed, name: str) -> None:
         docker(*DEEDS[deed], self.parts[name])
@@ -113,20 +122,6 @@ class ComposeStage(Stage):
             log = docker("logs", "--since", LOG_SINCE, container, errors=True)
             (self._directory / f"{name}.log").write_text(log)
         return super().logs()
-
-    def _attach(
-        self, kind: str, name: str, do: str, ways: Sequence[str] = (), **_: object
-    ) -> dict[str, Any]:
-        suffix, member = NETWORKS[kind]
-        network, _settings = self._network_of(member, suffix)
-        if do == "heal":
-            # Under the name by which HAProxy finds it.
-            docker("network", "connect", "--alias", "server", network, self.parts[name])
-        elif do == "hold" and set(ways) == set(BOTH):
-            docker("network", "disconnect", network, self.parts[name])
-        else:
-            raise DrillError(f"{kind}:{name}: a container's network is cut both ways, or not")
-        return {}
 
     def _network_of(self, name: str, suffix: str) -> tuple[str, dict[str, Any]]:
         """(Docker's name, settings) of one of compose's networks that a part is in."""
