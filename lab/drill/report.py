@@ -45,9 +45,7 @@ METHOD = (
 )
 
 HEIGHT_INCHES = 5.4
-# Labels of steps that are nearer than this share of the picture are put on other heights; more
-# of them would lie on each other.
-LABEL_SHARE = 0.16
+# Steps that follow each other are named at other heights; more names would lie on each other.
 LABEL_ROWS = 3
 LABELS_MAX = 12
 # A picture of 20 s is 800 pixels wide: a quarter of that many columns can be told apart; and a
@@ -93,7 +91,7 @@ def write(  # noqa: PLR0913 — all that a reader gets
     started: datetime,
 ) -> None:
     """Write the report with its picture, and `run.json`, to `directory`; and the list of all."""
-    steps = [f"{mark.t - outcome.began:.1f} s: {mark.text}" for mark in outcome.marks[:12]]
+    steps = [f"{mark.t - outcome.began:.1f} s: {mark.text}" for mark in outcome.marks[:LABELS_MAX]]
     timeline = plots.plot(
         directory,
         "timeline",
@@ -232,17 +230,13 @@ def _without(outcome: Outcome) -> tuple[list[float], list[int]]:
 
 def _mark(outcome: Outcome, *panels: Axes) -> None:
     """A line for each step, solid where a fault begins, dotted where one is healed."""
-    span_s = max(1.0, outcome.figures.end - outcome.began)
-    rows = [-1e9] * LABEL_ROWS
-    for mark in outcome.marks:
+    for number, mark in enumerate(outcome.marks):
         at_s = mark.t - outcome.began
         colour, style = (plots.INK, ":") if mark.heals else (plots.RED, "-")
         for panel in panels:
             panel.axvline(at_s, color=colour, linestyle=style, linewidth=1)
         if len(outcome.marks) <= LABELS_MAX:
-            row = next((n for n, end in enumerate(rows) if at_s - end > LABEL_SHARE * span_s), 0)
-            rows[row] = at_s
             panels[0].annotate(
                 mark.text, (at_s, 1), xycoords=("data", "axes fraction"),
-                xytext=(3, 4 + 12 * row), textcoords="offset points", fontsize=8.5,
+                xytext=(3, 4 + 12 * (number % LABEL_ROWS)), textcoords="offset points", fontsize=8.5,
             )  # fmt: skip
