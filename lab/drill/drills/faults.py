@@ -76,7 +76,7 @@ def freeze(name: str) -> Fault:
 def terminate(name: str) -> Fault:
     """SIGTERM."""
     return Fault(
-        f"SIGTERM {name}", name, lambda stage: stage.do("terminate", name),
+        f"SIGTERM {name}", name, lambda stage: stage.do("drain", name),
         f"wait for its end, start {name}", lambda stage: stage.bring_back(name), (0.5, 1),
     )  # fmt: skip
 
@@ -85,7 +85,7 @@ def restart(name: str) -> Fault:
     """In order; it serves again when the step is done."""
 
     def act(stage: Stage) -> None:
-        stage.do("terminate", name)
+        stage.do("drain", name)
         stage.bring_back(name)
         stage.await_balance()
 

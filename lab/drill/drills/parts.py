@@ -77,9 +77,7 @@ ALL = (
         seconds=9,
         expects=[bites(), served_again(SERVED_S), goes_on(1.0)],
     ),
-    freeze_daemon(1),
-    freeze_daemon(10),
-    freeze_daemon(60),
+    *(freeze_daemon(freeze_s) for freeze_s in (1, 10, 60)),
     Drill(
         "terminate-daemon",
         "A daemon is told to leave under load; its clients go elsewhere, none is cut.",

@@ -71,9 +71,7 @@ def deafen(name: str, what: str, *, lasting: bool) -> Drill:
 
 ALL = (
     deafen(
-        "rooms-deaf",
-        ": it notices, makes another, and no member misses anything",
-        lasting=False,
+        "rooms-deaf", ": it notices, makes another, and no member misses anything", lasting=False
     ),
     deafen(
         "rooms-deaf-long",

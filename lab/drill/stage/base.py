@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lab.fleet.metrics import Samples
     from lab.fleet.network import Link
 
-Deed = Literal["kill", "freeze", "thaw", "terminate", "start", "reload", "fill", "free"]
+Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "free"]
 
 # A daemon drains for 10 s at most, Docker takes its time, and the machine may be busy.
 END_S_MAX: Final = 40.0
@@ -113,7 +113,7 @@ class Stage(AbstractContextManager["Stage"]):
         """Do something to a part.
 
         `kill` is SIGKILL; a part that has a `freeze` stands still until `thaw`, and its kernel goes
-        on for it; `terminate` is SIGTERM, and returns at once. `start` is for a part that has
+        on for it; `drain` is SIGTERM, and returns at once. `start` is for a part that has
         ended: it comes back at the same addresses, and is ready then. `reload` is HAProxy's:
         another takes its place, and the connections that are there may finish. `fill` leaves a part
         no file to open until `free`; containers can't.

@@ -38,7 +38,7 @@ DEEDS: Final[dict[Deed, tuple[str, ...]]] = {
     "kill": ("kill",),
     "freeze": ("pause",),
     "thaw": ("unpause",),
-    "terminate": ("kill", "--signal", "TERM"),
+    "drain": ("kill", "--signal", "TERM"),
     "start": ("start",),
     "reload": ("kill", "--signal", "USR2"),
 }
@@ -102,14 +102,17 @@ class ComposeStage(Stage):
     def do(self, deed: Deed, name: str) -> None:
         docker(*DEEDS[deed], self.parts[name])
         if deed == "start":
-            until(lambda: self._health(name) == "healthy", UP_S_MAX, f"{name} to be healthy")
+            until(
+                lambda: self._inspect(name, "State.Health.Status") == "healthy",
+                UP_S_MAX, f"{name} to be healthy",
+            )  # fmt: skip
 
     def change_data(self, how: str) -> None:
         command = f"cd /data; {DATA[how]}"
         self._compose("run", "--rm", "--no-deps", "--entrypoint", "sh", "redis", "-ec", command)
 
     def runs(self, name: str) -> bool:
-        return bool(self._inspect(name, "State")["Running"])
+        return bool(self._inspect(name, "State.Running"))
 
     def samples(self, name: str) -> Samples:
         return metrics.from_text(self._inside(name, READ_METRICS))
@@ -125,19 +128,14 @@ class ComposeStage(Stage):
 
     def _network_of(self, name: str, suffix: str) -> tuple[str, dict[str, Any]]:
         """(Docker's name, settings) of one of compose's networks that a part is in."""
-        networks = self._inspect(name, "NetworkSettings.Networks")
+        networks: dict[str, dict[str, Any]] = self._inspect(name, "NetworkSettings.Networks")
         return next(one for one in networks.items() if one[0].endswith(f"_{suffix}"))
 
     def _inside(self, name: str, program: str) -> str:
         return docker("exec", self.parts[name], "python", "-ISc", program)
 
-    def _inspect(self, name: str, what: str) -> dict[str, Any]:
-        said = docker("inspect", "-f", f"{{{{json .{what}}}}}", self.parts[name])
-        found: dict[str, Any] = json.loads(said)
-        return found
-
-    def _health(self, name: str) -> str:
-        return str(self._inspect(name, "State").get("Health", {}).get("Status"))
+    def _inspect(self, name: str, what: str) -> Any:  # noqa: ANN401 — JSON
+        return json.loads(docker("inspect", "-f", f"{{{{json .{what}}}}}", self.parts[name]))
 
     def _compose(self, *words: str) -> str:
         return docker("compose", *words, directory=ROOT)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import itertools
 import resource
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
     from lab.fleet.processes import Process
 
 FROZEN_S_MAX: Final = 2.0
-SIGNALS: Final = {"freeze": signal.SIGSTOP, "thaw": signal.SIGCONT, "terminate": signal.SIGTERM}
 # Beside a soak's fleet.
 MEMORY, IDLE = "memory", "idle"
 
@@ -125,7 +123,7 @@ class LocalStage(Stage):
             case "fill" | "free":
                 limit_files(process.pid, full=deed == "fill")
             case _:
-                process.signal(SIGNALS[deed])
+                process.signal(control.SIGNALS[deed][0])
         if deed == "freeze":
             until(lambda: control.life(process) == "frozen", FROZEN_S_MAX, f"{name} to stand still")
 
