@@ -146,15 +146,14 @@ def _choose(args: argparse.Namespace) -> list[Drill]:
         DrillError: One of that name is not there, or not on containers; or a number is wrong.
     """
     known = {drill.name: drill for drill in drills.ALL}
-    only_local = {drill.name: drill.only_local for drill in drills.ALL if drill.only_local}
     names = args.names
     if names == [ALL]:
-        names = [name for name in known if not (args.compose and name in only_local)]
+        names = [drill.name for drill in drills.ALL if not (args.compose and drill.only_local)]
     for name in names:
         if name not in known:
             raise DrillError(f"no drill {name}; `fleet drill list` has them all")
-        if args.compose and name in only_local:
-            raise DrillError(f"not on containers: {name}: {only_local[name]}")
+        if args.compose and known[name].only_local:
+            raise DrillError(f"not on containers: {name}: {known[name].only_local}")
     for flag, _, most, _ in NUMBERS:
         value = getattr(args, flag)
         if value is not None and most and not 0 < value <= most:

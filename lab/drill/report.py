@@ -137,22 +137,14 @@ def _tables(outcome: Outcome) -> list[page.Table]:
         "without a fate": figures.unknown,
         "answered on the plain port": figures.plain_answered,
     }
-    heard = [
-        (f"{kind}{what}", f"{count:,}")
-        for kind, counts in (
-            ("ERR ", figures.codes), ("closed: ", figures.ends), ("plain: ", figures.plain_errors)
-        )
-        for what, count in counts.most_common()
-    ]  # fmt: skip
     over = [one for one in outcome.breaks if one.over]
     took = {"in all": [one.took_s for one in over]}
     took |= {name: [one.parts_s[at] for one in over] for at, name in enumerate(PARTS)}
-    breaks = [
-        (name, *(f"{rank(times, share):.3f} s" if times else "none" for share in (0.5, 0.9, 0.99, 1)))
-        for name, times in took.items()
-    ]  # fmt: skip
-    rules = [(rule, f"{outcome.counts.get(rule, 0):,}", text) for rule, text in RULES.items()]
+    shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "longest": 1.0}
+    kinds = {"ERR ": figures.codes, "closed: ": figures.ends, "plain: ": figures.plain_errors}
+    violations = [(one.rule, one.session, one.text) for one in outcome.violations[:20]]
     tables = [
+        page.Table("Violations", "The first.", ("", "session", "what"), violations),
         page.Table(
             "Lines",
             "Each line counts once, however often it was sent.",
@@ -162,26 +154,26 @@ def _tables(outcome: Outcome) -> list[page.Table]:
         page.Table(
             "Without service",
             f"{len(over)} breaks of service since the first fault; each part has its own order.",
-            ("", "p50", "p90", "p99", "longest"),
-            breaks,
+            ("", *shares),
+            [
+                (name, *(f"{rank(s, share):.3f} s" if s else "none" for share in shares.values()))
+                for name, s in took.items()
+            ],
         ),
         page.Table(
             "What clients heard",
             "Errors by code, ends of connections, and what the plain port's clients noticed.",
             ("", "times"),
-            heard,
+            [(kind + what, f"{n:,}") for kind in kinds for what, n in kinds[kind].most_common()],
         ),
         page.Table(
             "Rules",
             "Each is proven by a daemon with a bug that it catches: docs/drills.md.",
             ("", "violations", "what it says"),
-            rules,
+            [(rule, f"{outcome.counts.get(rule, 0):,}", text) for rule, text in RULES.items()],
         ),
     ]
-    if outcome.violations:
-        rows = [(one.rule, one.session, one.text) for one in outcome.violations[:20]]
-        tables.insert(0, page.Table("Violations", "The first.", ("", "session", "what"), rows))
-    return tables
+    return tables if violations else tables[1:]
 
 
 def _timeline(outcome: Outcome) -> Figure:

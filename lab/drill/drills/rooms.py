@@ -35,10 +35,8 @@ def deafen(name: str, what: str, *, lasting: bool) -> Drill:
     fault = faults.deafen("echod1", lasting=lasting)
 
     def await_deaf(stage: Stage, deaf: int) -> None:
-        until(
-            lambda: stage.samples("echod1").get("echod_deaf") == deaf,
-            LOOK_S_MAX, f"echod_deaf {deaf}",
-        )  # fmt: skip
+        what = f"echod_deaf {deaf}"
+        until(lambda: stage.samples("echod1").get("echod_deaf") == deaf, LOOK_S_MAX, what)
 
     def deafened(stage: Stage) -> None:
         fault.do(stage)
@@ -54,8 +52,9 @@ def deafen(name: str, what: str, *, lasting: bool) -> Drill:
         f"A daemon's subscription alone is cut, half-open{what}.",
         [
             Step(2, "deafen echod1", deafened),
-            Step(8 if lasting else 2, "heal its link" if lasting else "it hears again", hears,
-                 heals=True),
+            Step(8, "heal its link", hears, heals=True)
+            if lasting
+            else Step(2, "it hears again", hears, heals=True),
         ],
         seconds=14 if lasting else 10,
         expects=[
@@ -66,7 +65,7 @@ def deafen(name: str, what: str, *, lasting: bool) -> Drill:
         links=frozenset({"redis"}),
         load=LOAD,
         only_local="containers have no link whose connections can be told apart",
-    )  # fmt: skip
+    )
 
 
 ALL = (

@@ -69,8 +69,8 @@ def soak() -> Drill:
 
 def _await_gone(stage: Stage, short: Short) -> dict[str, Any]:
     """All clients have left: what the stores keep then, and what at last."""
-    left = dict(stage.keys())
+    left, daemons = stage.keys(), len(stage.daemons) + 1
+    wait_s = short.longest_s + GONE_S
     with contextlib.suppress(TimeoutError):  # `all_gone` says what is left
-        until(lambda: not remains(stage.keys(), len(stage.daemons) + 1),
-              short.longest_s + GONE_S, "all keys to go")  # fmt: skip
-    return {"keys_left": left, "keys": dict(stage.keys()), "daemons": len(stage.daemons) + 1}
+        until(lambda: not remains(stage.keys(), daemons), wait_s, "all keys to go")
+    return {"keys_left": left, "keys": stage.keys(), "daemons": daemons}
