@@ -99,26 +99,23 @@ class Process:
         Raises:
             StartError: It ended, or the sign did not come in time; it is gone then.
         """
-        seen = False
 
-        def look() -> bool:
-            nonlocal seen
-            seen = bool(sign())
-            return seen or not self.alive
+        def look() -> object:
+            seen = sign()
+            if not seen and not self.alive:
+                raise StartError(
+                    f"{self.argv[0]} ended (status {self.status}) before it was ready;"
+                    f" its log ends:\n{self.log_tail()}"
+                )
+            return seen
 
         try:
             until(look, ready_s_max, what)
-        except TimeoutError as error:
+        except BaseException as error:
             self.kill()
-            raise StartError(f"{error}; its log ends:\n{self.log_tail()}") from None
-        except BaseException:
-            self.kill()
+            if isinstance(error, TimeoutError):
+                raise StartError(f"{error}; its log ends:\n{self.log_tail()}") from None
             raise
-        if not seen:
-            raise StartError(
-                f"{self.argv[0]} ended (status {self.status}) before it was ready;"
-                f" its log ends:\n{self.log_tail()}"
-            )
 
     def listens_on(self, port: int) -> bool:
         """Whether this very process has a TCP socket that listens on `port`."""
@@ -157,9 +154,7 @@ class Process:
 
     def log_tail(self) -> str:
         """The last lines that it logged, for an error's text."""
-        with self.log.open("rb") as log:
-            log.seek(self._log_begin)
-            lines = log.read().decode(errors="replace").splitlines()
+        lines = self._logged().decode(errors="replace").splitlines()
         return "\n".join(lines[-TAIL_LINES:])
 
     def __enter__(self) -> Self:
@@ -169,16 +164,19 @@ class Process:
         self.terminate()
 
     def _read_ready(self) -> bool:
+        for line in self._logged().splitlines(keepends=True):
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if event.get("event") == "ready":
+                        self.ready = event
+        return bool(self.ready)
+
+    def _logged(self) -> bytes:
+        """What its log has of it: an earlier process may have begun the file."""
         with self.log.open("rb") as log:
             log.seek(self._log_begin)
-            for line in log:
-                if line.startswith(b"{") and line.endswith(b"\n"):
-                    with contextlib.suppress(ValueError):
-                        event = json.loads(line)
-                        if event.get("event") == "ready":
-                            self.ready = event
-                            return True
-        return False
+            return log.read()
 
 
 def start(  # noqa: PLR0913 — each is one independent choice of the caller
