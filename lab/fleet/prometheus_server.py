@@ -49,17 +49,15 @@ def start(
     directory: Path,
     targets: Mapping[str, Sequence[str]],
     monitoring: Path,
-    *,
-    daemons: int,
     port: int = 0,
 ) -> processes.Process:
     """Start it; configuration, data and log (`prometheus*`) are in `directory`.
 
     Args:
         directory: Where its files go.
-        targets: Job name → addresses (host:port) that serve /metrics; itself is added.
+        targets: Job name → addresses (host:port) that serve /metrics; itself is added. Fewer
+            of `echod` are an alert.
         monitoring: The directory with `start.sh` and `rules/`.
-        daemons: How many are expected; fewer are an alert.
         port: 0 for any free one.
 
     Returns:
@@ -81,7 +79,7 @@ def start(
             f"--web.listen-address={addresses['web']}",
         ]
         # The script puts the rule of the number expected into TMPDIR.
-        return argv, {"ECHOD_REPLICAS": str(daemons), "TMPDIR": str(directory)}
+        return argv, {"ECHOD_REPLICAS": str(len(targets["echod"])), "TMPDIR": str(directory)}
 
     log = directory / "prometheus.log"
     return ports.start_listening("Prometheus", {"web": port}, command, log)
