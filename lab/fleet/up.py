@@ -62,7 +62,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--daemons",
-        type=_whole(1, DAEMONS_MAX),
+        type=whole(1, DAEMONS_MAX),
         default=os.environ.get("ECHOD_REPLICAS") or "4",
         metavar="N",
         help=f"number of daemons, 1 to {DAEMONS_MAX} [ECHOD_REPLICAS, default %(default)s]",
@@ -83,7 +83,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         parser.add_argument(
             flag,
             dest=f"{name}_port",
-            type=_whole(0, PORT_MAX),
+            type=whole(0, PORT_MAX),
             default=os.environ.get(variable) or str(default),
             metavar="PORT",
             help=f"port of {what}, 0 for any free port [{variable}, default %(default)s]",
@@ -248,7 +248,9 @@ def _interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """What an argument has to be, for argparse."""
+
     def parse(text: str) -> int:
         if text.isdecimal() and least <= int(text) <= most:
             return int(text)
