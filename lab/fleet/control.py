@@ -112,17 +112,16 @@ def _answer(fleet: Fleet, line: bytes) -> dict[str, Any]:
         request = json.loads(line)
     except (ValueError, RecursionError):
         request = None
-    fields = request if isinstance(request, dict) else {}
-    action, name = fields.get("do"), fields.get("part", "")
-    if not isinstance(action, str) or not isinstance(name, str):
-        return {"error": "a request is a JSON object of words, with `do`"}
-    if action == "look":
-        lives = {name: life(part) for name, part in fleet.parts.items()}
-        return {"fleet": fleet.ready, "lives": lives}
-    try:
-        return {"done": f"{name}: {_do(fleet, action, name)}"}
-    except LabError as error:
-        return {"error": str(error)}
+    match request:
+        case {"do": "look"}:
+            lives = {name: life(part) for name, part in fleet.parts.items()}
+            return {"fleet": fleet.ready, "lives": lives}
+        case {"do": str(action), **others} if isinstance(name := others.get("part", ""), str):
+            try:
+                return {"done": f"{name}: {_do(fleet, action, name)}"}
+            except LabError as error:
+                return {"error": str(error)}
+    return {"error": "a request is a JSON object of words, with `do`"}
 
 
 def _do(fleet: Fleet, action: str, name: str) -> str:

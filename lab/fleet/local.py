@@ -269,12 +269,8 @@ class Fleet:
             "haproxy": [self.parts["haproxy"].ready["stats"]],
             "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
         }
-        self.parts["prometheus"] = prometheus_server.start(
-            self.plan.directory,
-            targets,
-            ROOT / "monitoring" / "prometheus",
-            port=self.plan.ports.get("prometheus", 0),
-        )
+        port = self.plan.ports.get("prometheus", 0)
+        self.parts["prometheus"] = prometheus_server.start(self.plan.directory, targets, port)
 
     def _lock_directory(self) -> None:
         """Two fleets on one append-only file would destroy it."""

@@ -84,7 +84,7 @@ def together(links: Sequence[Link]) -> Link:
 
     def order(do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
         answers = [link.order(do, **words) for link in links]
-        counted = {what for what in answers[0] if isinstance(answers[0][what], int)}
+        counted = [what for what, number in answers[0].items() if isinstance(number, int)]
         return {what: sum(answer[what] for answer in answers) for what in counted}
 
     return Link(order)

@@ -26,10 +26,6 @@ T = TypeVar("T")
 Command = tuple[Sequence[str], Mapping[str, str]]
 """A program's words, and variables beside this process's own."""
 
-Wish = tuple[int, str, str]
-"""A port that somebody asked for, who listens there ("the echo"), and how to ask for another
-("--port or ECHO_PORT")."""
-
 HOST = "127.0.0.1"
 
 # Each lost race is one in thousands; that often in turn means something else is wrong.
@@ -92,8 +88,11 @@ def start_listening(  # noqa: PLR0913 — each is one independent choice of the 
     return start_on(list(wanted.values()), attempt)
 
 
-def check(wishes: Sequence[Wish]) -> None:
+def check(wishes: Sequence[tuple[int, str, str]]) -> None:
     """Bind every port for a moment, so that a clash is found before anything is started.
+
+    Args:
+        wishes: Ports, who listens there ("the echo"), and how to ask for another ("--port").
 
     Raises:
         PortError: Naming all that are taken, wished for twice, or not allowed.

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -55,18 +56,16 @@ class StartError(LabError):
     """A child ended, or said nothing, before it was ready; the text has its last words."""
 
 
+@dataclass(slots=True, eq=False)
 class Process:
     """A child process; made by `start`. Leaving its `with` block terminates it."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], argv: Sequence[str], log: Path, log_begin: int
-    ) -> None:
-        self.argv = list(argv)
-        self.log = log
-        # Its ready line, or what its starter knows in the place of one: addresses, above all.
-        self.ready: dict[str, Any] = {}
-        self._popen = popen
-        self._log_begin = log_begin
+    argv: Sequence[str]
+    log: Path
+    _popen: subprocess.Popen[bytes]
+    _log_begin: int
+    ready: dict[str, Any] = field(default_factory=dict)
+    """Its ready line, or what its starter knows in the place of one: addresses, above all."""
 
     @property
     def pid(self) -> int:
@@ -213,7 +212,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
             process_group=0,
             preexec_fn=_prepare(cpu),  # noqa: PLW1509 — only system calls, and no lock is taken
         )
-    process = Process(popen, argv, log, begin)
+    process = Process(argv, log, popen, begin)
     if expect_ready:
         process.await_ready(ready_s_max)
     return process
