@@ -3,8 +3,8 @@
     Plan ──▶ Fleet.start ──▶ Fleet.ready (addresses, pids) ──▶ Fleet.deaths … ──▶ Fleet.stop
 
 The start order and the stop order are each one list. A part that dies is told of and not
-started again: the lab kills parts on purpose. `local_up` makes the `fleet up` command of
-it; drills and tests use it as it is.
+started again: the lab kills parts on purpose. `up` makes the `fleet up` command of it;
+drills and tests use it as it is.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Link:
     """One link, or several that are cut as one. *Out* is towards the target.
 
     Attributes:
-        order: Has `links.Proxy.do_<do>` done, or what comes near it.
+        order: Has a method of `links.Link` done, or what comes near it.
         address: Who connects here (host:port) reaches the target.
     """
 
@@ -110,7 +110,7 @@ class Network:
         return Link(partial(self.order, name=name), f"{HOST}:{answer['port']}")
 
     def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
-        """Have `links.Proxy.do_<do>` done, or a link added.
+        """Have a method of `links.Link` done, or a link added.
 
         Raises:
             OSError: The process has gone.

@@ -86,7 +86,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     port: int = 0,
     cpu: int | None = None,
     secrets: Path | None = None,
-    more: Mapping[str, str] = {},
+    more: Mapping[str, str] | None = None,
 ) -> RedisServer:
     """Start a server whose data and log (`redis.log`) are in `directory`; it answers then.
 
@@ -121,12 +121,10 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
             "appendfsync": appendfsync if persistent else "no",
             "maxmemory": MAXMEMORY,
             "maxmemory-policy": "noeviction",
-            **more,
+            **(more or {}),
         }
-        return [
-            *program,
-            *(word for name in settings for word in (f"--{name}", settings[name])),
-        ], {}
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        return [*program, *words], {}
 
     process = ports.start_listening(
         "Redis",

@@ -124,7 +124,7 @@ def run(args: Namespace) -> int:
         ports={name: getattr(args, f"{name}_port") for name in PORTS},
     )
     fleet = Fleet(plan)
-    _on_stop_signals(_interrupt)
+    _on_stop_signals(signal.default_int_handler)
     ended_well = False
     try:
         fleet.start()
@@ -242,10 +242,6 @@ def _on_stop_signals(handler: signal.Handlers | Callable[..., NoReturn]) -> None
         # Under nohup the end of the terminal is ignored, and stays so.
         if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, handler)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
