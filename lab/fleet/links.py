@@ -60,7 +60,7 @@ class Way:
         self._target = target
         self._ended = False  # the source has shut its side
         self._broken = False  # the source was reset
-        self._done = False  # the target has been told
+        self.done = False  # the target has been told
 
     def receive(self) -> None:
         """Take what the source has sent."""
@@ -80,7 +80,7 @@ class Way:
 
     def deliver(self) -> None:
         """Send on what is held, and the end behind it, unless the way stands still."""
-        if self._connection.here and not self._standing and not self._done:
+        if self._connection.here and not self._standing and not self.done:
             late = bool(self.held)
             try:
                 while self.held:
@@ -117,11 +117,11 @@ class Way:
 
     def _end(self, *, reset: bool) -> None:
         """Nothing follows: the target is told."""
-        self._done = True
+        self.done = True
         if not reset:
             with contextlib.suppress(OSError):
                 self._target.shutdown(socket.SHUT_WR)
-        if reset or all(way._done for way in self._connection.ways):  # noqa: SLF001 — its like
+        if reset or all(way.done for way in self._connection.ways):
             self._connection.close(reset=reset)
 
 
