@@ -11,11 +11,11 @@ from lab.errors import LabError
 from lab.fleet import control, ports
 from lab.fleet.control import ControlError
 from lab.fleet.ports import HOST
+from lab.fleet.up import PORT_MAX, whole
 
 PORT = 1235
 # PROTOCOL §3.
 ROOM = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-PORTS_MAX = 65_535
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--host", help=f"address of the session port [{HOST}, or the running `fleet up`]"
     )
     parser.add_argument(
-        "--port", type=_port, nargs="+", metavar="PORT",
+        "--port", type=whole(1, PORT_MAX), nargs="+", metavar="PORT",
         help=f"session ports; after a fault the next one is tried [{PORT}]",
     )  # fmt: skip
     parser.add_argument(
@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """
     addresses = _addresses(args)
     if args.plain:
-        from lab.chat import plain  # noqa: PLC0415 — each loads what the other does not need
+        from lab.chat import talk  # noqa: PLC0415 — other commands don't need it
 
-        plain.run(addresses, args.room)
+        talk.in_lines(addresses, args.room)
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LabError("fleet chat needs a terminal; --plain takes lines")
@@ -78,10 +78,3 @@ def _room(text: str) -> str:
     if not ROOM.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text}: 1 to 64 of A-Z a-z 0-9 _ . : -")
     return text
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 < port <= PORTS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: must be 1 to {PORTS_MAX}")
-    return port

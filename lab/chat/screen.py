@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Input, RichLog, Static
 
 from lab.chat import talk as kinds
-from lab.chat.talk import Shown, Talk
+from lab.chat.talk import Talk
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -38,9 +38,9 @@ STYLES = {
 class Came(Message):
     """Something is to be shown."""
 
-    def __init__(self, shown: Shown) -> None:
+    def __init__(self, kind: str, text: str) -> None:
         super().__init__()
-        self.shown = shown
+        self.kind, self.text = kind, text
 
 
 class Chat(App[None]):
@@ -58,7 +58,7 @@ class Chat(App[None]):
         super().__init__()
         self.lines: list[str] = []
         """What was shown, the last `LINES_MAX`."""
-        self.talk = Talk(addresses, room, self._from_talk)
+        self.talk = Talk(addresses, room, lambda *shown: self.post_message(Came(*shown)))
         self._room = room
         self._where = ", ".join(f"{host}:{port}" for host, port in addresses)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -84,9 +84,8 @@ class Chat(App[None]):
 
     def on_came(self, event: Came) -> None:
         """Show it."""
-        shown = event.shown
-        self.lines = [*self.lines[-LINES_MAX + 1 :], shown.text]
-        self.query_one(RichLog).write(Text(shown.text, STYLES[shown.kind]))
+        self.lines = [*self.lines[-LINES_MAX + 1 :], event.text]
+        self.query_one(RichLog).write(Text(event.text, STYLES[event.kind]))
 
     async def action_quit(self) -> None:
         """Leave in order."""
@@ -96,12 +95,8 @@ class Chat(App[None]):
         name = self.talk.name or "nobody yet"
         self.query_one("#state", Static).update(Text(f"{name} at {self._where}: {self.talk.state}"))
 
-    # The talk's thread.
-
     def _run(self) -> None:
+        """The talk's thread."""
         self.talk.run()
         with contextlib.suppress(RuntimeError):  # the screen has gone already
             self.call_from_thread(self.exit)
-
-    def _from_talk(self, shown: Shown) -> None:
-        self.post_message(Came(shown))

@@ -1,7 +1,7 @@
 """A person's part in a room, without a terminal: what is typed goes in, what is shown comes out.
 
     type(line) ─▶ queue ─▶ run (its thread) ─▶ RoomMember ─▶ the fleet
-                             └─▶ show(Shown) ◀──────────────────┘
+                             └─▶ show(kind, text) ◀─────────────┘
 
 Reconnects are the session client's, joins at the last position the room member's; here they
 become words, so that whoever reads sees the break and that nothing is missing behind it.
@@ -10,8 +10,9 @@ become words, so that whoever reads sees the break and that nothing is missing b
 from __future__ import annotations
 
 import queue
+import sys
+import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loadtest import session_events as events
@@ -38,19 +39,17 @@ QUIT_S_MAX: Final = 2.0
 # Typed and not taken yet: more than a script writes at once waits in its pipe.
 TYPED_MAX: Final = 1_000
 
+# What a line that is shown can be.
 MESSAGE, OWN, WHISPER, NOTE, ALERT = "message", "own", "whisper", "note", "alert"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One line to be shown; `kind` is what it is, `text` is printable."""
-
-    kind: str
-    text: str
 
 
 class Talk:
     """See the module.
+
+    Args:
+        addresses: Session ports, each (host, port).
+        room: Its name.
+        show: Called with a line to be shown: what it is, and its printable text.
 
     Attributes:
         name: this session's public name; empty before the first WELCOME.
@@ -58,13 +57,13 @@ class Talk:
     """
 
     def __init__(
-        self, addresses: list[tuple[str, int]], room: str, show: Callable[[Shown], None]
+        self, addresses: list[tuple[str, int]], room: str, show: Callable[[str, str], object]
     ) -> None:
         self.name = ""
         self.state = "connecting …"
         self._addresses = addresses
         self._room = room.encode()
-        self._show = show
+        self._say = show
         self._typed: queue.Queue[str] = queue.Queue(TYPED_MAX)
         self._over = False
         self._away = False
@@ -206,11 +205,28 @@ class Talk:
         for post in left:
             self._say(ALERT, f"not known whether it was said: {_shown(post.text)}")
 
-    def _say(self, kind: str, text: str) -> None:
-        self._show(Shown(kind, text))
-
 
 def _shown(text: bytes) -> str:
     """What another has sent, with nothing in it that a terminal would obey."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}"
                    for c in text.decode(errors="replace"))  # fmt: skip
+
+
+def in_lines(addresses: list[tuple[str, int]], room: str) -> None:
+    """`--plain`: stdin is what is typed, and its end `/quit`; stdout what is shown.
+
+    A line begins with what it is (`MESSAGE` …) and a tab.
+    """
+    talk = Talk(addresses, room, lambda kind, text: print(f"{kind}\t{text}", flush=True))
+
+    def read() -> None:
+        for line in sys.stdin:
+            talk.type(line)
+        # As a line of its own, so that what was typed before is said before.
+        talk.type("/quit")
+
+    threading.Thread(target=read, daemon=True).start()
+    try:
+        talk.run()
+    except KeyboardInterrupt:
+        talk.stop()

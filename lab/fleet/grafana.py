@@ -6,7 +6,7 @@ import base64
 import json
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from lab import web
@@ -33,35 +33,25 @@ def annotate(url: str, drill: str, notes: Sequence[Note]) -> str:
     `url` may hold a user and a password. The reader's rights do not allow it: Grafana's
     anonymous organisation role has to be Editor, or a user be given.
     """
-    try:
-        for note in notes:
-            tags = [TAG, drill, note.tag]
-            text = f"{drill}: {note.text}"
-            _post(url, {"time": round(1000 * note.at_s), "tags": tags, "text": text})
-    except urllib.error.HTTPError as error:
-        return f"Grafana at {_bare(url)} refuses annotations ({error.code} {error.reason})"
-    except (OSError, ValueError) as error:
-        return f"no Grafana at {_bare(url)} ({error})"
-    return f"{len(notes)} annotations in Grafana at {_bare(url)}, tagged {TAG}"
-
-
-def _post(url: str, annotation: dict[str, Any]) -> None:
     parts = urlsplit(url)
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
     headers = {"Content-Type": "application/json"}
     if parts.username:
         login = f"{parts.username}:{parts.password or ''}".encode()
         headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
-    request = urllib.request.Request(  # noqa: S310 — the person at the command line gave it
-        _bare(url).rstrip("/") + "/api/annotations",
-        data=json.dumps(annotation).encode(),
-        headers=headers,
-        method="POST",
-    )
-    web.page(request, timeout=ANSWER_S_MAX).close()
-
-
-def _bare(url: str) -> str:
-    """Without user and password: what may be shown."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    try:
+        for note in notes:
+            annotation = {
+                "time": round(1000 * note.at_s),
+                "tags": [TAG, drill, note.tag],
+                "text": f"{drill}: {note.text}",
+            }
+            request = urllib.request.Request(  # noqa: S310 — the person at the command line gave it
+                f"{bare.rstrip('/')}/api/annotations", json.dumps(annotation).encode(), headers
+            )
+            web.page(request, timeout=ANSWER_S_MAX).close()
+    except urllib.error.HTTPError as error:
+        return f"Grafana at {bare} refuses annotations ({error.code} {error.reason})"
+    except (OSError, ValueError) as error:
+        return f"no Grafana at {bare} ({error})"
+    return f"{len(notes)} annotations in Grafana at {bare}, tagged {TAG}"

@@ -28,6 +28,8 @@ BINARY = Binary(
     pattern="bin/haproxy",
 )
 
+PORTS, TLS_PORTS = ("echo", "session", "stats"), ("echo_tls", "session_tls")
+
 # `haproxy -c` reads one small file.
 CHECK_S_MAX = 10.0
 
@@ -58,10 +60,6 @@ class Daemon(NamedTuple):
         """The daemon that printed this ready line."""
         return cls(*(ready[field] for field in cls._fields))
 
-    def address(self, template: str) -> str:
-        """Where the servers of `server-template <template> …` are."""
-        return self.session if template == "session" else self.echo
-
 
 def render(template: str, daemons: Sequence[Daemon]) -> str:
     """The containers' configuration with the daemons named instead of found by DNS.
@@ -79,10 +77,9 @@ def render(template: str, daemons: Sequence[Daemon]) -> str:
             in_resolvers = line.split()[0] == "resolvers"
         if line.lstrip().startswith("server-template "):
             replaced = True
-            template = line.split()[1]
             for daemon in daemons:
+                address = daemon.session if line.split()[1] == "session" else daemon.echo
                 agent_port = daemon.agent.rpartition(":")[2]
-                address = daemon.address(template)
                 lines.append(f"    server {daemon.name} {address} agent-port {agent_port}")
         elif not in_resolvers:
             lines.append(line)
@@ -91,24 +88,25 @@ def render(template: str, daemons: Sequence[Daemon]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def start(  # noqa: PLR0913 — each port is one choice of the caller
+def start(  # noqa: PLR0913 — each is one independent choice of the caller
     directory: Path,
     template: Path,
     daemons: Sequence[Daemon],
     *,
     certificates: Path | None = None,
-    echo_port: int = 0,
-    session_port: int = 0,
-    echo_tls_port: int = 0,
-    session_tls_port: int = 0,
-    stats_port: int = 0,
+    wanted: Mapping[str, int] = {},
     replaces: int | None = None,
 ) -> processes.Process:
     """Start HAProxy; its configuration and log (`haproxy.cfg`, `haproxy.log`) are in `directory`.
 
-    With `replaces`, the pid of one that runs, this is a reload: both listen for a moment, the
-    earlier one takes nobody new, and ends with its last connection (or hard-stop-after).
-    With a certificate in the folder `certificates` (`secret_files`) it speaks TLS too.
+    Args:
+        directory: Where its files go.
+        template: The containers' configuration.
+        daemons: Where the clients go.
+        certificates: A folder (`secret_files`); with a certificate in it HAProxy speaks TLS too.
+        wanted: Ports, by the names of `.ready`; any free one for those that are missing.
+        replaces: The pid of one that runs: a reload. Both listen for a moment, the earlier one
+            takes nobody new, and ends with its last connection (or hard-stop-after).
 
     Returns:
         The process; `.ready` has the addresses `echo`, `session`, `stats`, and `echo_tls` and
@@ -124,9 +122,7 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
     config.write_text(render(template.read_text(), daemons))
 
     tls = certificates if certificates and secret_files.has_certificate(certificates) else None
-    wanted = {"echo": echo_port, "session": session_port, "stats": stats_port}
-    if tls:
-        wanted |= {"echo_tls": echo_tls_port, "session_tls": session_tls_port}
+    listens = (*PORTS, *TLS_PORTS) if tls else PORTS
 
     def command(addresses: dict[str, str]) -> ports.Command:
         env = {f"{name.upper()}_BIND": address for name, address in addresses.items()}
@@ -138,8 +134,9 @@ def start(  # noqa: PLR0913 — each port is one choice of the caller
         # -db: in the foreground and without a master, whatever the file says.
         return [program, "-db", "-f", str(config), *softly], env
 
-    process = ports.start_listening("HAProxy", wanted, command, directory / "haproxy.log")
-    process.ready = {"echo_tls": "", "session_tls": "", **process.ready}
+    numbers = {name: wanted.get(name, 0) for name in listens}
+    process = ports.start_listening("HAProxy", numbers, command, directory / "haproxy.log")
+    process.ready = {**dict.fromkeys(TLS_PORTS, ""), **process.ready}
     return process
 
 
@@ -157,17 +154,14 @@ def up(stats: str) -> set[tuple[str, str]]:
     return {(row["pxname"], row["svname"]) for row in rows if row["status"] == "UP"}
 
 
-def _check(program: str, config: Path, env: dict[str, str]) -> None:
-    checked = processes.start(
-        [program, "-c", "-f", str(config)],
-        log=config.with_name("haproxy-check.log"),
-        env=env,
-        expect_ready=False,
-    )
+def _check(program: str, config: Path, env: Mapping[str, str]) -> None:
+    argv = [program, "-c", "-f", str(config)]
+    log = config.with_name("haproxy-check.log")
+    checked = processes.start(argv, log=log, env=env, expect_ready=False)
     if not checked.wait(CHECK_S_MAX):
         checked.kill()
     if checked.status != 0:
-        raise ConfigError(f"{program} -c -f {config} says:\n{checked.log_tail()}")
+        raise ConfigError(f"{' '.join(argv)} says:\n{checked.log_tail()}")
 
 
 def _connections_max() -> str:

@@ -23,20 +23,13 @@ Control: one connection, a JSON object a line, each answered when it has been do
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import json
-import selectors
 import socket
 import struct
-import sys
-from collections import Counter
-from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from typing import Any, Final
 
 HOST: Final = "127.0.0.1"
 RECEIVE_BYTES: Final = 262_144
@@ -52,109 +45,174 @@ BACKLOG: Final = 1024
 RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 OUT, IN = "out", "in"
-READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-@dataclass(slots=True, eq=False)
 class Way:
-    """One direction of one connection."""
+    """One direction of one connection; the loop calls `receive` and `deliver`."""
 
-    link: Link
-    name: str
-    source: socket.socket
-    target: socket.socket
-    held: bytearray = field(default_factory=bytearray)
-    ended: bool = False  # the source has shut its side
-    broken: bool = False  # the source was reset
-    done: bool = False  # the target has been told
-    subscribed: bool = False  # SUBSCRIBE has passed: Redis publishes on this connection
-    alone: bool = False  # it stands still by itself
-    waits: bool = False  # it held bytes when its sockets were last settled
-    back: Way | None = None  # the other direction; None when the connection is no longer the link's
+    def __init__(
+        self, connection: Connection, name: str, source: socket.socket, target: socket.socket
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.held = bytearray()
+        self._connection = connection
+        self._target = target
+        self._ended = False  # the source has shut its side
+        self._broken = False  # the source was reset
+        self.done = False  # the target has been told
 
-    @property
-    def standing(self) -> bool:
-        """Whether nothing is delivered now."""
-        return self.alone or self.name in self.link.holding
-
-
-@dataclass(slots=True, eq=False)
-class Link:
-    """One listener and its target."""
-
-    target: tuple[str, int]
-    port: int
-    listener: socket.socket | None = None
-    holding: set[str] = field(default_factory=set)
-    ways: list[tuple[Way, Way]] = field(default_factory=list)
-    stranded: list[tuple[socket.socket, bytes]] = field(default_factory=list)
-    deafening: bool = False
-    stuffing: list[socket.socket] = field(default_factory=list)
-    """Connections of its own that fill the backlog, so that the kernel drops every SYN."""
-
-
-class Proxy:
-    """All links, and the loop that serves them."""
-
-    def __init__(self) -> None:
-        self.links: dict[str, Link] = {}
-        self._selector = selectors.DefaultSelector()
-        self._control = socket.create_server((HOST, 0))
-        self._orders = b""
-        self._over = False
-        self._watch(self._control, READ, self._accept_control)
-
-    @property
-    def port(self) -> int:
-        """Where control connects."""
-        return int(self._control.getsockname()[1])
-
-    def run(self) -> None:
-        """Serve until control goes away."""
-        while not self._over:
-            for key, mask in self._selector.select():
-                # One that an earlier one of this round has ended is looked at no more.
-                if _is_open(key.fileobj):
-                    key.data(mask)
-
-    # Control.
-
-    def _accept_control(self, _: int) -> None:
-        control, _ = self._control.accept()
-        self._watch(control, READ, lambda _: self._order(control))
-
-    def _order(self, control: socket.socket) -> None:
-        data = control.recv(RECEIVE_BYTES)
-        if not data:
-            self._over = True
+    def receive(self) -> None:
+        """Take what the source has sent."""
+        try:
+            data = self.source.recv(RECEIVE_BYTES)
+        except BlockingIOError:
             return
-        *lines, self._orders = (self._orders + data).split(b"\n")
-        for line in lines:
-            order = json.loads(line)
-            do, name = order.pop("do"), order.pop("name")
-            if do == "add":
-                self.links[name] = Link(tuple(order["target"]), 0)
-                self._listen(self.links[name])
-                answer = {"port": self.links[name].port}
-            else:
-                answer = getattr(self, f"do_{do}")(self.links[name], **order)
-            control.sendall(json.dumps(answer).encode() + b"\n")
+        except OSError as error:
+            self._broken = error.errno != errno.ENOTCONN
+            data = b""
+        self._ended = not data
+        self.held += data
+        if self.name == OUT and b"SUBSCRIBE" in data:
+            self._connection.subscribed = True
+            self._connection.alone |= self._connection.link.deafening
+        self.deliver()
 
-    def do_hold(self, link: Link, ways: list[str]) -> dict[str, Any]:
+    def deliver(self) -> None:
+        """Send on what is held, and the end behind it, unless the way stands still."""
+        if self._connection.here and not self._standing and not self.done:
+            late = bool(self.held)
+            try:
+                while self.held:
+                    sent = self._target.send(memoryview(self.held)[: 1 << 20])
+                    del self.held[:sent]
+            except BlockingIOError:
+                pass
+            except OSError:
+                self.held.clear()
+                self._broken = self._ended = True
+            if self._ended and not self.held:
+                # A reset behind bytes that come late could overtake them.
+                self._end(reset=self._broken and not late)
+        self.watch()
+
+    def watch(self) -> None:
+        """Have the loop call for what can be done now."""
+        if not self._connection.here:
+            return
+        loop = asyncio.get_running_loop()
+        if self._ended or len(self.held) >= HELD_BYTES_MAX:
+            loop.remove_reader(self.source)
+        else:
+            loop.add_reader(self.source, self.receive)
+        if self.held and not self._standing:
+            loop.add_writer(self._target, self.deliver)
+        else:
+            loop.remove_writer(self._target)
+
+    @property
+    def _standing(self) -> bool:
+        """Whether nothing is delivered now."""
+        return self._connection.alone or self.name in self._connection.link.holding
+
+    def _end(self, *, reset: bool) -> None:
+        """Nothing follows: the target is told."""
+        self.done = True
+        if not reset:
+            with contextlib.suppress(OSError):
+                self._target.shutdown(socket.SHUT_WR)
+        if reset or all(way.done for way in self._connection.ways):
+            self._connection.close(reset=reset)
+
+
+class Connection:
+    """Two ends, and the ways between them; the way out leads from the near end to the far one."""
+
+    def __init__(self, link: Link, near: socket.socket, far: socket.socket) -> None:
+        self.link = link
+        self.ends = {"near": near, "far": far}
+        self.ways = (Way(self, OUT, near, far), Way(self, IN, far, near))
+        self.subscribed = False  # SUBSCRIBE has passed: Redis publishes on it
+        self.alone = False  # it stands still by itself
+        link.connections.add(self)
+        for end in self.ends.values():
+            end.settimeout(0)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for way in self.ways:
+            way.watch()
+
+    @property
+    def here(self) -> bool:
+        """Whether it is the link's, still."""
+        return self in self.link.connections
+
+    def leave(self) -> None:
+        """It is the link's no longer: nothing passes."""
+        self.link.connections.remove(self)
+        for end in self.ends.values():
+            _forget(end)
+
+    def close(self, *, reset: bool) -> None:
+        """End it, at both ends."""
+        self.leave()
+        for end in self.ends.values():
+            _close(end, reset=reset)
+
+
+class Link:
+    """A listener, its target, and the faults between them: a method for each that the module names.
+
+    Args:
+        target: (host, port).
+    """
+
+    def __init__(self, target: list[Any]) -> None:
+        self.holding: set[str] = set()
+        self.deafening = False
+        self.connections: set[Connection] = set()
+        self.port = 0
+        self._target = tuple(target)
+        self._listener: socket.socket | None = None
+        self._stranded: list[tuple[socket.socket, bytes]] = []
+        self._unheard: list[socket.socket] = []
+        # Connections of its own that fill the backlog, so that the kernel drops every SYN.
+        self._stuffing: list[socket.socket] = []
+        self._listen()
+
+    def count(self) -> dict[str, Any]:
+        """Connections, and bytes on the way by direction."""
+        held = dict.fromkeys((OUT, IN), 0)
+        for way in self._ways():
+            held[way.name] += len(way.held)
+        return {"connections": len(self.connections), "held": held}
+
+    def find(self, text: str) -> dict[str, Any]:
+        """Whether such bytes are on the way."""
+        return {"found": any(text.encode() in way.held for way in self._ways())}
+
+    def hold(self, ways: list[str]) -> None:
         """Let directions stand still."""
-        link.holding.update(ways)
-        self._stuff(link)
-        return self.do_count(link)
+        self.holding.update(ways)
+        if self._listener is None or self._stuffing:
+            return
+        self._accept()  # who has come before is a connection like any other
+        _forget(self._listener)
+        # A full backlog of one, and nobody who accepts. One fills it; the second makes sure that
+        # it is full whoever came in between.
+        self._listener.listen(0)
+        for _ in range(2):
+            filler = socket.socket()
+            filler.settimeout(0)
+            with contextlib.suppress(BlockingIOError):
+                filler.connect((HOST, self.port))
+            self._stuffing.append(filler)
 
-    def do_heal(self, link: Link, *, late: bool = True) -> dict[str, Any]:
+    def heal(self, *, late: bool = True) -> None:
         """Deliver what was held, and listen; `late`: what was stranded, too."""
-        link.holding.clear()
-        link.deafening = False
-        for pair in link.ways:
-            for way in pair:
-                way.alone = False
-        while late and link.stranded:
-            far, held = link.stranded.pop()
+        self.holding.clear()
+        self.deafening = False
+        while late and self._stranded:
+            far, held = self._stranded.pop()
             with far, contextlib.suppress(OSError):
                 far.settimeout(LATE_S_MAX)
                 far.sendall(held)
@@ -162,277 +220,135 @@ class Proxy:
                 # Its end says that the target has taken it, or refused it.
                 while far.recv(RECEIVE_BYTES):
                     pass
-        for pair in tuple(link.ways):
-            for way in pair:
-                if not way.done:
-                    self._deliver(way)
-        if link.listener is None:
-            self._listen(link)
-        self._unstuff(link)
-        return self.do_count(link)
+        for connection in self.connections:
+            connection.alone = False
+        for way in self._ways():
+            way.deliver()
+        if self._listener is None:
+            self._listen()
+        self._unstuff()
 
-    def do_release(self, link: Link, way: str) -> dict[str, Any]:
+    def release(self, way: str) -> None:
         """One direction goes on; the other, and new connects, stay as they are."""
-        link.holding.discard(way)
-        for pair in tuple(link.ways):
-            for one in pair:
-                if one.name == way and not one.done:
-                    self._deliver(one)
-        return self.do_count(link)
+        self.holding.discard(way)
+        for one in self._ways():
+            if one.name == way:
+                one.deliver()
 
-    def do_reset(self, link: Link) -> dict[str, Any]:
+    def reset(self) -> None:
         """Reset every connection; nothing that was held is delivered."""
-        counts = self.do_count(link)
-        for pair in tuple(link.ways):
-            self._end(pair[0], near=True, far=True)
-        return counts
+        for connection in tuple(self.connections):
+            connection.close(reset=True)
 
-    def do_refuse(self, link: Link) -> dict[str, Any]:
+    def refuse(self) -> None:
         """Refuse new connections; those that are stay."""
-        if link.listener is not None:
-            self._unstuff(link)
-            self._forget(link.listener)
-            link.listener.close()
-            link.listener = None
-        return self.do_count(link)
+        if self._listener is not None:
+            self._unstuff()
+            _forget(self._listener)
+            self._listener.close()
+            self._listener = None
 
-    def do_half(self, link: Link, end: str) -> dict[str, Any]:
+    def half(self, end: str) -> None:
         """Reset the `end` ("near" or "far") of every connection; the other stays, unheard."""
-        counts = self.do_count(link)
-        for pair in tuple(link.ways):
-            self._end(pair[0], near=end == "near", far=end == "far")
-        return counts
+        for connection in tuple(self.connections):
+            connection.leave()
+            _close(connection.ends.pop(end), reset=True)
+            self._unheard += connection.ends.values()
 
-    def do_deafen(self, link: Link, *, lasting: bool) -> dict[str, Any]:
+    def deafen(self, *, lasting: bool) -> dict[str, Any]:
         """Connections that have subscribed stand still; `lasting`: later ones too."""
-        link.deafening = lasting
-        deaf = [pair for pair in link.ways if pair[0].subscribed]
-        for pair in deaf:
-            for way in pair:
-                way.alone = True
-        return {**self.do_count(link), "deaf": len(deaf)}
+        self.deafening = lasting
+        deaf = [connection for connection in self.connections if connection.subscribed]
+        for connection in deaf:
+            connection.alone = True
+        return {"deaf": len(deaf)}
 
-    def do_strand(self, link: Link) -> dict[str, Any]:
+    def strand(self) -> None:
         """The near ends are reset, their bytes come late; new connections pass at once."""
-        counts = self.do_count(link)
-        for out, _ in tuple(link.ways):
-            self._leave(out)
-            _reset(out.source)
-            link.stranded.append((out.target, bytes(out.held)))
-        self.do_heal(link, late=False)
-        return counts
+        for connection in tuple(self.connections):
+            connection.leave()
+            _close(connection.ends["near"], reset=True)
+            self._stranded.append((connection.ends["far"], bytes(connection.ways[0].held)))
+        self.heal(late=False)
 
-    def do_count(self, link: Link) -> dict[str, Any]:
-        """Connections, and bytes on the way by direction."""
-        held = Counter[str]({OUT: 0, IN: 0} if link.ways else {})
-        for pair in link.ways:
-            for way in pair:
-                held[way.name] += len(way.held)
-        return {"connections": len(link.ways), "held": held}
+    def _ways(self) -> list[Way]:
+        return [way for connection in self.connections for way in connection.ways]
 
-    def do_find(self, link: Link, text: str) -> dict[str, Any]:
-        """Whether such bytes are on the way."""
-        ways = (way for pair in link.ways for way in pair)
-        return {"found": any(text.encode() in way.held for way in ways)}
+    def _listen(self) -> None:
+        self._listener = socket.create_server((HOST, self.port), backlog=BACKLOG)
+        self._listener.settimeout(0)
+        self.port = int(self._listener.getsockname()[1])
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    # Connects.
-
-    def _listen(self, link: Link) -> None:
-        link.listener = socket.create_server((HOST, link.port), backlog=BACKLOG)
-        link.listener.settimeout(0)
-        link.port = int(link.listener.getsockname()[1])
-        self._watch(link.listener, READ, lambda _: self._accept(link))
-
-    def _stuff(self, link: Link) -> None:
-        """Have the kernel drop SYNs: a full backlog of one, and nobody who accepts."""
-        if link.listener is None or link.stuffing:
+    def _unstuff(self) -> None:
+        if self._listener is None or not self._stuffing:
             return
-        self._accept(link)  # who has come before is a connection like any other
-        self._forget(link.listener)
-        link.listener.listen(0)
-        # One fills it; the second makes sure that it is full whoever came in between.
-        for _ in range(2):
-            filler = socket.socket()
-            filler.settimeout(0)
-            with contextlib.suppress(BlockingIOError):
-                filler.connect((HOST, link.port))
-            link.stuffing.append(filler)
-
-    def _unstuff(self, link: Link) -> None:
-        if link.listener is None or not link.stuffing:
-            return
-        for filler in link.stuffing:
+        for filler in self._stuffing:
             filler.close()
-        link.stuffing.clear()
-        link.listener.listen(BACKLOG)
+        self._stuffing.clear()
+        self._listener.listen(BACKLOG)
         # The fillers are accepted too, and end at once: their far ends hear a close.
-        self._watch(link.listener, READ, lambda _: self._accept(link))
+        asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
-    def _accept(self, link: Link) -> None:
-        while link.listener is not None:
+    def _accept(self) -> None:
+        while self._listener is not None:
             try:
-                near, _ = link.listener.accept()
+                near, _ = self._listener.accept()
             except OSError:
                 return
-            far = socket.socket()
             try:
                 # On loopback a connect is answered at once, or refused.
-                far.connect(link.target)
+                far = socket.create_connection(self._target)
             except OSError:
-                far.close()
-                _reset(near)
-                continue
-            for end in (near, far):
-                end.settimeout(0)
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            out, back = Way(link, OUT, near, far), Way(link, IN, far, near)
-            out.back, back.back = back, out
-            link.ways.append((out, back))
-            self._settle(out)
-
-    # Bytes.
-
-    def _serve(self, away: Way, back: Way, mask: int) -> None:
-        """What happens at the socket that is `away`'s source and `back`'s target."""
-        if mask & WRITE and not back.done:
-            self._deliver(back)
-        if mask & READ and not away.ended:
-            self._receive(away)
-
-    def _receive(self, way: Way) -> None:
-        try:
-            data = way.source.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            way.broken = error.errno != errno.ENOTCONN
-            data = b""
-        way.ended = not data
-        if way.name == OUT and b"SUBSCRIBE" in data:
-            self._subscribed(way)
-        way.held += data
-        self._deliver(way)
-
-    def _subscribed(self, way: Way) -> None:
-        """It is a subscription's; while these are deafened it stands still from here on."""
-        way.subscribed = True
-        if way.link.deafening and way.back is not None:
-            way.alone = way.back.alone = True
-
-    def _deliver(self, way: Way) -> None:
-        """Send on what is held, and the end behind it, unless the way stands still."""
-        if way.standing or way.done:
-            self._settle(way)
-            return
-        late = bool(way.held)
-        try:
-            while way.held:
-                sent = way.target.send(memoryview(way.held)[: 1 << 20])
-                del way.held[:sent]
-        except BlockingIOError:
-            self._settle(way)
-            return
-        except OSError:
-            way.held.clear()
-            way.broken = way.ended = True
-        if way.ended:
-            way.done = True
-            if way.broken and not late:
-                self._end(way, near=True, far=True)
-                return
-            # A reset behind bytes that come late could overtake them.
-            with contextlib.suppress(OSError):
-                way.target.shutdown(socket.SHUT_WR)
-            if way.back is not None and way.back.done:
-                self._end(way, near=None, far=None)
-                return
-        if way.waits or way.ended:  # else its sockets are watched for what they were
-            self._settle(way)
-
-    def _settle(self, way: Way) -> None:
-        """Watch both of its sockets for what can be done with them now."""
-        if way.back is None:
-            return
-        for away, back in ((way, way.back), (way.back, way)):
-            away.waits = bool(away.held)
-            mask = 0
-            if not away.ended and len(away.held) < HELD_BYTES_MAX:
-                mask |= READ
-            if back.held and not back.standing:
-                mask |= WRITE
-            self._watch(away.source, mask, partial(self._serve, away, back))
-
-    def _leave(self, way: Way) -> tuple[Way, Way] | None:
-        """Its connection is the link's no longer; returns both directions, the way out first."""
-        if way.back is None:
-            return None
-        out, back = pair = (way, way.back) if way.name == OUT else (way.back, way)
-        way.link.ways.remove(pair)
-        out.back = back.back = None
-        for end in (out.source, out.target):
-            self._forget(end)
-        return pair
-
-    def _end(self, way: Way, *, near: bool | None, far: bool | None) -> None:
-        """Close a connection: each end by a reset (True), in order (None), or not (False)."""
-        pair = self._leave(way)
-        if pair is None:
-            return
-        for end, how in ((pair[0].source, near), (pair[0].target, far)):
-            if how:
-                _reset(end)
-            elif how is None:
-                end.close()
+                _close(near, reset=True)
             else:
-                # Unheard for good: what it sends is taken from it, and goes nowhere.
-                self._watch(end, READ, partial(self._swallow, end))
-
-    def _swallow(self, end: socket.socket, _: int) -> None:
-        try:
-            data = end.recv(RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._forget(end)
-            end.close()
-
-    # The selector.
-
-    def _watch(self, sock: socket.socket, mask: int, serve: Callable[[int], None]) -> None:
-        """Have `serve` called for what is in `mask`, and for nothing else."""
-        known = self._selector.get_map().get(sock)
-        if known is None:
-            if mask:
-                self._selector.register(sock, mask, serve)
-        elif not mask:
-            self._selector.unregister(sock)
-        elif known.events != mask:
-            self._selector.modify(sock, mask, serve)
-
-    def _forget(self, sock: socket.socket) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(sock)
+                Connection(self, near, far)
 
 
-def _is_open(end: object) -> bool:
-    return isinstance(end, socket.socket) and end.fileno() >= 0
+def _forget(sock: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(sock)
+    loop.remove_writer(sock)
 
 
-def _reset(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+def _close(sock: socket.socket, *, reset: bool) -> None:
+    if reset:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
     sock.close()
 
 
-def main() -> int:
+async def control(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Have done what is asked for, until nobody asks any more."""
+    links: dict[str, Link] = {}
+    while line := await reader.readline():
+        order = json.loads(line)
+        do, name = order.pop("do"), order.pop("name")
+        if do == "add":
+            links[name] = Link(**order)
+            answer = {"port": links[name].port}
+        else:
+            # As it was before.
+            answer = links[name].count()
+            answer |= getattr(links[name], do)(**order) or {}
+        writer.write(json.dumps(answer).encode() + b"\n")
+
+
+async def main() -> None:
     """Print the ready line and serve."""
-    proxy = Proxy()
-    print(json.dumps({"event": "ready", "control": proxy.port}), flush=True)
-    proxy.run()
-    return 0
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await control(reader, writer)
+        finally:
+            over.set()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    print(json.dumps({"event": "ready", "control": port}), flush=True)
+    await over.wait()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    asyncio.run(main())

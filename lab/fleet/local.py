@@ -3,8 +3,8 @@
     Plan ──▶ Fleet.start ──▶ Fleet.ready (addresses, pids) ──▶ Fleet.deaths … ──▶ Fleet.stop
 
 The start order and the stop order are each one list. A part that dies is told of and not
-started again: the lab kills parts on purpose. `local_up` makes the `fleet up` command of
-it; drills and tests use it as it is.
+started again: the lab kills parts on purpose. `up` makes the `fleet up` command of it;
+drills and tests use it as it is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from echod import config as echod_config
 from lab.errors import LabError
 from lab.fleet import (
     haproxy_server,
-    locust_server,
     ports,
     processes,
     prometheus_server,
@@ -38,7 +37,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(lab.__file__).resolve().parents[1]
 
-HAPROXY_PORTS = ("echo", "session", "echo_tls", "session_tls", "stats")
+# Locust's defaults. The article's loop is a hundred clients at once. For as long as the fleet is
+# up: the end of the article's run (LOADTEST_SHAPE=article) would leave nothing to look at.
+LOAD = {"LOCUST_USERS": "100", "LOCUST_SPAWN_RATE": "100"}
 
 # A daemon ends within its drain; beyond it, what is queued is answered.
 DRAIN_SLACK_S = 5.0
@@ -53,7 +54,7 @@ class DirectoryError(LabError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to bring up; a port of 0 is any free one."""
+    """What to bring up."""
 
     directory: Path
     """Redis's data, the configurations, and a log for each process."""
@@ -71,14 +72,8 @@ class Plan:
     """Whether a Prometheus, which must be on PATH, watches it."""
     secrets: Path | None = None
     """Passwords and certificates (`secret_files`); None for new passwords and no TLS."""
-    echo_port: int = 0
-    session_port: int = 0
-    echo_tls_port: int = 0
-    """Where TLS is spoken, if there is a certificate; as the next."""
-    session_tls_port: int = 0
-    stats_port: int = 0
-    locust_port: int = 0
-    prometheus_port: int = 0
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """HAProxy's, by the names in its `.ready`, `locust` and `prometheus`; others are free ones."""
 
 
 class Fleet:
@@ -103,8 +98,12 @@ class Fleet:
             LabError: A part did not come up. Those before it run: call `stop`.
         """
         self._lock_directory()
-        self.redis = self._start_redis()
-        self._start_daemons(self.redis)
+        self._start_redis()
+        for number in range(1, self.plan.daemons + 1):
+            name = f"echod{number}"
+            self.parts[name] = self._start_daemon(name)
+        for daemon in self.daemons:
+            daemon.await_ready()
         self.start_haproxy()
         if self.plan.load:
             self._start_locust()
@@ -142,14 +141,12 @@ class Fleet:
         Raises:
             lab.fleet.processes.StartError: It did not start.
         """
-        former = self.parts[name].ready
         if name == "redis":
-            self.redis = self._start_redis(ports.split(former["url"].removesuffix("/0"))[1])
+            self._start_redis()
         elif name == "haproxy":
             self.start_haproxy()
         else:
-            url = self.store_url_of(name, self.parts["redis"].ready["url"])
-            daemon = self._start_daemon(name, url, former)
+            daemon = self._start_daemon(name)
             daemon.await_ready()
             self.parts[name] = daemon
         self.dead.discard(name)
@@ -157,19 +154,14 @@ class Fleet:
     def start_haproxy(self, replaces: int | None = None) -> None:
         """On the ports of the one before, if any; `replaces`: its pid, for a reload."""
         former = self.parts["haproxy"].ready if "haproxy" in self.parts else {}
-        wanted = {
-            f"{name}_port": ports.split(former[name])[1]
-            if former.get(name)
-            else getattr(self.plan, f"{name}_port")
-            for name in HAPROXY_PORTS
-        }
+        again = {name: ports.split(address)[1] for name, address in former.items() if address}
         self.parts["haproxy"] = haproxy_server.start(
             self.plan.directory,
             ROOT / "haproxy" / "haproxy.cfg",
             [self.seen_by_haproxy(Daemon.of(daemon.ready)) for daemon in self.daemons],
             certificates=self.plan.secrets,
+            wanted={**self.plan.ports, **again},
             replaces=replaces,
-            **wanted,
         )
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:  # noqa: ARG002 — see below
@@ -220,54 +212,56 @@ class Fleet:
     def _of_kind(self, kind: str) -> list[Process]:
         return [process for name, process in self.parts.items() if name.startswith(kind)]
 
-    def _start_redis(self, port: int = 0) -> RedisServer:
+    def _start_redis(self) -> None:
+        """Start it, on the port of the one before, if any."""
         secrets = self.plan.secrets or self.plan.directory / "secrets"
         secret_files.make_passwords(secrets)
-        redis = redis_server.start(
+        self.redis = redis_server.start(
             self.plan.directory / "redis",
             appendfsync=self.plan.appendfsync,
-            port=port,
+            port=self.redis.port if self.redis else 0,
             secrets=secrets,
         )
-        self.parts["redis"] = redis.process
-        return redis
+        self.parts["redis"] = self.redis.process
 
-    def _start_daemons(self, redis: RedisServer) -> None:
-        for number in range(1, self.plan.daemons + 1):
-            name = f"echod{number}"
-            self.parts[name] = self._start_daemon(name, self.store_url_of(name, redis.url))
-        for daemon in self.daemons:
-            daemon.await_ready()
-
-    def _start_daemon(
-        self, name: str, store_url: str, former: Mapping[str, str] | None = None
-    ) -> Process:
-        """Start one, on a former ready line's ports or free ones; it is not ready yet."""
-        flags = ["--host", "127.0.0.1", "--proxy-protocol", "--store", store_url]
-        if self.redis and self.redis.password_file:
-            flags += ["--store-password-file", self.redis.password_file]
+    def _start_daemon(self, name: str) -> Process:
+        """Start one, on the ports of the one before, if any; it is not ready yet."""
+        redis = self.parts["redis"].ready
+        former = self.parts[name].ready if name in self.parts else {}
+        flags = ["--name", name, "--host", ports.HOST, "--proxy-protocol"]
+        flags += ["--store", self.store_url_of(name, redis["url"])]
+        flags += ["--store-password-file", redis["password_file"]]
         for port in ("echo", "session", "admin", "agent"):
-            number = ports.split(former[port])[1] if former else 0
-            flags += [f"--{port}-port", str(number)]
+            flags += [f"--{port}-port", str(ports.split(former[port])[1] if former else 0)]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for setting, value in self.plan.daemon_settings.items():
             flags += [echod_config.flag_of(setting), str(value)]
         return processes.start(
-            [sys.executable, *self.plan.daemon_program, "--name", name, *flags],
+            [sys.executable, *self.plan.daemon_program, *flags],
             log=self.plan.directory / f"{name}.log",
             expect_ready=False,
         )
 
     def _start_locust(self) -> None:
+        """One process: its few hundred sockets are far below what a core does."""
         haproxy = self.parts["haproxy"].ready
-        self.parts["locust"] = locust_server.start(
-            self.plan.directory,
-            ROOT / "loadtest" / "locustfile.py",
-            target=haproxy["echo"],
-            sessions=haproxy["session"],
-            port=self.plan.locust_port,
-        )
+        defaults = {**LOAD, "LOADTEST_SESSION_HOST": f"tcp://{haproxy['session']}"}
+        env = {name: os.environ.get(name, default) for name, default in defaults.items()}
+
+        def command(addresses: dict[str, str]) -> ports.Command:
+            host, port = addresses["web"].split(":")
+            argv = [
+                *(sys.executable, "-m", "locust", "--autostart"),
+                *("--locustfile", str(ROOT / "loadtest" / "locustfile.py")),
+                *("--host", f"tcp://{haproxy['echo']}"),
+                *("--web-host", host, "--web-port", port),
+            ]
+            return argv, env
+
+        wanted = {"web": self.plan.ports.get("locust", 0)}
+        log = self.plan.directory / "locust.log"
+        self.parts["locust"] = ports.start_listening("Locust", wanted, command, log)
 
     def _start_prometheus(self) -> None:
         targets = {
@@ -275,13 +269,8 @@ class Fleet:
             "haproxy": [self.parts["haproxy"].ready["stats"]],
             "locust": [locust.ready["web"] for locust in self._of_kind("locust")],
         }
-        self.parts["prometheus"] = prometheus_server.start(
-            self.plan.directory,
-            targets,
-            ROOT / "monitoring" / "prometheus",
-            daemons=self.plan.daemons,
-            port=self.plan.prometheus_port,
-        )
+        port = self.plan.ports.get("prometheus", 0)
+        self.parts["prometheus"] = prometheus_server.start(self.plan.directory, targets, port)
 
     def _lock_directory(self) -> None:
         """Two fleets on one append-only file would destroy it."""

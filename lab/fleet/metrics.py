@@ -37,14 +37,16 @@ class Samples:
 
     def get(self, name: str, **labels: str) -> float | None:
         """The sum over all samples of that name that have these labels; None if there is none."""
-        values = self._values(name, labels)
+        values = [
+            value for own, value in self.by_name.get(name, ()) if labels.items() <= own.items()
+        ]
         return math.fsum(values) if values else None
 
     def by_label(self, name: str, label: str, **labels: str) -> dict[str, float]:
         """The values of one name by one of its labels, summed over the others."""
         sums: dict[str, float] = {}
         for own, value in self.by_name.get(name, ()):
-            if label in own and _has(own, labels):
+            if label in own and labels.items() <= own.items():
                 sums[own[label]] = sums.get(own[label], 0.0) + value
         return sums
 
@@ -52,9 +54,6 @@ class Samples:
         """A histogram's cumulative buckets; empty if there is no such histogram."""
         sums = self.by_label(f"{name}_bucket", "le")
         return tuple(sorted((float(bound), count) for bound, count in sums.items()))
-
-    def _values(self, name: str, labels: Mapping[str, str]) -> list[float]:
-        return [value for own, value in self.by_name.get(name, ()) if _has(own, labels)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,3 @@ def _collect(rows: Iterable[_Row]) -> Samples:
         if not math.isnan(value):
             by_name.setdefault(name, []).append((labels, value))
     return Samples({name: tuple(found) for name, found in by_name.items()})
-
-
-def _has(own: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(own.get(name) == value for name, value in wanted.items())

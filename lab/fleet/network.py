@@ -31,7 +31,7 @@ class Link:
     """One link, or several that are cut as one. *Out* is towards the target.
 
     Attributes:
-        order: Has `links.Proxy.do_<do>` done, or what comes near it.
+        order: Has a method of `links.Link` done, or what comes near it.
         address: Who connects here (host:port) reaches the target.
     """
 
@@ -84,7 +84,7 @@ def together(links: Sequence[Link]) -> Link:
 
     def order(do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
         answers = [link.order(do, **words) for link in links]
-        counted = {what for what in answers[0] if isinstance(answers[0][what], int)}
+        counted = [what for what, number in answers[0].items() if isinstance(number, int)]
         return {what: sum(answer[what] for answer in answers) for what in counted}
 
     return Link(order)
@@ -110,7 +110,7 @@ class Network:
         return Link(partial(self.order, name=name), f"{HOST}:{answer['port']}")
 
     def order(self, do: str, **words: Any) -> dict[str, Any]:  # noqa: ANN401 — JSON
-        """Have `links.Proxy.do_<do>` done, or a link added.
+        """Have a method of `links.Link` done, or a link added.
 
         Raises:
             OSError: The process has gone.

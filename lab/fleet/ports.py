@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from lab.errors import LabError
 from lab.fleet import processes
@@ -34,16 +34,6 @@ TRIES_MAX = 4
 
 class PortError(LabError):
     """Ports that were asked for can't be bound; the text names each, and how to change it."""
-
-
-class Wish(NamedTuple):
-    """A port somebody asked for, with the words of the error if it can't be had."""
-
-    port: int
-    what: str
-    """Who listens there, as in "port 1234 (the echo)"."""
-    change: str
-    """How to ask for another, as in "--port or ECHO_PORT"."""
 
 
 def start_on(ports: Sequence[int], start: Callable[[Sequence[int]], T]) -> T:
@@ -98,26 +88,27 @@ def start_listening(  # noqa: PLR0913 — each is one independent choice of the 
     return start_on(list(wanted.values()), attempt)
 
 
-def check(wishes: Sequence[Wish]) -> None:
+def check(wishes: Sequence[tuple[int, str, str]]) -> None:
     """Bind every port for a moment, so that a clash is found before anything is started.
+
+    Args:
+        wishes: Ports, who listens there ("the echo"), and how to ask for another ("--port").
 
     Raises:
         PortError: Naming all that are taken, wished for twice, or not allowed.
     """
     refused = []
     with contextlib.ExitStack() as bound:
-        for wish in wishes:
+        for port, what, change in wishes:
             probe = bound.enter_context(socket.socket())
             # As the servers do: a port whose last connections linger is free to them.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((HOST, wish.port))
+                probe.bind((HOST, port))
                 probe.listen()
             except OSError as error:
-                refused.append(
-                    f"port {wish.port} ({wish.what}): {error.strerror};"
-                    f" choose another with {wish.change}"
-                )
+                why = f"{error.strerror}; choose another with {change}"
+                refused.append(f"port {port} ({what}): {why}")
     if refused:
         raise PortError("\n".join(refused))
 

@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import psutil
@@ -55,18 +56,16 @@ class StartError(LabError):
     """A child ended, or said nothing, before it was ready; the text has its last words."""
 
 
+@dataclass(slots=True, eq=False)
 class Process:
     """A child process; made by `start`. Leaving its `with` block terminates it."""
 
-    def __init__(
-        self, popen: subprocess.Popen[bytes], argv: Sequence[str], log: Path, log_begin: int
-    ) -> None:
-        self.argv = list(argv)
-        self.log = log
-        # Its ready line, or what its starter knows in the place of one: addresses, above all.
-        self.ready: dict[str, Any] = {}
-        self._popen = popen
-        self._log_begin = log_begin
+    argv: Sequence[str]
+    log: Path
+    _popen: subprocess.Popen[bytes]
+    _log_begin: int
+    ready: dict[str, Any] = field(default_factory=dict)
+    """Its ready line, or what its starter knows in the place of one: addresses, above all."""
 
     @property
     def pid(self) -> int:
@@ -99,26 +98,23 @@ class Process:
         Raises:
             StartError: It ended, or the sign did not come in time; it is gone then.
         """
-        seen = False
 
-        def look() -> bool:
-            nonlocal seen
-            seen = bool(sign())
-            return seen or not self.alive
+        def look() -> object:
+            seen = sign()
+            if not seen and not self.alive:
+                raise StartError(
+                    f"{self.argv[0]} ended (status {self.status}) before it was ready;"
+                    f" its log ends:\n{self.log_tail()}"
+                )
+            return seen
 
         try:
             until(look, ready_s_max, what)
-        except TimeoutError as error:
+        except BaseException as error:
             self.kill()
-            raise StartError(f"{error}; its log ends:\n{self.log_tail()}") from None
-        except BaseException:
-            self.kill()
+            if isinstance(error, TimeoutError):
+                raise StartError(f"{error}; its log ends:\n{self.log_tail()}") from None
             raise
-        if not seen:
-            raise StartError(
-                f"{self.argv[0]} ended (status {self.status}) before it was ready;"
-                f" its log ends:\n{self.log_tail()}"
-            )
 
     def listens_on(self, port: int) -> bool:
         """Whether this very process has a TCP socket that listens on `port`."""
@@ -157,9 +153,7 @@ class Process:
 
     def log_tail(self) -> str:
         """The last lines that it logged, for an error's text."""
-        with self.log.open("rb") as log:
-            log.seek(self._log_begin)
-            lines = log.read().decode(errors="replace").splitlines()
+        lines = self._logged().decode(errors="replace").splitlines()
         return "\n".join(lines[-TAIL_LINES:])
 
     def __enter__(self) -> Self:
@@ -169,16 +163,19 @@ class Process:
         self.terminate()
 
     def _read_ready(self) -> bool:
+        for line in self._logged().splitlines(keepends=True):
+            if line.startswith(b"{") and line.endswith(b"\n"):
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if event.get("event") == "ready":
+                        self.ready = event
+        return bool(self.ready)
+
+    def _logged(self) -> bytes:
+        """What its log has of it: an earlier process may have begun the file."""
         with self.log.open("rb") as log:
             log.seek(self._log_begin)
-            for line in log:
-                if line.startswith(b"{") and line.endswith(b"\n"):
-                    with contextlib.suppress(ValueError):
-                        event = json.loads(line)
-                        if event.get("event") == "ready":
-                            self.ready = event
-                            return True
-        return False
+            return log.read()
 
 
 def start(  # noqa: PLR0913 — each is one independent choice of the caller
@@ -215,7 +212,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
             process_group=0,
             preexec_fn=_prepare(cpu),  # noqa: PLW1509 — only system calls, and no lock is taken
         )
-    process = Process(popen, argv, log, begin)
+    process = Process(argv, log, popen, begin)
     if expect_ready:
         process.await_ready(ready_s_max)
     return process

@@ -1,24 +1,29 @@
 """A Prometheus that watches the local fleet, where one is installed.
 
 The containers' Prometheus finds the daemons by DNS; here they are named, under the same
-job names, so that the rules and the dashboards fit both, and the same script starts it,
-so that both know how many daemons were asked for. Used by the local fleet.
+job names, so that the rules and the dashboards fit both.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.fleet import ports, processes
+import lab
+from lab.fleet import ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
+
+    from lab.fleet.processes import Process
 
 # A local fleet is looked at while it runs: days of it fit in this.
 STORAGE_SIZE_MAX = "256MB"
+
+# How the containers start it too, and what it alerts of.
+FOLDER = Path(lab.__file__).resolve().parents[1] / "monitoring" / "prometheus"
 
 
 def installed() -> bool:
@@ -45,21 +50,12 @@ def config(targets: Mapping[str, Sequence[str]], rules: Sequence[Path]) -> str:
     )
 
 
-def start(
-    directory: Path,
-    targets: Mapping[str, Sequence[str]],
-    monitoring: Path,
-    *,
-    daemons: int,
-    port: int = 0,
-) -> processes.Process:
+def start(directory: Path, targets: Mapping[str, Sequence[str]], port: int = 0) -> Process:
     """Start it; configuration, data and log (`prometheus*`) are in `directory`.
 
     Args:
         directory: Where its files go.
-        targets: Job name → addresses (host:port) that serve /metrics; itself is added.
-        monitoring: The directory with `start.sh` and `rules/`.
-        daemons: How many are expected; fewer are an alert.
+        targets: As in `config`; itself is added. Fewer of `echod` will be an alert.
         port: 0 for any free one.
 
     Returns:
@@ -69,19 +65,19 @@ def start(
         lab.fleet.processes.StartError: It did not start; the text has its last words.
     """
     path = directory / "prometheus.yml"
-    rules = [monitoring / "rules" / "*.yml", directory / "expected" / "*.yml"]
+    rules = [FOLDER / "rules" / "*.yml", directory / "expected" / "*.yml"]
 
     def command(addresses: dict[str, str]) -> ports.Command:
         path.write_text(config({**targets, "prometheus": [addresses["web"]]}, rules))
         argv = [
-            *("sh", str(monitoring / "start.sh")),
+            *("sh", str(FOLDER / "start.sh")),
             f"--config.file={path}",
             f"--storage.tsdb.path={directory / 'prometheus'}",
             f"--storage.tsdb.retention.size={STORAGE_SIZE_MAX}",
             f"--web.listen-address={addresses['web']}",
         ]
         # The script puts the rule of the number expected into TMPDIR.
-        return argv, {"ECHOD_REPLICAS": str(daemons), "TMPDIR": str(directory)}
+        return argv, {"ECHOD_REPLICAS": str(len(targets["echod"])), "TMPDIR": str(directory)}
 
     log = directory / "prometheus.log"
     return ports.start_listening("Prometheus", {"web": port}, command, log)

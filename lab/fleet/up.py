@@ -14,16 +14,16 @@ import tempfile
 import time
 from argparse import ArgumentTypeError
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from echod import config as echod_config
 from lab.fleet import haproxy_server, ports, prometheus_server, redis_server, secret_files
-from lab.fleet.control import Control
+from lab.fleet.control import listening
 from lab.fleet.local import DirectoryError, Fleet, Plan
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 # One for each CPU is enough, and each is a process of 40 MB and more.
 DAEMONS_MAX = 64
@@ -31,6 +31,7 @@ DAEMONS_MAX = 64
 PORT_MAX = 65_535
 
 STDERR = 2
+NO_HISTORY = "none: there is no prometheus on PATH"
 
 # How soon a dead part is told of.
 WATCH_EVERY_S = 0.2
@@ -38,16 +39,17 @@ WATCH_EVERY_S = 0.2
 # A terminal's Ctrl-C, a supervisor's stop, and the end of the terminal.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Flag, variable (docker-compose.yml has the same), default, and who listens there.
-PORTS = (
-    ("--port", "ECHO_PORT", 1234, "the echo"),
-    ("--session-port", "SESSION_PORT", 1235, "the sessions"),
-    ("--tls-port", "ECHO_TLS_PORT", 2234, "the echo in TLS"),
-    ("--session-tls-port", "SESSION_TLS_PORT", 2235, "the sessions in TLS"),
-    ("--stats-port", "HAPROXY_STATS_PORT", 8404, "HAProxy's statistics"),
-    ("--locust-port", "LOCUST_PORT", 8089, "Locust's page"),
-    ("--prometheus-port", "PROMETHEUS_PORT", 9090, "Prometheus"),
-)
+# By the names in `Plan.ports`: flag, variable (docker-compose.yml has the same), default, and who
+# listens there.
+PORTS = {
+    "echo": ("--port", "ECHO_PORT", 1234, "the echo"),
+    "session": ("--session-port", "SESSION_PORT", 1235, "the sessions"),
+    "echo_tls": ("--tls-port", "ECHO_TLS_PORT", 2234, "the echo in TLS"),
+    "session_tls": ("--session-tls-port", "SESSION_TLS_PORT", 2235, "the sessions in TLS"),
+    "stats": ("--stats-port", "HAPROXY_STATS_PORT", 8404, "HAProxy's statistics"),
+    "locust": ("--locust-port", "LOCUST_PORT", 8089, "Locust's page"),
+    "prometheus": ("--prometheus-port", "PROMETHEUS_PORT", 9090, "Prometheus"),
+}
 
 
 def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
@@ -60,7 +62,7 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
     )
     parser.add_argument(
         "--daemons",
-        type=_whole(1, DAEMONS_MAX),
+        type=whole(1, DAEMONS_MAX),
         default=os.environ.get("ECHOD_REPLICAS") or "4",
         metavar="N",
         help=f"number of daemons, 1 to {DAEMONS_MAX} [ECHOD_REPLICAS, default %(default)s]",
@@ -77,10 +79,11 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         help="when Redis writes its append-only file to the disk [default %(default)s]",
     )
     parser.add_argument("--no-load", action="store_true", help="start no Locust")
-    for flag, variable, default, what in PORTS:
+    for name, (flag, variable, default, what) in PORTS.items():
         parser.add_argument(
             flag,
-            type=_whole(0, PORT_MAX),
+            dest=f"{name}_port",
+            type=whole(0, PORT_MAX),
             default=os.environ.get(variable) or str(default),
             metavar="PORT",
             help=f"port of {what}, 0 for any free port [{variable}, default %(default)s]",
@@ -110,13 +113,21 @@ def run(args: Namespace) -> int:
     """
     _check(args)
     directory = (args.dir or Path(tempfile.mkdtemp(prefix="echofleet-"))).resolve()
-    fleet = Fleet(_plan(args, directory))
-    _on_stop_signals(_interrupt)
+    plan = Plan(
+        directory=directory,
+        daemons=args.daemons,
+        durability=args.durability,
+        appendfsync=args.appendfsync,
+        load=not args.no_load,
+        prometheus=prometheus_server.installed(),
+        secrets=args.secrets.resolve() if args.secrets else None,
+        ports={name: getattr(args, f"{name}_port") for name in PORTS},
+    )
+    fleet = Fleet(plan)
+    _on_stop_signals(signal.default_int_handler)
     ended_well = False
     try:
         fleet.start()
-        print(json.dumps(fleet.ready), flush=True)
-        _tell(_table(fleet))
         _watch(fleet)
     except KeyboardInterrupt:
         ended_well = not fleet.dead
@@ -125,7 +136,7 @@ def run(args: Namespace) -> int:
         if ended_well and not args.dir:
             shutil.rmtree(directory)
         else:
-            _say(f"logs and data are in {directory}")
+            _say(f"fleet: logs and data are in {directory}")
     return 0
 
 
@@ -137,61 +148,46 @@ def _check(args: Namespace) -> None:
         raise DirectoryError(f"--secrets {args.secrets}: no such folder; `fleet secrets` makes one")
     redis_server.find()
     haproxy_server.BINARY.find()
-    without_tls = not args.secrets or not secret_files.has_certificate(args.secrets)
-    unused = {
-        "--locust-port": args.no_load,
-        "--prometheus-port": not prometheus_server.installed(),
-        "--tls-port": without_tls,
-        "--session-tls-port": without_tls,
-    }
-    wishes = []
-    for flag, variable, _, what in PORTS:
-        port = getattr(args, flag.lstrip("-").replace("-", "_"))
-        if port and not unused.get(flag):
-            wishes.append(ports.Wish(port, what, f"{flag} or {variable}"))
-    ports.check(wishes)
-
-
-def _plan(args: Namespace, directory: Path) -> Plan:
-    return Plan(
-        directory=directory,
-        daemons=args.daemons,
-        durability=args.durability,
-        appendfsync=args.appendfsync,
-        load=not args.no_load,
-        prometheus=prometheus_server.installed(),
-        secrets=args.secrets.resolve() if args.secrets else None,
-        echo_port=args.port,
-        session_port=args.session_port,
-        echo_tls_port=args.tls_port,
-        session_tls_port=args.session_tls_port,
-        stats_port=args.stats_port,
-        locust_port=args.locust_port,
-        prometheus_port=args.prometheus_port,
+    used = {*haproxy_server.PORTS, "locust", "prometheus"}
+    if args.secrets and secret_files.has_certificate(args.secrets):
+        used |= {*haproxy_server.TLS_PORTS}
+    if args.no_load:
+        used.remove("locust")
+    if not prometheus_server.installed():
+        used.remove("prometheus")
+    ports.check(
+        [
+            (port, what, f"{flag} or {variable}")
+            for name, (flag, variable, _, what) in PORTS.items()
+            if name in used and (port := getattr(args, f"{name}_port"))
+        ]
     )
 
 
 def _watch(fleet: Fleet) -> NoReturn:
-    """Tell of every part that dies, and do what `fleet top` asks for.
+    """Say that it is ready, tell of every part that dies, and do what `fleet top` asks for.
 
     Until a stop signal raises `KeyboardInterrupt`.
     """
     with contextlib.ExitStack() as stack:
         wait: Callable[[float], None] = time.sleep
         try:
-            wait = stack.enter_context(Control(fleet)).serve
+            wait = stack.enter_context(listening(fleet))
         except OSError as error:
-            _say(f"`fleet top` can't look at this fleet: {error}")
+            _say(f"fleet: `fleet top` can't look at this fleet: {error}")
+        print(json.dumps(fleet.ready), flush=True)  # who reads it may ask at once
+        _say(_table(fleet.ready))
         while True:
             for name, process in fleet.deaths():
-                _say(f"{name} (pid {process.pid}) {_how(process.status)}; its log: {process.log}")
+                how = f"{name} (pid {process.pid}) {_how(process.status)}"
+                _say(f"fleet: {how}; its log: {process.log}")
             wait(WATCH_EVERY_S)
 
 
 def _end(fleet: Fleet) -> None:
     """Stop the fleet in order; a stop signal meanwhile kills what is left."""
     if fleet.parts:
-        _say("ending the load, HAProxy, the daemons, Redis (Ctrl-C again: at once)")
+        _say("fleet: ending the load, HAProxy, the daemons, Redis (Ctrl-C again: at once)")
     try:
         fleet.stop()
     except KeyboardInterrupt:
@@ -206,42 +202,35 @@ def _how(status: int | None) -> str:
     return f"was ended by {signal.Signals(-status).name}"
 
 
-def _table(fleet: Fleet) -> str:
-    ready = fleet.ready
-    host, port = ready["echo"].split(":")
-    session_host, session_port = ready["session"].split(":")
-    rows = [
-        ("talk to it", f"nc {host} {port}"),
-        ("a session", f"nc {session_host} {session_port}, and HELLO"),
-    ]
-    if tls := ready["haproxy"]["echo_tls"]:
-        rows.append(("… in TLS", f"openssl s_client -quiet -connect {tls}"))
-    if ready["locust"]:
-        rows.append(("the load", f"http://{ready['locust']['web']}  (Locust)"))
-    rows.append(("the balance", f"http://{ready['haproxy']['stats']}  (HAProxy; /metrics)"))
-    if ready["prometheus"]:
-        rows.append(("the history", f"http://{ready['prometheus']['web']}  (Prometheus)"))
-    else:
-        rows.append(("the history", "none: there is no prometheus on PATH"))
-    for daemon in ready["daemons"]:
-        where = f"pid {daemon['pid']}  http://{daemon['admin']}/metrics"
-        rows.append(
-            (daemon["name"], f"{where}  echo {daemon['echo']}  session {daemon['session']}")
-        )
-    rows.append(("redis", f"pid {ready['redis']['pid']}  {ready['redis']['url']}"))
-    rows.append(("watch it", "fleet top"))
-    password_file = Path(ready["redis"]["password_file"]).with_name("redis_admin")
-    rows.append(("look into it", f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin"))
-    rows.append(("logs and data", ready["directory"]))
-    lines = [f"  {what:<14} {where}" for what, where in rows]
+def _table(ready: Mapping[str, Any]) -> str:
+    """The ready line, for people."""
+    redis, haproxy, locust, prometheus = (
+        ready[name] for name in ("redis", "haproxy", "locust", "prometheus")
+    )
+    tls = haproxy["echo_tls"]
+    password_file = Path(redis["password_file"]).with_name(secret_files.ADMIN_PASSWORD)
+    rows = {
+        "talk to it": f"nc {ready['echo'].replace(':', ' ')}",
+        "a session": f"nc {ready['session'].replace(':', ' ')}, and HELLO",
+        "… in TLS": tls and f"openssl s_client -quiet -connect {tls}",
+        "the load": locust and f"http://{locust['web']}  (Locust)",
+        "the balance": f"http://{haproxy['stats']}  (HAProxy; /metrics)",
+        "the history": f"http://{prometheus['web']}  (Prometheus)" if prometheus else NO_HISTORY,
+        **{
+            one["name"]: f"pid {one['pid']}  http://{one['admin']}/metrics"
+            f"  echo {one['echo']}  session {one['session']}"
+            for one in ready["daemons"]
+        },
+        "redis": f"pid {redis['pid']}  {redis['url']}",
+        "watch it": "fleet top",
+        "look into it": f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin",
+        "logs and data": ready["directory"],
+    }
+    lines = [f"  {what:<14} {where}" for what, where in rows.items() if where]
     return "\n".join(["The fleet is up; Ctrl-C ends it.", *lines])
 
 
 def _say(text: str) -> None:
-    _tell(f"fleet: {text}")
-
-
-def _tell(text: str) -> None:
     # Who listened may have gone, and the fleet must be ended all the same. Unbuffered, so
     # that nothing is left to fail at the exit.
     with contextlib.suppress(OSError):
@@ -255,11 +244,9 @@ def _on_stop_signals(handler: signal.Handlers | Callable[..., NoReturn]) -> None
             signal.signal(signum, handler)
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """What an argument has to be, for argparse."""
 
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if text.isdecimal() and least <= int(text) <= most:
             return int(text)

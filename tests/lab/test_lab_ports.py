@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fleet.ports import HOST, TRIES_MAX, PortError, Wish, check, start_on
+from lab.fleet.ports import HOST, TRIES_MAX, PortError, check, start_on
 from lab.fleet.processes import StartError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def test_taken_ports_are_named_with_what_to_do() -> None:
         numbers = [taken.getsockname()[1] for taken in (first, second)]
 
         with pytest.raises(PortError) as caught:
-            check([Wish(number, "the echo", "--port or ECHO_PORT") for number in numbers])
+            check([(number, "the echo", "--port or ECHO_PORT") for number in numbers])
 
     for number in numbers:
         assert f"port {number} (the echo): Address already in use" in str(caught.value)
@@ -81,7 +81,7 @@ def test_one_port_wished_for_twice_is_refused() -> None:
         number = free.getsockname()[1]
 
     with pytest.raises(PortError, match=f"port {number} \\(the page\\)"):
-        check([Wish(number, "the echo", "--port"), Wish(number, "the page", "--page-port")])
+        check([(number, "the echo", "--port"), (number, "the page", "--page-port")])
 
 
 def test_free_ports_pass() -> None:
@@ -89,5 +89,5 @@ def test_free_ports_pass() -> None:
     with socket.create_server((HOST, 0)) as free:
         number = free.getsockname()[1]
 
-    check([Wish(number, "the echo", "--port")])
-    check([Wish(number, "the echo", "--port")])
+    check([(number, "the echo", "--port")])
+    check([(number, "the echo", "--port")])
