@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from lab.drill.judge.checker import Checker
 from lab.drill.judge.expectations import WHO_S, all_back, nothing_lost, who_is_right
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
-from lab.drill.judge.rooms import RoomFigures
+from lab.drill.judge.rooms import Rooms
 from loadtest.room_ledger import DELIVERED, LOST
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ FAULT_S, HEAL_S = 10.0, 20.0
 
 def outcome(*events: dict[str, Any]) -> Outcome:
     """Of a history in which a daemon was killed at `FAULT_S`."""
-    rooms = RoomFigures()
+    rooms = Rooms()
     for event in events:
         rooms.feed(cast("Event", {"k": 1, **event}))
     rooms.finish()
@@ -29,7 +30,7 @@ def outcome(*events: dict[str, Any]) -> Outcome:
         Mark(HEAL_S, HEAL_S, "", heals=True, loses=False),
     ]
     figures = Figures(patient=lambda _: True)
-    return Outcome(0.0, 30.0, marks, figures, [], {}, {"rooms": rooms})
+    return Outcome(0.0, 30.0, marks, figures, rooms, Checker().signs, [], {})
 
 
 def entered(client: str, t: float = 1.0) -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ def test_others_are_not_members() -> None:
     found = outcome(
         {"t": 1.0, "c": "x", "e": "msg", "room": "r"}, {"t": 1.0, "c": "p", "e": "plain"}
     )
-    assert not found.facts["rooms"].ledger.counts
+    assert not found.rooms.ledger.counts
 
 
 @pytest.mark.parametrize(
@@ -108,4 +109,4 @@ def test_how_long_members_were_away() -> None:
     assert all_back(3.0)(found).passed
     assert not all_back(2.0)(found).passed
     assert not all_back(3.0)(outcome(*entered("m0"))).passed
-    assert found.facts["rooms"].ledger.counts[LOST] == found.facts["rooms"].ledger.counts[DELIVERED]
+    assert found.rooms.ledger.counts[LOST] == found.rooms.ledger.counts[DELIVERED]

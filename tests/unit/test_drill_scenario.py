@@ -12,8 +12,10 @@ from lab.cli import main
 from lab.drill import drills
 from lab.drill.drills import mixture
 from lab.drill.judge import expectations
+from lab.drill.judge.checker import Checker
 from lab.drill.judge.figures import Break, Figures
 from lab.drill.judge.outcome import Mark, Outcome
+from lab.drill.judge.rooms import Rooms
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def outcome(*breaks: Break, figures: Figures | None = None, **fields: object) ->
     figures.breaks = list(breaks)
     known = {
         "began": 100.0, "ended": 120.0, "marks": [Mark(103.0, 103.5, "kill", heals=False, loses=False)],
-        "figures": figures, "violations": [], "counts": {}, **fields,
+        "figures": figures, "rooms": Rooms(), "signs": Checker().signs, "violations": [], "counts": {}, **fields,
     }  # fmt: skip
     return Outcome(**known)  # type: ignore[arg-type]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lab.drill.drills.rooms import cut_subscription
 from lab.drill.drills.steps import bring_back, kill, start
-from lab.drill.judge.expectations import nothing_lost
-from lab.drill.judge.soak.expectations import (
+from lab.drill.judge.expectations import (
     all_gone,
     all_present,
     in_time_lives,
+    nothing_lost,
     remains,
     rooms_are_kept,
     ten_lives,

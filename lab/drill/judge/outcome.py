@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.drill.judge.figures import Break, Figures
+    from lab.drill.judge.rooms import Rooms
+    from lab.drill.judge.signs import Signs
     from lab.drill.judge.violations import Violation
 
 
@@ -33,6 +35,8 @@ class Outcome:
     ended: float
     marks: Sequence[Mark]
     figures: Figures
+    rooms: Rooms
+    signs: Signs
     violations: Sequence[Violation]
     counts: dict[str, int]
     facts: dict[str, Any] = field(default_factory=dict)

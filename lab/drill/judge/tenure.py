@@ -6,6 +6,7 @@ and was answered in between. A *due* is something sent whose answer has not come
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,13 +14,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from loadtest.history import Event
 
+# What answers what (PROTOCOL §2, §3). An answer of any kind is one (§2.3).
+QUESTION_OF = {
+    "answered": "sent",
+    "pong": "ping",
+    "bye": "quit",
+    "joined": "join",
+    "said": "say",
+    "parted": "part",
+    "members": "who",
+    "told": "tell",
+}
+QUESTIONS = frozenset(QUESTION_OF.values())
+# §4: the errors that answer one line and leave the connection open.
+ANSWERING = frozenset(
+    {
+        "bad-request", "out-of-order", "conflict",
+        "not-in-room", "too-many-rooms", "room-unavailable",
+    }
+)  # fmt: skip
+
 # Of one session's tenures so many are kept: more than can be open at once in a drill.
 TENURES_MAX = 16
 
 
 @dataclass(slots=True)
 class Due:
-    """A line, PING or QUIT that was sent on a connection and not answered there yet."""
+    """A request that was sent on a connection and not answered there yet."""
 
     event: Event
     late: Event | None
@@ -63,14 +84,27 @@ class Tenure:
 
 @dataclass(slots=True)
 class Connection:
-    """One connection to the session port, from its `connect` to its `closed`."""
+    """One connection to the session port, from its `connect` to its `closed`.
 
+    Attributes:
+        client: its name in the history.
+        store, kind: of a soak's client (`signs`); empty for any other.
+        floor: what was known of the session when HELLO was sent.
+        sent_s, gap_s: when anything was sent last, and the longest time in which nothing was.
+        away_s: how long its session had heard and sent nothing when HELLO was sent.
+    """
+
+    client: str
+    store: str = ""
+    kind: str = ""
     session: Session | None = None
     tenure: Tenure | None = None
     hello: Event | None = None
     floor: Floor | None = None
-    """What was known of the session when HELLO was sent."""
     due: deque[Due] = field(default_factory=deque)
+    sent_s: float = math.inf
+    gap_s: float = 0.0
+    away_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +128,23 @@ class Session:
         cut: Tenures before the oldest of `tenures` are forgotten.
         quit: A QUIT that may have been obeyed, and its owner's epoch.
         ended: The BYE, or the `unknown-session`.
-    """
 
-    __slots__ = ("blur", "cut", "ended", "era", "name", "quit", "tenures")
+    And in a soak, on the history's clock:
+        client: who had it last.
+        used: A line was answered: it lives longer from then on.
+        sign_s: Its last sign of life.
+        asked_s: The last request, answered or not.
+        last_s: The last of anything that was sent or heard.
+        since_s: The WELCOME of the connection of the moment; inf while there is none.
+        closed_s: The end of the last connection.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.client = ""
+        self.used = False
+        self.sign_s = self.asked_s = self.last_s = self.closed_s = -math.inf
+        self.since_s = math.inf
         self.tenures: list[Tenure] = []
         self.cut = False
         self.era = 0
@@ -111,6 +156,11 @@ class Session:
     def latest(self) -> Tenure | None:
         """The tenure of the highest epoch."""
         return self.tenures[-1] if self.tenures else None
+
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or may have."""
+        return self.ended is not None or self.quit is not None
 
     def floor(self) -> Floor:
         """What a HELLO sent now must find at least."""

@@ -3,7 +3,7 @@
     everyone(crowd, …) ─▶ a Ground for each store ─▶ Sitters, and the guests of guests.py
 
 Each gives a sign of life at `PACE` of what it may be silent for, by one of its verbs and no
-other, so that a verb whose sign is not noticed costs a session. `judge/soak/figures.py` judges what
+other, so that a verb whose sign is not noticed costs a session. `judge/signs.py` judges what
 they saw. On each store:
 
     echo … joinpart   one verb and no other
