@@ -22,6 +22,7 @@ from lab.drill.judge import violations as rules
 from lab.drill.judge.signs import ORDINARY, Signs
 from lab.drill.judge.tenure import (
     ANSWERING,
+    ECHOING,
     QUESTION_OF,
     QUESTIONS,
     Connection,
@@ -74,11 +75,7 @@ class Checker:
             "welcome": self._welcome,
             "error": self._error,
             **dict.fromkeys(QUESTIONS, self._asked),
-            "sent": self._sent,
-            "quit": self._quit,
             **dict.fromkeys(QUESTION_OF, self._told),
-            "answered": self._answered,
-            "bye": self._bye,
             "wrong": self._wrong,
             "plain-wrong": self._plain_wrong,
         }
@@ -130,11 +127,8 @@ class Checker:
     def _due(self, connection: Connection, event: Event) -> Due | None:
         """What an answer, or an error that is one, is the answer to."""
         kind = event["e"]
-        if not connection.due or not (
-            kind in QUESTION_OF or (kind == "error" and event["code"] in ANSWERING)
-        ):
-            return None
-        if _is_unasked(connection, event):
+        answers = kind in QUESTION_OF or (kind == "error" and event["code"] in ANSWERING)
+        if not answers or not connection.due or _is_unasked(connection, event):
             return None
         return connection.due.popleft()
 
@@ -142,15 +136,14 @@ class Checker:
 
     def _hello(self, connection: Connection, event: Event, _: Due | None) -> None:
         connection.hello = event
-        if name := event["name"]:
-            session = self._session(name)
-            connection.session = session
-            connection.floor = session.floor()
+        if event["name"]:
+            connection.session = self._session(event["name"])
+            connection.floor = connection.session.floor()
 
     def _welcome(self, connection: Connection, event: Event, _: Due | None) -> None:
         name = event["name"]
         session = connection.session
-        if session is None:
+        if not session.name:
             if name in self._sessions or event["epoch"] != 1 or event["seq"] != 0:
                 text = f"a new session is {name}, epoch {event['epoch']}, seq {event['seq']}"
                 rule = rules.FOREIGN if name in self._sessions else rules.EPOCH
@@ -251,60 +244,50 @@ class Checker:
 
     # Asking.
 
-    def _sent(self, connection: Connection, event: Event, _: Due | None) -> None:
-        session, tenure = connection.session, connection.tenure
-        if session is None or tenure is None:
-            connection.due.append(Due(event, None, right=False))
-            return
-        number, text = event["n"], event["text"] or ""
-        latest = session.tenures[-1] if session.tenures else tenure
-        if latest is not tenure:
-            connection.due.append(Due(event, latest.welcome, right=False))
-            return
-        lines = tenure.lines
-        right = number == tenure.sent + 1 or (number == tenure.sent and lines.get(number) == text)
-        connection.due.append(Due(event, None, right))
-        tenure.sent = max(tenure.sent, number)
-        lines.setdefault(number, text)
-
     def _asked(self, connection: Connection, event: Event, _: Due | None) -> None:
         session, tenure = connection.session, connection.tenure
-        latest = session.latest if session is not None else None
-        late = latest.welcome if latest is not None and latest is not tenure else None
-        connection.due.append(Due(event, late, right=False))
-
-    def _quit(self, connection: Connection, event: Event, _: Due | None) -> None:
-        self._asked(connection, event, None)
-        session, tenure = connection.session, connection.tenure
-        if session is not None and tenure is not None and connection.due[-1].late is None:
+        latest, late, right = session.latest, None, False
+        if latest is not None and latest is not tenure:
+            late = latest.welcome
+        elif tenure is not None and event["e"] == "sent":
+            right = tenure.send(event["n"], event["text"] or "")
+        elif tenure is not None and event["e"] == "quit":
             session.quit = event, tenure.epoch
+        connection.due.append(Due(event, late, right))
 
     # Being answered.
 
-    def _answered(self, connection: Connection, event: Event, due: Due | None) -> None:
-        session, tenure = connection.session, connection.tenure
-        if session is None or tenure is None or due is None or due.event["e"] != "sent":
-            self._unasked(connection, event, due)
+    def _told(self, connection: Connection, event: Event, due: Due | None) -> None:
+        kind, session, tenure = event["e"], connection.session, connection.tenure
+        if due is None and _is_unasked(connection, event):
             return
-        sent = due.event
-        number, text = event["n"], event["text"]
-        if number != sent["n"] or text != sent["text"]:
-            rule = self._foreign_or(rules.REPLY, session, text)
-            wrong = f"line {sent['n']} {sent['text']!r} is answered by {number} {text!r}"
-            self.broken(rule, session.name, wrong, sent, event)
-            return
-        if due.late is not None:
-            wrong = f"line {number} was sent after a takeover, and is answered"
-            self.broken(rules.OWNER, session.name, wrong, due.late, sent, event)
-            return
+        if due is None or tenure is None or due.event["e"] != QUESTION_OF[kind]:
+            rule = self._foreign_or_reply(event, session)
+            owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
+            asked = due.event if due else None
+            self.broken(rule, session.name, f"{owed}, and a {kind} comes", asked, event)
+        elif kind in ECHOING and any(event.get(of) != due.event.get(of) for of in ("n", "text")):
+            rule = self._foreign_or_reply(event, session)
+            asked_for, got = ((one.get("n", ""), one["text"]) for one in (due.event, event))
+            wrong = f"{due.event['e']} {asked_for} is answered by {got}"
+            self.broken(rule, session.name, wrong, due.event, event)
+        elif due.late is not None:
+            wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
+            self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
+        elif kind == "answered":
+            self._answered(session, tenure, event)
+        elif kind == "bye":
+            self._bye(session, tenure, event)
+
+    def _answered(self, session: Session, tenure: Tenure, event: Event) -> None:
+        """A line is: no later owner may have been told less."""
         self._hold_previous(session, tenure, event)
-        if session.tenures and session.tenures[-1] is not tenure:
-            later = session.successor(tenure)
-            if later is not None and later.seq < number:
-                wrong = f"line {number} is answered, and the next WELCOME said seq {later.seq}"
-                self.broken(rules.ACKNOWLEDGED, session.name, wrong, later.welcome, event)
-                return
-        tenure.commit(event)
+        later = session.successor(tenure)
+        if later is not None and later.seq < event["n"]:
+            wrong = f"line {event['n']} is answered, and the next WELCOME said seq {later.seq}"
+            self.broken(rules.ACKNOWLEDGED, session.name, wrong, later.welcome, event)
+        else:
+            tenure.commit(event)
 
     def _hold_previous(self, session: Session, tenure: Tenure, event: Event) -> None:
         """The first half of the reply is line n-1, or is not there for n = 1."""
@@ -317,26 +300,7 @@ class Checker:
             wrong = f"line {number - 1} was {owed!r}, and the reply to {number} has {previous!r}"
             self.broken(rule, session.name, wrong, event)
 
-    def _told(self, connection: Connection, event: Event, due: Due | None) -> None:
-        kind, session = event["e"], connection.session
-        if due is None and _is_unasked(connection, event):
-            return
-        if session is None or due is None or due.event["e"] != QUESTION_OF[kind]:
-            self._unasked(connection, event, due)
-        elif kind == "pong" and event["text"] != due.event["text"]:
-            rule = self._foreign_or(rules.REPLY, session, event["text"])
-            wrong = f"PING {due.event['text']!r} is answered by {event['text']!r}"
-            self.broken(rule, session.name, wrong, due.event, event)
-        elif due.late is not None:
-            wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
-            self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
-
-    def _bye(self, connection: Connection, event: Event, due: Due | None) -> None:
-        before = len(self.violations)
-        self._told(connection, event, due)
-        session, tenure = connection.session, connection.tenure
-        if session is None or tenure is None or len(self.violations) > before:
-            return
+    def _bye(self, session: Session, tenure: Tenure, event: Event) -> None:
         if self._lost_between(tenure.welcome["t"], event["t"]):
             return  # what was ended may have come back with the older copy
         latest = session.latest
@@ -348,25 +312,18 @@ class Checker:
 
     def _error(self, connection: Connection, event: Event, due: Due | None) -> None:
         code, session = event["code"], connection.session
-        name = session.name if session else ""
-        if code in ANSWERING:
-            self._refused(connection, event, due)
-        elif code == "internal":
-            self.broken(rules.INTERNAL, name, "a daemon reports a bug of its own", event)
-        elif code in ("rolled-back", "unknown-session") and session is not None:
+        if code == "internal":
+            self.broken(rules.INTERNAL, session.name, "a daemon reports a bug of its own", event)
+        elif code in ("rolled-back", "unknown-session") and session.name:
             self._lost(connection, session, event)
-
-    def _refused(self, connection: Connection, event: Event, due: Due | None) -> None:
-        if connection.session is None or due is None:
+        elif due is None:
             return
-        name = connection.session.name
-        if due.late is not None:
+        elif due.late is not None:
             wrong = f"a {due.event['e']} was sent after a takeover, and is answered by an error"
-            self.broken(rules.OWNER, name, wrong, due.late, due.event, event)
+            self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
         elif due.right or connection.kind:  # a soak's clients ask for nothing that they may not
-            what = f"line {due.event['n']}" if due.right else f"a {due.event['e']}"
-            wrong = f"{what} was right, and is answered `{event['code']}`"
-            self.broken(rules.REFUSED, name, wrong, due.event, event)
+            wrong = f"a {due.event['e']} was right, and is answered `{code}`"
+            self.broken(rules.REFUSED, session.name, wrong, due.event, event)
 
     def _lost(self, connection: Connection, session: Session, event: Event) -> None:
         """A client hears that its session, or a part of it, is gone."""
@@ -384,26 +341,19 @@ class Checker:
             wrong = f"`{code}`, and Redis has kept its data{how}"
             self.broken(rules.LOST, session.name, wrong, event)
 
-    def _wrong(self, _: Connection, event: Event, __: Due | None) -> None:
-        self.broken(self._foreign_or_reply(event, None), "", str(event.get("text")), event)
+    def _wrong(self, connection: Connection, event: Event, _: Due | None) -> None:
+        rule = self._foreign_or_reply(event, connection.session)
+        self.broken(rule, connection.session.name, str(event.get("text")), event)
 
     def _plain_wrong(self, _: Connection, event: Event, __: Due | None) -> None:
         self.broken(rules.PLAIN, "", str(event.get("text")), event)
 
     # Finding words.
 
-    def _unasked(self, connection: Connection, event: Event, due: Due | None) -> None:
-        session = connection.session
-        rule = self._foreign_or_reply(event, session)
-        owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
-        asked = due.event if due else None
-        name = session.name if session else ""
-        self.broken(rule, name, f"{owed}, and a {event['e']} comes", asked, event)
-
-    def _foreign_or_reply(self, event: Event, session: Session | None) -> str:
+    def _foreign_or_reply(self, event: Event, session: Session) -> str:
         return self._foreign_or(rules.REPLY, session, event.get("text"))
 
-    def _foreign_or(self, rule: str, session: Session | None, text: str | None) -> str:
+    def _foreign_or(self, rule: str, session: Session, text: str | None) -> str:
         """`FOREIGN` if another session sent `text` lately, else `rule`. Slow: for what is wrong."""
         if text and any(
             other is not session and other.knows(text) for other in self._sessions.values()

@@ -119,7 +119,7 @@ class Signs:
             connection.sent_s = t
         if kind == "error":
             self._error(connection, event)
-        if session is None:
+        if not session.name:
             return
         if kind == "closed":
             session.since_s, session.closed_s = math.inf, t
@@ -185,7 +185,7 @@ class Signs:
                 self._broken(rules.IDLE, "", text, event)
             else:
                 self.excused[connection.kind, code] += 1
-        elif code in ANSWERING and connection.session is None:
+        elif code in ANSWERING and not connection.session.name:
             self._broken(rules.REFUSED, "", f"`{code}` to a HELLO", event)
 
     def _sign(self, connection: Connection, session: Session, event: Event, asked: Event) -> None:

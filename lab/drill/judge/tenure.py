@@ -26,6 +26,8 @@ QUESTION_OF = {
     "told": "tell",
 }
 QUESTIONS = frozenset(QUESTION_OF.values())
+# These say again what was asked.
+ECHOING = frozenset({"answered", "pong"})
 # §4: the errors that answer one line and leave the connection open.
 ANSWERING = frozenset(
     {
@@ -73,6 +75,14 @@ class Tenure:
         if text is not None:
             self.lines[self.seq] = text
 
+    def send(self, number: int, text: str) -> bool:
+        """A line goes out; whether it is next, or the last one repeated: it may not be refused."""
+        repeated = number == self.sent and self.lines.get(number) == text
+        right = number == self.sent + 1 or repeated
+        self.sent = max(self.sent, number)
+        self.lines.setdefault(number, text)
+        return right
+
     def commit(self, answered: Event) -> None:
         """A line was answered: older ones than it and its predecessor are of no more use."""
         number = answered["n"]
@@ -89,6 +99,7 @@ class Connection:
     Attributes:
         client: its name in the history.
         store, kind: of a soak's client (`signs`); empty for any other.
+        session: without a name before HELLO or WELCOME gave it one.
         floor: what was known of the session when HELLO was sent.
         sent_s, gap_s: when anything was sent last, and the longest time in which nothing was.
         away_s: how long its session had heard and sent nothing when HELLO was sent.
@@ -97,7 +108,7 @@ class Connection:
     client: str
     store: str = ""
     kind: str = ""
-    session: Session | None = None
+    session: Session = field(default_factory=lambda: Session(""))
     tenure: Tenure | None = None
     hello: Event | None = None
     floor: Floor | None = None
