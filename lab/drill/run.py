@@ -182,10 +182,10 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    short = shorten(factor or 1.0)
-    checker = Checker([mark.t for mark in marks if mark.loses], short, troubled(marks))
+    losses = [mark.t for mark in marks if mark.loses]
+    checker = Checker(losses, shorten(factor or 1.0), troubled(marks))
     figures = Figures(patient=lambda name: name[0] in PATIENT)
-    rooms = Rooms(short, checker.broken)
+    rooms = Rooms(checker.signs)
     for event in history.read(path):
         checker.feed(event)
         figures.feed(event)

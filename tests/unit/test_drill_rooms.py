@@ -21,7 +21,7 @@ FAULT_S, HEAL_S = 10.0, 20.0
 
 def outcome(*events: dict[str, Any]) -> Outcome:
     """Of a history in which a daemon was killed at `FAULT_S`."""
-    rooms = Rooms()
+    rooms = Rooms(Checker().signs)
     for event in events:
         rooms.feed(cast("Event", {"k": 1, **event}))
     rooms.finish()

@@ -29,7 +29,7 @@ def outcome(*breaks: Break, figures: Figures | None = None, **fields: object) ->
     figures.breaks = list(breaks)
     known = {
         "began": 100.0, "ended": 120.0, "marks": [Mark(103.0, 103.5, "kill", heals=False, loses=False)],
-        "figures": figures, "rooms": Rooms(), "signs": Checker().signs, "violations": [], "counts": {}, **fields,
+        "figures": figures, "rooms": Rooms(Checker().signs), "signs": Checker().signs, "violations": [], "counts": {}, **fields,
     }  # fmt: skip
     return Outcome(**known)  # type: ignore[arg-type]
 

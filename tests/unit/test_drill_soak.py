@@ -37,7 +37,7 @@ class Story:
     def __init__(self, troubled: Sequence[tuple[float, float]] = ()) -> None:
         self.checker = Checker((), SHORT, troubled)
         self.figures = self.checker.signs
-        self.rooms = Rooms(SHORT, self.checker.broken)
+        self.rooms = Rooms(self.figures)
         self.t = 100.0
 
     def tell(self, kind: str, after_s: float = 0.0, c: str = CLIENT, **fields: Any) -> Story:  # noqa: ANN401 — JSON
@@ -148,7 +148,7 @@ def test_in_time_and_served() -> None:
 
     assert story.wrong == []
     assert story.figures.given["r", "say"] == 1
-    assert story.figures.resumed["r"] == [pytest.approx(LIVES.state_s - 0.9)]
+    assert story.figures.times["resumed", "r"] == [pytest.approx(LIVES.state_s - 0.9)]
 
 
 @pytest.mark.parametrize("used", [True, False])
@@ -228,7 +228,7 @@ def test_what_has_ended_is_unknown() -> None:
     story.lost(0.5, expires)
 
     assert story.wrong == []
-    assert (story.figures.ended["r"], story.figures.expired["r"]) == (1, 1)
+    assert (story.figures.counts["ended", "r"], story.figures.counts["expired", "r"]) == (1, 1)
     assert not story.figures.excused
 
 
@@ -257,13 +257,13 @@ def test_absent_though_there() -> None:
     assert told(Story().open().close(), "absent").wrong == []
     late = told(Story().open(), "absent", 1.0)
     assert late.wrong == []
-    assert late.figures.slow["r"] == 1
+    assert late.figures.counts["slow", "r"] == 1
 
 
 def test_delivered() -> None:
     """To who is there; who has been away for long can't have got it."""
     story = told(Story().open(), "delivered")
-    assert (story.wrong, story.figures.told["r"]) == ([], 1)
+    assert (story.wrong, story.figures.counts["told", "r"]) == ([], 1)
     assert told(Story().open().close().tell("connected", 5), "delivered").wrong == [rules.NOBODY]
 
 
@@ -316,7 +316,7 @@ def test_known_again() -> None:
     story = Story().open().join()
     for after_s in (0.1, 30.0):
         story.tell("say", after_s, **asked).tell("said", 0, **said)
-    assert story.rooms.repeats["r"] == [30.0]
+    assert story.figures.times["repeats", "r"] == [30.0]
     assert story.wrong == []
     story.tell("say", 1, **asked).tell("said", 0, **{**said, "offset": 8})
     assert story.wrong == [rules.TWICE]
@@ -331,7 +331,7 @@ def test_who_counts_where_all_is_calm(members: int, *, wrong: bool) -> None:
     story.tell("members", 0, other, room="r-home", members=members, daemons=2)
 
     assert story.wrong == ([rules.COUNT] if wrong else [])
-    assert story.rooms.counted["r"] == (not wrong)
+    assert story.figures.counts["counted", "r"] == (not wrong)
 
 
 @pytest.mark.parametrize("settled_s, leaves_s", [(1.0, 9.0), (LIVES.lease_s + 2, 0.1)])

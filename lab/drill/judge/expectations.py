@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lab.drill.judge.figures import Break
     from lab.drill.judge.outcome import Expectation
+    from lab.drill.judge.signs import Signs
     from lab.drill.lives import Short
 
 P = ParamSpec("P")
@@ -107,14 +108,7 @@ def served_again(outcome: Outcome, p99_s: float, share: float = 0.99) -> Verdict
     """Who was cut is served again soon: 99 of 100 within `p99_s`."""
     took = [one.took_s if one.over else math.inf for one in outcome.breaks]
     question = f"Is who was cut served again within {p99_s:g} s (p{100 * share:g})?"
-    if not took:
-        return Verdict(question, passed=True, text="Nobody was cut.")
-    worst = rank(took, share)
-    text = (
-        f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p{100 * share:g} {worst:.2f} s,"
-        f" longest {max(took):.2f} s. {spent(outcome.breaks)}"
-    )
-    return Verdict(question, worst <= p99_s, text)
+    return _served(outcome, question, took, p99_s, share)
 
 
 @expectation
@@ -126,14 +120,7 @@ def served_since(outcome: Outcome, p99_s: float) -> Verdict:
     healed = max((mark.done for mark in outcome.marks), default=outcome.began)
     took = [one.answered - healed if one.over else math.inf for one in outcome.breaks]
     question = f"Is everybody served within {p99_s:g} s of the last step (p99)?"
-    if not took:
-        return Verdict(question, passed=True, text="Nobody was cut.")
-    worst = rank(took, 0.99)
-    text = (
-        f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p99 {worst:.2f} s after it."
-        f" {spent(outcome.breaks)}"
-    )
-    return Verdict(question, worst <= p99_s, text)
+    return _served(outcome, question, took, p99_s, 0.99)
 
 
 @expectation
@@ -244,9 +231,9 @@ def in_time_lives(outcome: Outcome) -> Verdict:
     """Who gave signs of life in time has lost nothing."""
     found = outcome.signs
     text = (
-        f"{sum(found.given.values()):,} signs of life; {_each(found.resumed, len)} sessions"
-        f" resumed, {_each(found.unused, len)} used for the first time; {_each(found.told)} TELLs"
-        f" delivered; {_each(outcome.rooms.repeats, len)} posts known again."
+        f"{sum(found.given.values()):,} signs of life; {_each(found.times, 'resumed', len)} sessions"
+        f" resumed, {_each(found.times, 'unused', len)} used for the first time; {_each(found.counts, 'told')} TELLs"
+        f" delivered; {_each(found.times, 'repeats', len)} posts known again."
     )
     wrong = [one for one in outcome.violations if one.rule in OF_LIVES]
     if wrong:
@@ -264,7 +251,11 @@ def all_present(outcome: Outcome) -> Verdict:
     missing = sorted(
         name for store in STORES for name in found.steady[store] - found.present[store]
     )
-    text = f"{_each(found.present, len)} of {_each(found.steady, len)} answered the roll call."
+    present, steady = (
+        ", ".join(f"{len(those[store])} ({name})" for store, name in STORES.items())
+        for those in (found.present, found.steady)
+    )
+    text = f"{present} of {steady} answered the roll call."
     if missing:
         text += f" Missing: {', '.join(missing[:10])}."
     passed = not missing and all(found.steady[store] for store in STORES)
@@ -273,13 +264,14 @@ def all_present(outcome: Outcome) -> Verdict:
 
 def rooms_are_kept(outcome: Outcome) -> Verdict:
     """Rooms live on quietly, and WHO counts right: what was wrong is in `in_time_lives`."""
-    rooms = outcome.rooms
+    found = outcome.signs
     text = (
-        f"WHO was right {_each(rooms.counted)} times where all was calm;"
-        f" {_each(rooms.recovered, len)} members came back at their positions."
+        f"WHO was right {_each(found.counts, 'counted')} times where all was calm;"
+        f" {_each(found.times, 'recovered', len)} members came back at their positions."
     )
     passed = all(
-        rooms.counted[store] >= COUNTED_MIN and len(rooms.recovered[store]) >= TIMES_MIN
+        found.counts["counted", store] >= COUNTED_MIN
+        and len(found.times["recovered", store]) >= TIMES_MIN
         for store in STORES
     )
     return Verdict("Do rooms live, and are their members counted right?", passed, text)
@@ -297,14 +289,12 @@ def tried(outcome: Outcome, short: Short) -> Verdict:
         if kind not in COMING | {SLOW} and found.given[store, kind] < least
     ]  # fmt: skip
     for store, name in STORES.items():
-        lacking += [f"{name}: {what}" for what in _lacking(outcome, store, short)]
+        lacking += [f"{name}: {what}" for what in _lacking(found, store, short)]
     excused = sum(found.excused.values())
-    sessions = sum(
-        len(each) for kind in (found.resumed, found.unused) for each in kind.values()
-    )  # opened and used, or resumed
+    sessions = sum(len(found.times[what, s]) for what in ("resumed", "unused") for s in STORES)
     text = (
         f"{len(kinds)} kinds of clients, {sessions} sessions; {excused} were late by their"
-        f" own clocks. PINGs of slow readers waited {_each(found.unread_s, max)} s."
+        f" own clocks. PINGs of slow readers waited {_each(found.times, 'unread', max)} s."
     )
     if lacking:
         text += f" Too little: {'; '.join(lacking)}."
@@ -314,21 +304,23 @@ def tried(outcome: Outcome, short: Short) -> Verdict:
     return Verdict("Was enough tried?", passed, text)
 
 
-def _lacking(outcome: Outcome, store: str, short: Short) -> list[str]:
+def _lacking(found: Signs, store: str, short: Short) -> list[str]:
     """What was not seen often enough on one store."""
-    found, lives = outcome.signs, short.lives
-    rows = [
-        ("resumed at the last moment", found.resumed, lives.state_s / 2),
-        ("first line at the last moment", found.unused, short.idle_s / 2),
-        ("posts known again after a record's life", outcome.rooms.repeats, lives.record_s),
-    ]
-    enough = {what: sum(s >= least_s for s in kept[store]) for what, kept, least_s in rows}
-    enough["sessions seen to expire"] = found.expired[store]
-    enough["sessions seen to have ended"] = found.ended[store]
-    if found.slow[store] > SLOW_SHARE * found.verbs[store, "tell"]:
+    lives = short.lives
+    enough = {
+        what: sum(seconds >= least_s for seconds in found.times[kept, store])
+        for what, kept, least_s in (
+            ("resumed at the last moment", "resumed", lives.state_s / 2),
+            ("first line at the last moment", "unused", short.idle_s / 2),
+            ("posts known again after a record's life", "repeats", lives.record_s),
+        )
+    }
+    enough["sessions seen to expire"] = found.counts["expired", store]
+    enough["sessions seen to have ended"] = found.counts["ended", store]
+    if found.counts["slow", store] > SLOW_SHARE * found.counts["tells", store]:
         enough["TELLs that were not too late"] = 0
     lacking = [f"{what} {count}" for what, count in enough.items() if count < TIMES_MIN]
-    unread_s = max(found.unread_s[store], default=0.0)
+    unread_s = max(found.times["unread", store], default=0.0)
     if unread_s < lives.state_s:
         lacking.append(f"unread for {unread_s:.1f} s")
     return lacking
@@ -362,6 +354,19 @@ def all_gone(outcome: Outcome) -> Verdict:
 # What they count.
 
 
+def _served(
+    outcome: Outcome, question: str, took: Sequence[float], most_s: float, share: float
+) -> Verdict:
+    if not took:
+        return Verdict(question, passed=True, text="Nobody was cut.")
+    worst = rank(took, share)
+    text = (
+        f"{len(took)} breaks: p50 {rank(took, 0.5):.2f} s, p{100 * share:g} {worst:.2f} s,"
+        f" longest {max(took):.2f} s. {spent(outcome.breaks)}"
+    )
+    return Verdict(question, worst <= most_s, text)
+
+
 def longest_gap(outcome: Outcome) -> float:
     """The longest time without any answer while clients were sending, in seconds."""
     inside = [t for t in outcome.figures.answered_at if outcome.began < t < outcome.ended]
@@ -390,10 +395,12 @@ def _lines(outcome: Outcome) -> str:
     )
 
 
-def _each(by_store: Mapping[str, Any], count: Callable[[Any], float] = float) -> str:
+def _each(
+    kept: Mapping[tuple[str, str], Any], what: str, count: Callable[[Any], float] = float
+) -> str:
     """`12 (memory), 13 (Redis)`, of what is kept for each store."""
-    counts = {store: count(kept) for store, kept in by_store.items()}
-    return ", ".join(f"{counts.get(store, 0):,.0f} ({name})" for store, name in STORES.items())
+    found = [(count(kept[what, store]) if kept[what, store] else 0, store) for store in STORES]
+    return ", ".join(f"{number:,.0f} ({STORES[store]})" for number, store in found)
 
 
 def _keys(keys: Mapping[str, int]) -> str:

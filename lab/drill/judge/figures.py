@@ -116,18 +116,6 @@ class Figures:
         self.answered_at, self.plain_at, self.faults_at = array("d"), array("d"), array("d")
         self.end = 0.0
         self._clients: dict[str, _Client] = {}
-        self._handlers: dict[str, Callable[[_Client, Event], None]] = {
-            "connect": self._connect,
-            "connected": self._connected,
-            "welcome": self._welcome,
-            "sent": self._sent,
-            "answered": self._answered,
-            "drain": self._drain,
-            "error": self._error,
-            "closed": self._closed,
-            "bye": self._bye,
-            "plain": self._plain,
-        }
 
     @property
     def unknown(self) -> int:
@@ -141,7 +129,8 @@ class Figures:
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self.end = event["t"]
-        handler = self._handlers.get(event["e"])
+        handler: Callable[[_Client, Event], None] | None
+        handler = getattr(self, f"_on_{event['e']}", None)
         if handler is None:
             return
         name = event["c"].partition(".")[0]
@@ -157,18 +146,18 @@ class Figures:
                 self.breaks.append(client.broken)
                 client.broken = None
 
-    def _connect(self, client: _Client, _: Event) -> None:
+    def _on_connect(self, client: _Client, _: Event) -> None:
         if client.broken:
             client.broken.attempts += 1
 
-    def _connected(self, client: _Client, event: Event) -> None:
+    def _on_connected(self, client: _Client, event: Event) -> None:
         if client.broken:
             client.broken.connected = event["t"]
 
-    def _drain(self, client: _Client, _: Event) -> None:
+    def _on_drain(self, client: _Client, _: Event) -> None:
         client.code = DRAIN
 
-    def _error(self, client: _Client, event: Event) -> None:
+    def _on_error(self, client: _Client, event: Event) -> None:
         client.code = event["code"]
         self.codes[client.code] += 1
         self._fault(client, event["t"])
@@ -178,12 +167,12 @@ class Figures:
             client.waiting.clear()
             client.withdrawn.clear()
 
-    def _bye(self, client: _Client, _: Event) -> None:
+    def _on_bye(self, client: _Client, _: Event) -> None:
         client.waiting.clear()
         client.withdrawn.clear()
         client.welcomed = False
 
-    def _sent(self, client: _Client, event: Event) -> None:
+    def _on_sent(self, client: _Client, event: Event) -> None:
         number, text = event["n"], event["text"]
         before = client.withdrawn.pop(number, None)
         if before is not None and before.text == text:
@@ -195,7 +184,7 @@ class Figures:
             self.sent += 1
             client.waiting[number] = _Line(text, event["t"])
 
-    def _answered(self, client: _Client, event: Event) -> None:
+    def _on_answered(self, client: _Client, event: Event) -> None:
         t, number = event["t"], event["n"]
         client.acked = max(client.acked, number)
         line = client.waiting.pop(number, None)
@@ -205,7 +194,7 @@ class Figures:
             self.answered_at.append(t)
         self._served(client, t)
 
-    def _welcome(self, client: _Client, event: Event) -> None:
+    def _on_welcome(self, client: _Client, event: Event) -> None:
         seq = client.acked = event["seq"]
         self._tell(client, seq, event["text"])
         if event["epoch"] == 1 and not seq:
@@ -239,7 +228,7 @@ class Figures:
             self.breaks.append(client.broken)
             client.broken = None
 
-    def _closed(self, client: _Client, event: Event) -> None:
+    def _on_closed(self, client: _Client, event: Event) -> None:
         t, how = event["t"], event["how"]
         self.ends[how] += 1
         if how != BY_CLIENT:
@@ -256,7 +245,7 @@ class Figures:
         if client.patient:
             self.faults_at.append(t)
 
-    def _plain(self, _: _Client, event: Event) -> None:
+    def _on_plain(self, _: _Client, event: Event) -> None:
         if how := event.get("how"):
             self.plain_errors[how] += 1
             self.faults_at.append(event["t"])

@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.drill.judge import violations as rules
-from lab.drill.judge.signs import NAME, ORDINARY
+from lab.drill.judge.signs import NAME
 from loadtest.room_ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from lab.drill.lives import Short
+    from lab.drill.judge.signs import Signs
     from loadtest.history import Event
 
 # A client notices the end of its connection later than others that it is no member any more.
@@ -58,30 +56,20 @@ class Rooms:
     """Feed it every event in the order of time, then `finish`.
 
     Args:
-        short: the daemons' lives.
-        broken: hears of violations, as `Checker.broken`.
+        signs: of a soak's clients, with the daemons' lives; what is seen here is counted there.
 
     Attributes:
         ledger: every message on every path.
         counts: WHO's answers.
         back: how long after its connection ended each JOINED of one came that came back.
-        counted: of a soak, answers to WHO that were right, by store.
-        repeats: of a soak, how old each post was that was sent again and was known, by store.
-        recovered: of a soak, how long each was away who came back at his position, by store.
     """
 
-    def __init__(
-        self, short: Short = ORDINARY, broken: Callable[..., None] = lambda *_: None
-    ) -> None:
-        self._lives = short.lives
-        self._settle_s = short.lives.lease_s + NOTICE_S + SLACK_S
-        self._broken = broken
+    def __init__(self, signs: Signs) -> None:
+        self._signs, self._lives = signs, signs.short.lives
+        self._settle_s = self._lives.lease_s + NOTICE_S + SLACK_S
         self.ledger = Ledger()
         self.counts: list[Count] = []
         self.back: list[float] = []
-        self.counted: Counter[str] = Counter()
-        self.repeats: defaultdict[str, list[float]] = defaultdict(list)
-        self.recovered: defaultdict[str, list[float]] = defaultdict(list)
         self._names: dict[str, str] = {}  # client → its session's
         self._closed_s: dict[str, float] = {}
         self._rooms: defaultdict[str, _Room] = defaultdict(_Room)
@@ -158,7 +146,7 @@ class Rooms:
         if not self._joins[client, name]:
             if store:
                 text = f"{name}: JOINED {how}, unasked"
-                self._broken(rules.ANEW, self._names[client], text, event)
+                self._signs.broken(rules.ANEW, self._names[client], text, event)
             room.life = life
             return
         self._joins[client, name] -= 1
@@ -169,10 +157,10 @@ class Rooms:
                 alone_s < life_s - ANNOUNCED * self._lives.announcement_s - SLACK_S
             ):  # fmt: skip
                 text = f"{name} began anew, and nobody was in it for {alone_s:.2f} s only"
-                self._broken(rules.ROOM, self._names[client], text, event)
+                self._signs.broken(rules.ROOM, self._names[client], text, event)
             room.life, room.used = life, False
         if how == "recovered" and (client, name) in self._left_s:
-            self.recovered[store].append(t - self._left_s[client, name])
+            self._signs.times["recovered", store].append(t - self._left_s[client, name])
         room.used = room.used or bool(event["offset"])
         room.inside.add(client)
         room.empty_s = math.inf
@@ -230,10 +218,10 @@ class Rooms:
             if count.asked_s < room.changed_s + self._settle_s:
                 continue
             if count.members == count.there:
-                self.counted[_store_of(client)] += 1
+                self._signs.counts["counted", _store_of(client)] += 1
             else:
                 text = f"WHO says {count.members}, and {count.there} are there"
-                self._broken(rules.COUNT, self._names[client], text, count.event)
+                self._signs.broken(rules.COUNT, self._names[client], text, count.event)
 
     # Posts.
 
@@ -245,9 +233,9 @@ class Rooms:
         stands, first_s = self._posts.setdefault(key, (offset, t))
         if stands != offset:
             text = f"{key[1]}: post {key[2]} stands at {stands}, and again at {offset}"
-            self._broken(rules.TWICE, self._names[client], text, event)
+            self._signs.broken(rules.TWICE, self._names[client], text, event)
         elif first_s != t:
-            self.repeats[store].append(t - first_s)
+            self._signs.times["repeats", store].append(t - first_s)
 
 
 def _store_of(client: str) -> str:

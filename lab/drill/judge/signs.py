@@ -6,7 +6,7 @@ to have been in time was. One whose own signs were further apart than they may b
 served badly: it is excused, and counted, since a run of which many are excused proves nothing.
 
 A client is named `L<store>-<kind><number>.<session>`: `Lr-say2.1` is the first session of the
-second that only says SAY, on Redis. `load/sitters.py` and `guests.py` have the kinds.
+second that only says SAY, on Redis. `load/guests.py` has the kinds.
 """
 
 from __future__ import annotations
@@ -62,16 +62,14 @@ class Signs:
     Attributes:
         excused: who was late by his own clock, by (kind, what he heard).
         given: signs that were answered, by (store, kind).
-        verbs: answered, by (store, request).
-        resumed: how long each session was away that was resumed, by store.
-        unused: how long each lived without a line before its first one, by store.
-        expired: sessions that were over and are unknown, by store.
-        ended: sessions that ended by QUIT and are unknown, by store.
-        told: TELLs delivered, by store.
-        slow: TELLs that came to nothing only after a second, without a fault, by store.
+        counts: by (what, store), of what: `tells` answered, `told`: delivered, `slow`: come to
+            nothing only after a second, without a fault; sessions that are unknown, because they
+            were `expired`, or `ended` by QUIT; answers to WHO that were right, `counted` (rooms).
+        times: seconds by (what, store), of what: sessions `resumed` that were away so long, or
+            `unused` before their first line; PINGs that a slow reader left `unread`; posts of
+            that age that were known in `repeats`, members away that `recovered` (rooms).
         steady: the clients that are there all the time, by store.
         present: those of whom the roll call at the end heard `delivered`, by store.
-        unread_s: how long each of a slow reader's PINGs was not answered, by store.
     """
 
     def __init__(
@@ -81,20 +79,13 @@ class Signs:
         sessions: Mapping[str, Session],
         broken: Callable[..., None],
     ) -> None:
-        self._lives, self._idle_s = short.lives, short.idle_s
+        self.short, self.broken = short, broken
         self._troubled = troubled
         self._sessions = sessions
-        self._broken = broken
         self.excused: Counter[tuple[str, str]] = Counter()
         self.given: Counter[tuple[str, str]] = Counter()
-        self.verbs: Counter[tuple[str, str]] = Counter()
-        self.expired: Counter[str] = Counter()
-        self.ended: Counter[str] = Counter()
-        self.told: Counter[str] = Counter()
-        self.slow: Counter[str] = Counter()
-        self.resumed: defaultdict[str, list[float]] = defaultdict(list)
-        self.unused: defaultdict[str, list[float]] = defaultdict(list)
-        self.unread_s: defaultdict[str, list[float]] = defaultdict(list)
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.steady: defaultdict[str, set[str]] = defaultdict(set)
         self.present: defaultdict[str, set[str]] = defaultdict(set)
         self._absent: deque[tuple[float, Event, Session]] = deque()  # told so; asked when
@@ -142,7 +133,7 @@ class Signs:
     def lost(self, connection: Connection, session: Session, event: Event) -> tuple[bool, str]:
         """`unknown-session`: whether it is as it should be, and for how long it was silent."""
         if session.gone:
-            self.ended[connection.store] += 1
+            self.counts["ended", connection.store] += 1
             return True, ""
         sign_s = session.sign_s
         if connection.kind == SLOW and (session.since_s < math.inf or connection.store == UNHARMED):
@@ -152,13 +143,13 @@ class Signs:
         silent_s, owed_s = event["t"] - sign_s, self._life_s(session)
         if silent_s >= owed_s:
             if connection.kind in EXPIRES:
-                self.expired[connection.store] += 1
+                self.counts["expired", connection.store] += 1
             else:
                 self.excused[connection.kind, event["code"]] += 1
         return silent_s >= owed_s, f"; {silent_s:.2f} s after a sign of life, of {owed_s:.2f}"
 
     def _life_s(self, session: Session) -> float:
-        return self._lives.state_s if session.used else self._lives.unused_s
+        return self.short.lives.state_s if session.used else self.short.lives.unused_s
 
     def _welcome(self, connection: Connection, session: Session, event: Event) -> None:
         hello = connection.hello
@@ -168,25 +159,25 @@ class Signs:
             away_s, owed_s = connection.away_s, self._life_s(session)
             if away_s > owed_s + NOTICE_S:
                 text = f"it was silent for {away_s:.1f} s of {owed_s:.1f}, and is resumed"
-                self._broken(rules.ENDED, session.name, text, hello, event)
-            self.resumed[connection.store].append(away_s)
+                self.broken(rules.ENDED, session.name, text, hello, event)
+            self.times["resumed", connection.store].append(away_s)
             session.used = True
         session.client, session.sign_s, session.since_s = connection.client, hello["t"], event["t"]
 
     def _error(self, connection: Connection, event: Event) -> None:
         code, t = event["code"], event["t"]
         if code == "slow-consumer":
-            self._broken(rules.SLOW, "", "`slow-consumer`, and it reads in time", event)
+            self.broken(rules.SLOW, "", "`slow-consumer`, and it reads in time", event)
         elif code == "idle-timeout":
             # What it sent last may have crossed this, and a slow reader reads it long after.
             gap_s = max(t - connection.sent_s, connection.gap_s)
-            if gap_s < self._idle_s - TICKS_S:
+            if gap_s < self.short.idle_s - TICKS_S:
                 text = f"`idle-timeout`, and it was never silent for more than {gap_s:.2f} s"
-                self._broken(rules.IDLE, "", text, event)
+                self.broken(rules.IDLE, "", text, event)
             else:
                 self.excused[connection.kind, code] += 1
         elif code in ANSWERING and not connection.session.name:
-            self._broken(rules.REFUSED, "", f"`{code}` to a HELLO", event)
+            self.broken(rules.REFUSED, "", f"`{code}` to a HELLO", event)
 
     def _sign(self, connection: Connection, session: Session, event: Event, asked: Event) -> None:
         """A request was answered: it was a sign of life."""
@@ -194,15 +185,15 @@ class Signs:
         self.given[store, kind] += 1
         if not session.used and event["e"] != "bye":
             session.used = True
-            self.unused[store].append(asked["t"] - session.sign_s)
+            self.times["unused", store].append(asked["t"] - session.sign_s)
         session.sign_s = max(session.sign_s, asked["t"])
         if QUESTION_OF.get(event["e"]) != asked["e"]:
             return  # the checker says what is wrong
-        self.verbs[store, asked["e"]] += 1
         if event["e"] == "told":
+            self.counts["tells", store] += 1
             self._told(connection, asked, event)
         elif event["e"] == "pong" and kind == SLOW:
-            self.unread_s[store].append(event["t"] - asked["t"])
+            self.times["unread", store].append(event["t"] - asked["t"])
 
     def _told(self, connection: Connection, asked: Event, event: Event) -> None:
         """`delivered` to who is there, `absent` of who is not."""
@@ -210,16 +201,16 @@ class Signs:
         if other is None:
             return
         if event["how"] == "delivered":
-            self.told[store] += 1
+            self.counts["told", store] += 1
             if connection.kind == CALL:
                 self.present[store].add(base(other.client))
             if other.closed_s < asked["t"] - LEFT_S and other.since_s == math.inf:
                 text = f"TELL {other.client} says `delivered`, which is not connected"
-                self._broken(rules.NOBODY, other.name, text, asked, event)
+                self.broken(rules.NOBODY, other.name, text, asked, event)
         elif any(since_s <= t and asked["t"] <= until_s for since_s, until_s in self._troubled):
             pass
         elif t - asked["t"] >= TOLD_S:
-            self.slow[store] += 1
+            self.counts["slow", store] += 1
         elif other.since_s < asked["t"] - NOTICE_S and not _is_slow(other.client):
             self._absent.append((asked["t"], event, other))
 
@@ -227,7 +218,7 @@ class Signs:
         """The session named was there all the time, as far as its client knows."""
         if other.since_s < asked_s and other.closed_s < asked_s:
             text = f"TELL {other.client} says `absent`, which has been there since before"
-            self._broken(rules.ABSENT, other.name, text, event)
+            self.broken(rules.ABSENT, other.name, text, event)
 
 
 def base(client: str) -> str:

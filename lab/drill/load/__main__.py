@@ -2,13 +2,9 @@
 
     python -m lab.drill.load --session HOST:PORT --history FILE --load JSON …
 
-    steady     s…   a session each, lines at a rate, several in flight
-    quitters   q…   as they, but a session ends after a few lines, and another begins
-    claimants  x…   two hold one token, and take the session from each other
-    ghosts     g…   `ghosts.py`
-    plain      p…   the plain port's
-    members    m…   `members.py`
-    soak       L…   `guests.py`, if lives are shortened
+    s… q… x… m… p…   `clients.py`
+    g…               `ghosts.py`
+    L…               `guests.py`, if lives are shortened
 
 It prints a ready line when all are served. SIGTERM, or `--lines`, ends the lines; when every
 line's fate is known it prints `{"event": "quiet", …}` and keeps its connections; a second
@@ -34,11 +30,8 @@ from typing import Any
 import gevent
 
 from lab.drill import lives
-from lab.drill.load import guests, members, witness
-from lab.drill.load.crowd import Client, Crowd
-from lab.drill.load.ghosts import Ghost
-from lab.drill.load.plain import Plain
-from lab.drill.load.sessions import Claimant, Steady
+from lab.drill.load import clients, ghosts, guests, witness
+from lab.drill.load.crowd import Crowd
 from lab.drill.scenario import Load
 from lab.fleet.ports import split
 from loadtest.history import HistoryFile
@@ -47,25 +40,6 @@ from loadtest.history import HistoryFile
 FINISH_S_MAX = 40.0
 # Greenlets that leave when they are told to.
 LEAVE_S_MAX = 5.0
-
-Anyone = Client | Plain | Ghost
-
-
-def everyone(crowd: Crowd) -> list[Anyone]:
-    """All clients that the load asks for, but those of a soak."""
-    load = crowd.load
-    clients: list[Anyone] = [
-        *(Steady(crowd, f"s{number}") for number in range(load.clients)),
-        *(Steady(crowd, f"q{number}", quits=True) for number in range(load.quitters)),
-    ]
-    for number in range(load.claimants):
-        first = Claimant(crowd, f"x{number}a")
-        clients += [first, Claimant(crowd, f"x{number}b", first)]
-    clients += [Plain(crowd, f"p{number}") for number in range(load.plain)]
-    clients += members.everyone(crowd)
-    if crowd.direct:
-        clients += [Ghost(crowd, f"g{number}") for number in range(load.ghosts)]
-    return clients
 
 
 def main() -> int:
@@ -79,33 +53,27 @@ def main() -> int:
             random.Random(args.seed), args.lines, args.deliveries,
         )  # fmt: skip
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
-        clients = everyone(crowd)
+        everyone = [*clients.everyone(crowd), *ghosts.everyone(crowd)]
         if crowd.load.factor:
             short = lives.shorten(crowd.load.factor)
-            clients += guests.everyone(crowd, short, args.memory, args.idle)
-            clients += [
-                Plain(crowd, f"pm{number}", args.memory_plain) for number in range(crowd.load.plain)
+            everyone += guests.everyone(crowd, short, args.memory, args.idle)
+            everyone += [
+                clients.Plain(crowd, f"pm{n}", args.memory_plain) for n in range(crowd.load.plain)
             ]
-        greenlets = [gevent.spawn(client.run) for client in clients]
-        expected = {client.name for client in clients if client.expected}
+        greenlets = [gevent.spawn(one.run) for one in everyone]
+        expected = {one.name for one in everyone if one.expected}
         while not expected <= crowd.served and not crowd.finishing:
             gevent.sleep(0.02)
-        _say("ready", clients=len(clients), t=time.monotonic())
+        _say("ready", clients=len(everyone), t=time.monotonic())
         while not crowd.finishing:
             gevent.sleep(0.05)
-        left = _await_quiet(crowd)
-        _say("quiet", unknown=left, lines=crowd.lines, t=time.monotonic())
+        deadline = time.monotonic() + FINISH_S_MAX
+        while crowd.busy and time.monotonic() < deadline:
+            gevent.sleep(0.05)
+        _say("quiet", unknown=len(crowd.busy), lines=crowd.lines, t=time.monotonic())
         crowd.leaving.wait()
         gevent.joinall(greenlets, timeout=LEAVE_S_MAX)
     return 0
-
-
-def _await_quiet(crowd: Crowd) -> int:
-    """Wait until every line's fate is known; how many clients have lines without one."""
-    deadline = time.monotonic() + FINISH_S_MAX
-    while crowd.busy and time.monotonic() < deadline:
-        gevent.sleep(0.05)
-    return len(crowd.busy)
 
 
 def _arguments() -> argparse.Namespace:

@@ -10,12 +10,13 @@ end its connection to a frozen one.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import gevent
 
-from lab.drill.load.texts import Texts
+from lab.drill.load.crowd import Crowd, Someone
 from lab.drill.load.witness import DirectConnection
 from loadtest import session_events as events
 from loadtest.errors import ClientError
@@ -24,7 +25,6 @@ from loadtest.session_requests import Echo, Hello, Ping, Quit
 from loadtest.session_retry import Patience
 
 if TYPE_CHECKING:
-    from lab.drill.load.crowd import Crowd
     from loadtest.session_requests import Request
 
 # Short: a frozen daemon's session is taken over while it is frozen, if only for a second.
@@ -37,24 +37,17 @@ LINES = (1, 4)
 QUIT_SHARE = 0.3
 
 
-class Ghost:
+class Ghost(Someone):
     """See the module. Each session is a client of its own in the history."""
 
-    expected: ClassVar[bool] = False
-
-    def __init__(self, crowd: Crowd, name: str) -> None:
-        self.crowd = crowd
-        self.name = name
-        self.chance = crowd.dice(name)
-        self.texts = Texts(self.chance, 30)
-        self._lives = 0
+    expected = False
 
     def run(self) -> None:
         """Life after life, until lines end."""
+        lives = itertools.count(1)
         while not self.crowd.finishing:
-            self._lives += 1
             with contextlib.suppress(ClientError):  # in the history
-                _Life(self, f"{self.name}.{self._lives}").live()
+                _Life(self, f"{self.name}.{next(lives)}").live()
             gevent.sleep(self.chance.uniform(*PAUSE_S))
 
 
@@ -104,7 +97,7 @@ class _Life:
         chance = self._ghost.chance
         for _ in range(chance.randint(*LINES)):
             self._seq += 1
-            self._last = self._ghost.texts.next()
+            self._last = self._ghost.some_bytes()
             if not self._ask(connection, Echo(self._seq, self._last)):
                 return
         if self._last is not None:
@@ -136,7 +129,7 @@ class _Life:
     def _haunt(self, left: DirectConnection) -> None:
         """Go on asking where another owner has taken over, and listen long."""
         chance = self._ghost.chance
-        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.texts.next())]
+        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.some_bytes())]
         if self._last is not None:
             ghostly.append(Echo(self._seq, self._last))
         chance.shuffle(ghostly)
@@ -151,3 +144,8 @@ class _Life:
             left.close()
         except ClientError as error:
             left.close(error.kind)
+
+
+def everyone(crowd: Crowd) -> list[Ghost]:
+    """As many as the load has, if daemons can be reached directly."""
+    return [Ghost(crowd, f"g{number}") for number in range(crowd.load.ghosts) if crowd.direct]
