@@ -21,7 +21,6 @@ from lab.drill.errors import DrillError
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
-from lab.drill.judge.rooms import Rooms
 from lab.drill.lives import shorten
 from lab.fleet import processes
 from lab.wait import until
@@ -185,18 +184,12 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     losses = [mark.t for mark in marks if mark.loses]
     checker = Checker(losses, shorten(factor or 1.0), troubled(marks))
     figures = Figures(patient=lambda name: name[0] in PATIENT)
-    rooms = Rooms(checker.signs)
     for event in history.read(path):
         checker.feed(event)
         figures.feed(event)
-        rooms.feed(event)
     checker.finish(counted)
     figures.finish()
-    rooms.finish()
-    return Outcome(
-        began, ended, marks, figures, rooms, checker.signs,
-        checker.violations, dict(checker.counts), facts,
-    )  # fmt: skip
+    return Outcome(began, ended, marks, figures, checker, facts)
 
 
 def troubled(marks: Sequence[Mark]) -> list[tuple[float, float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -15,7 +16,6 @@ from lab.drill.judge import expectations
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.figures import Break, Figures
 from lab.drill.judge.outcome import Mark, Outcome
-from lab.drill.judge.rooms import Rooms
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def outcome(*breaks: Break, figures: Figures | None = None, **fields: object) ->
     figures.breaks = list(breaks)
     known = {
         "began": 100.0, "ended": 120.0, "marks": [Mark(103.0, 103.5, "kill", heals=False, loses=False)],
-        "figures": figures, "rooms": Rooms(Checker().signs), "signs": Checker().signs, "violations": [], "counts": {}, **fields,
+        "figures": figures, "checker": Checker(), **fields,
     }  # fmt: skip
     return Outcome(**known)  # type: ignore[arg-type]
 
@@ -158,7 +158,9 @@ def test_the_longest_gap() -> None:
 def test_violations_fail() -> None:
     """The sentence names the rules and the first proof."""
     one = Violation("owner", "s", "answered late", ())
-    found = expectations.no_violation(outcome(violations=[one], counts={"owner": 3}))
+    checker = Checker()
+    checker.violations, checker.counts = [one], Counter(owner=3)
+    found = expectations.no_violation(outcome(checker=checker))
 
     assert not found.passed
     assert "`owner` 3" in found.text

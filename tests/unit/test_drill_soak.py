@@ -16,7 +16,6 @@ from lab.drill.judge import violations as rules
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.expectations import remains
 from lab.drill.judge.outcome import Mark
-from lab.drill.judge.rooms import Rooms
 from lab.drill.judge.signs import EXPIRES, SLOW
 from lab.drill.run import troubled
 from loadtest.room_ledger import MISSING
@@ -37,7 +36,7 @@ class Story:
     def __init__(self, troubled: Sequence[tuple[float, float]] = ()) -> None:
         self.checker = Checker((), SHORT, troubled)
         self.figures = self.checker.signs
-        self.rooms = Rooms(self.figures)
+        self.rooms = self.checker.rooms
         self.t = 100.0
 
     def tell(self, kind: str, after_s: float = 0.0, c: str = CLIENT, **fields: Any) -> Story:  # noqa: ANN401 — JSON
@@ -45,7 +44,6 @@ class Story:
         self.t += after_s
         event = cast("Event", {"t": self.t, "c": c, "k": 1, "e": kind, **fields})
         self.checker.feed(event)
-        self.rooms.feed(event)
         return self
 
     def open(self, c: str = CLIENT, after_s: float = 0.0) -> Story:
@@ -91,7 +89,6 @@ class Story:
     def wrong(self) -> list[str]:
         """The rules that are broken, at the end."""
         self.checker.finish()
-        self.rooms.finish()
         return sorted(self.checker.counts)
 
 

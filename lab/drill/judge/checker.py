@@ -3,7 +3,8 @@
     histories ──by time──▶ Checker.feed … ──▶ Checker.violations
                                  │
                   connection ─▶ tenure ─▶ session   (tenure.py)
-                       └──────▶ signs of life       (signs.py, in a soak)
+                       ├──────▶ signs of life       (signs.py, in a soak)
+                       └──────▶ rooms               (rooms.py)
 
 It knows nothing of daemons, faults or Redis: an unanswered line is *unknown* until a WELCOME
 tells. The rules and their names are in `violations.py`; tests/unit/test_drill_checker.py has a
@@ -19,6 +20,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lab.drill.judge import violations as rules
+from lab.drill.judge.rooms import Rooms
 from lab.drill.judge.signs import ORDINARY, Signs
 from lab.drill.judge.tenure import (
     ANSWERING,
@@ -56,6 +58,7 @@ class Checker:
         violations: What was found, at most `KEPT_MAX` of each rule.
         counts: How often each rule was broken, all of them.
         signs: What a soak's clients did, and the rules of lives.
+        rooms: What members saw, and the rules of rooms.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Checker:
         self._sessions: dict[str, Session] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
         self.signs = Signs(short, troubled, self._sessions, self.broken)
+        self.rooms = Rooms(self.signs)
         self._handlers: dict[str, Callable[[Connection, Event, Due | None], None]] = {
             "hello": self._hello,
             "welcome": self._welcome,
@@ -92,8 +96,11 @@ class Checker:
         handler = self._handlers.get(kind)
         if handler is not None:
             handler(connection, event, due)
+        asked = due.event if due is not None else None
         if connection.kind:
-            self.signs.feed(connection, event, due)
+            self.signs.feed(connection, event, asked)
+        if connection.session.name:
+            self.rooms.feed(connection, event, asked)
         if kind == "closed":
             del self._connections[key]
 
@@ -112,6 +119,7 @@ class Checker:
                 was quiet.
         """
         self.signs.finish()
+        self.rooms.finish()
         for daemon, in_metrics, in_kernel in counted:
             if in_metrics != in_kernel:
                 text = f"{daemon} counts {in_metrics} connections, the kernel {in_kernel}"

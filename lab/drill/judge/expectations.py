@@ -176,7 +176,7 @@ def replies_lost(outcome: Outcome, least: int = 1) -> Verdict:
 
 def nothing_lost(outcome: Outcome) -> Verdict:
     """The ledger has nothing that may not be, and nothing was given up: streams keep enough."""
-    ledger = outcome.rooms.ledger
+    ledger = outcome.checker.rooms.ledger
     counts = ledger.counts
     text = (
         f"{ledger.posts:,} posts, {counts[DELIVERED]:,} delivered, {counts[MISSING]:,} declared"
@@ -194,7 +194,7 @@ def nothing_lost(outcome: Outcome) -> Verdict:
 @expectation
 def all_back(outcome: Outcome, within_s: float) -> Verdict:
     """Members that were cut are in their rooms again."""
-    took = outcome.rooms.back
+    took = outcome.checker.rooms.back
     longest = max(took, default=0.0)
     text = f"{len(took)} came back, the longest after {longest:.2f} s."
     question = f"Are members who were cut back in their rooms within {within_s:g} s?"
@@ -204,16 +204,16 @@ def all_back(outcome: Outcome, within_s: float) -> Verdict:
 @expectation
 def who_is_right(outcome: Outcome, daemons: int) -> Verdict:
     """WHO counts everybody once, soon after the first fault."""
-    began = outcome.first_fault
+    began, rooms = outcome.first_fault, outcome.checker.rooms
     healed = min((mark.t for mark in outcome.marks if mark.heals), default=math.inf)
-    asked = [one for one in outcome.rooms.counts if began < one.t < healed]
+    asked = [one.event for one in rooms.counts if began < one.event["t"] < healed]
     wrong = [
-        one.t - began for one in asked
-        if one.members != outcome.rooms.members(one.room) or one.daemons != daemons
+        one["t"] - began for one in asked
+        if one["members"] != rooms.members(one["room"]) or one["daemons"] != daemons
     ]  # fmt: skip
     last = max(wrong, default=0.0)
     # Right at the end, or else nobody has seen it become so.
-    settled = any(one.t - began > last for one in asked)
+    settled = any(one["t"] - began > last for one in asked)
     text = f"{len(asked)} answers while it was dead; the last wrong one {last:.2f} s after."
     return Verdict(f"Is WHO right within {WHO_S:g} s?", settled and last <= WHO_S, text)
 
@@ -229,7 +229,7 @@ def remains(keys: Mapping[str, int], daemons: int) -> dict[str, int]:
 
 def in_time_lives(outcome: Outcome) -> Verdict:
     """Who gave signs of life in time has lost nothing."""
-    found = outcome.signs
+    found = outcome.checker.signs
     text = (
         f"{sum(found.given.values()):,} signs of life; {_each(found.times, 'resumed', len)} sessions"
         f" resumed, {_each(found.times, 'unused', len)} used for the first time; {_each(found.counts, 'told')} TELLs"
@@ -247,7 +247,7 @@ def in_time_lives(outcome: Outcome) -> Verdict:
 
 def all_present(outcome: Outcome) -> Verdict:
     """At the end TELL finds everybody who was there all the time."""
-    found = outcome.signs
+    found = outcome.checker.signs
     missing = sorted(
         name for store in STORES for name in found.steady[store] - found.present[store]
     )
@@ -264,7 +264,7 @@ def all_present(outcome: Outcome) -> Verdict:
 
 def rooms_are_kept(outcome: Outcome) -> Verdict:
     """Rooms live on quietly, and WHO counts right: what was wrong is in `in_time_lives`."""
-    found = outcome.signs
+    found = outcome.checker.signs
     text = (
         f"WHO was right {_each(found.counts, 'counted')} times where all was calm;"
         f" {_each(found.times, 'recovered', len)} members came back at their positions."
@@ -280,7 +280,7 @@ def rooms_are_kept(outcome: Outcome) -> Verdict:
 @expectation
 def tried(outcome: Outcome, short: Short) -> Verdict:
     """Every kind of client was there and in time, or the run proves nothing."""
-    found = outcome.signs
+    found = outcome.checker.signs
     least = SIGNS_SHARE * (outcome.ended - outcome.began) / short.idle_s
     kinds = sorted({kind for _, kind in found.given})
     lacking = [

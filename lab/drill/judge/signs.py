@@ -23,7 +23,7 @@ from lab.drill.lives import shorten
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from lab.drill.judge.tenure import Due, Session
+    from lab.drill.judge.tenure import Session
     from lab.drill.lives import Short
     from loadtest.history import Event
 
@@ -100,7 +100,7 @@ class Signs:
             self.steady[store].add(base(client))
         return Connection(client, store, kind)
 
-    def feed(self, connection: Connection, event: Event, due: Due | None) -> None:
+    def feed(self, connection: Connection, event: Event, asked: Event | None) -> None:
         """The next event, and the request that it answers."""
         kind, t, session = event["e"], event["t"], connection.session
         while self._absent and t > self._absent[0][1]["t"] + NOTICE_S:
@@ -121,8 +121,8 @@ class Signs:
             self._welcome(connection, session, event)
         elif kind in QUESTIONS:
             session.asked_s = t
-        elif due is not None:
-            self._sign(connection, session, event, due.event)
+        elif asked is not None:
+            self._sign(connection, session, event, asked)
         session.last_s = t
 
     def finish(self) -> None:

@@ -78,17 +78,13 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab.drill.load", description=__doc__)
-    for flag, needed, what in (
-        ("--session", True, "where sessions are served"),
-        ("--plain", True, "where the plain port is"),
-        ("--memory", False, "a daemon with a store of its own"),
-        ("--memory-plain", False, "its plain port"),
-        ("--idle", False, "a daemon on Redis, alone"),
-    ):
-        parser.add_argument(flag, type=split, required=needed, metavar="HOST:PORT", help=what)
-    parser.add_argument(
-        "--direct", type=split, nargs="*", default=[], metavar="HOST:PORT", help="daemons"
-    )
+    place: dict[str, Any] = {"type": split, "metavar": "HOST:PORT"}
+    parser.add_argument("--session", required=True, help="where sessions are served", **place)
+    parser.add_argument("--plain", required=True, help="where the plain port is", **place)
+    parser.add_argument("--memory", help="a daemon with a store of its own", **place)
+    parser.add_argument("--memory-plain", help="its plain port", **place)
+    parser.add_argument("--idle", help="a daemon on Redis, alone", **place)
+    parser.add_argument("--direct", nargs="*", default=[], help="daemons", **place)
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
     parser.add_argument("--lines", type=int, default=0, help="then it ends them by itself")

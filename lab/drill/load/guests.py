@@ -145,6 +145,7 @@ def end(me: Sitter) -> None:
     token = me.client.memory.token
     me.client.quit()
     me.is_gone(token)
+    me.ground.pause(me.ground.pace_s)
 
 
 def expire(me: Sitter) -> None:

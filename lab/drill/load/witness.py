@@ -7,7 +7,6 @@ line of the right form, and record it. What has no right form at all is still re
 
 from __future__ import annotations
 
-import contextlib
 import re
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from loadtest.session_requests import Hello, Request
 
 _HALF = re.compile(rb"(PREV|ECHO) ([1-9][0-9]{0,18}) (.*)", re.DOTALL)
-
-# PROXY v2: signature, version 2 and PROXY, TCP over IPv4, 12 bytes of addresses (any will do).
-PROXY_HEADER = b"\r\n\r\n\x00\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes([127, 0, 0, 1] * 2 + [0] * 4)
 
 
 class Witness(Dialogue):
@@ -56,13 +52,3 @@ class Witness(Dialogue):
 def install() -> None:
     """Have every client of this process witness, and not judge."""
     session_connection.Dialogue = Witness  # type: ignore[attr-defined]
-
-
-class DirectConnection(session_connection.SessionConnection):
-    """A connection that goes to a daemon itself, as if it came from the balancer."""
-
-    def _connect(self, address: tuple[str, int]) -> None:
-        super()._connect(address)
-        if self._socket is not None:
-            with contextlib.suppress(OSError):  # that it has gone is seen at the first reading
-                self._socket.sendall(PROXY_HEADER)
