@@ -88,7 +88,7 @@ class Signs:
         self.times: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
         self.steady: defaultdict[str, set[str]] = defaultdict(set)
         self.present: defaultdict[str, set[str]] = defaultdict(set)
-        self._absent: deque[tuple[float, Event, Session]] = deque()  # told so; asked when
+        self._absent: deque[tuple[float, Event, Connection]] = deque()  # told so; asked when
 
     def connection(self, client: str) -> Connection:
         """Another connection of a client, which may be a soak's."""
@@ -162,7 +162,7 @@ class Signs:
                 self.broken(rules.ENDED, session.name, text, hello, event)
             self.times["resumed", connection.store].append(away_s)
             session.used = True
-        session.client, session.sign_s, session.since_s = connection.client, hello["t"], event["t"]
+        session.by, session.sign_s, session.since_s = connection, hello["t"], event["t"]
 
     def _error(self, connection: Connection, event: Event) -> None:
         code, t = event["code"], event["t"]
@@ -198,35 +198,30 @@ class Signs:
     def _told(self, connection: Connection, asked: Event, event: Event) -> None:
         """`delivered` to who is there, `absent` of who is not."""
         other, store, t = self._sessions.get(asked["name"]), connection.store, event["t"]
-        if other is None:
+        if other is None or other.by is None:
             return
         if event["how"] == "delivered":
             self.counts["told", store] += 1
             if connection.kind == CALL:
-                self.present[store].add(base(other.client))
+                self.present[store].add(base(other.by.client))
             if other.closed_s < asked["t"] - LEFT_S and other.since_s == math.inf:
-                text = f"TELL {other.client} says `delivered`, which is not connected"
+                text = f"TELL {other.by.client} says `delivered`, which is not connected"
                 self.broken(rules.NOBODY, other.name, text, asked, event)
         elif any(since_s <= t and asked["t"] <= until_s for since_s, until_s in self._troubled):
             pass
         elif t - asked["t"] >= TOLD_S:
             self.counts["slow", store] += 1
-        elif other.since_s < asked["t"] - NOTICE_S and not _is_slow(other.client):
-            self._absent.append((asked["t"], event, other))
+        elif other.since_s < asked["t"] - NOTICE_S and other.by.kind != SLOW:
+            # A slow reader finds the end of its connection long after it has come.
+            self._absent.append((asked["t"], event, other.by))
 
-    def _judge_absent(self, asked_s: float, event: Event, other: Session) -> None:
+    def _judge_absent(self, asked_s: float, event: Event, by: Connection) -> None:
         """The session named was there all the time, as far as its client knows."""
-        if other.since_s < asked_s and other.closed_s < asked_s:
-            text = f"TELL {other.client} says `absent`, which has been there since before"
-            self.broken(rules.ABSENT, other.name, text, event)
+        if by.session.since_s < asked_s and by.session.closed_s < asked_s:
+            text = f"TELL {by.client} says `absent`, which has been there since before"
+            self.broken(rules.ABSENT, by.session.name, text, event)
 
 
 def base(client: str) -> str:
     """A client's name, whichever its session."""
     return client.partition(".")[0]
-
-
-def _is_slow(client: str) -> bool:
-    """Whether it finds the end of its connection long after it has come."""
-    found = NAME.match(client)
-    return found is not None and found[2] == SLOW

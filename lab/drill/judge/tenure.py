@@ -94,28 +94,19 @@ class Tenure:
 
 @dataclass(slots=True)
 class Connection:
-    """One connection to the session port, from its `connect` to its `closed`.
-
-    Attributes:
-        client: its name in the history.
-        store, kind: of a soak's client (`signs`); empty for any other.
-        session: without a name before HELLO or WELCOME gave it one.
-        floor: what was known of the session when HELLO was sent.
-        sent_s, gap_s: when anything was sent last, and the longest time in which nothing was.
-        away_s: how long its session had heard and sent nothing when HELLO was sent.
-    """
+    """One connection to the session port, from its `connect` to its `closed`."""
 
     client: str
-    store: str = ""
+    store: str = ""  # of a soak's client, as its kind (`signs`); empty for any other
     kind: str = ""
-    session: Session = field(default_factory=lambda: Session(""))
+    session: Session = field(default_factory=lambda: Session(""))  # until HELLO or WELCOME names it
     tenure: Tenure | None = None
     hello: Event | None = None
-    floor: Floor | None = None
+    floor: Floor | None = None  # what was known of the session when HELLO was sent
     due: deque[Due] = field(default_factory=deque)
-    sent_s: float = math.inf
-    gap_s: float = 0.0
-    away_s: float = 0.0
+    sent_s: float = math.inf  # when anything was sent last
+    gap_s: float = 0.0  # the longest time in which nothing was
+    away_s: float = 0.0  # how long the session had heard and sent nothing when HELLO was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,39 +120,26 @@ class Floor:
     era: int
 
 
+@dataclass(slots=True, eq=False)
 class Session:
-    """Everything known of one session.
+    """Everything known of one session."""
 
-    Attributes:
-        tenures: The latest of them, in the order of ownership.
-        era: How often clients were told that data was lost: within one era nothing goes back.
-        blur: A WELCOME that may belong to this era or to the one before.
-        cut: Tenures before the oldest of `tenures` are forgotten.
-        quit: A QUIT that may have been obeyed, and its owner's epoch.
-        ended: The BYE, or the `unknown-session`.
+    name: str
+    tenures: list[Tenure] = field(default_factory=list)  # the latest, in the order of ownership
+    cut: bool = False  # tenures before the oldest of `tenures` are forgotten
+    era: int = 0  # how often data was lost, as clients heard: within one nothing goes back
+    blur: Event | None = None  # a WELCOME that may belong to this era or to the one before
+    quit: tuple[Event, int] | None = None  # may have been obeyed; and its owner's epoch
+    ended: Event | None = None  # the BYE, or the `unknown-session`
 
-    And in a soak, on the history's clock:
-        client: who had it last.
-        used: A line was answered: it lives longer from then on.
-        sign_s: Its last sign of life.
-        asked_s: The last request, answered or not.
-        last_s: The last of anything that was sent or heard.
-        since_s: The WELCOME of the connection of the moment; inf while there is none.
-        closed_s: The end of the last connection.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.client = ""
-        self.used = False
-        self.sign_s = self.asked_s = self.last_s = self.closed_s = -math.inf
-        self.since_s = math.inf
-        self.tenures: list[Tenure] = []
-        self.cut = False
-        self.era = 0
-        self.blur: Event | None = None
-        self.quit: tuple[Event, int] | None = None
-        self.ended: Event | None = None
+    # In a soak, on the history's clock.
+    by: Connection | None = None  # who had it last
+    used: bool = False  # a line was answered: it lives longer from then on
+    sign_s: float = -math.inf  # its last sign of life
+    asked_s: float = -math.inf  # the last request, answered or not
+    last_s: float = -math.inf  # the last of anything that was sent or heard
+    since_s: float = math.inf  # its connection's WELCOME; inf while there is none
+    closed_s: float = -math.inf  # the end of its last connection
 
     @property
     def latest(self) -> Tenure | None:

@@ -45,25 +45,24 @@ class Talker(Client):
         # No two begin at one moment.
         self._due_s = time.monotonic() + self.chance.random() / rate
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """What is due, and what comes until the next."""
         now_s = time.monotonic()
-        if self.may_speak() and now_s >= self._due_s:
+        if self._may_speak() and now_s >= self._due_s:
             self._due_s = max(self._due_s + self.chance.expovariate(self._rate), now_s - 1)
-            self.speak()
-        self.crowd.note_busy(self.name, busy=self.is_busy())
-        wait_s = self._due_s - now_s if self.may_speak() else LOOK_S
+            self._speak()
+        self.crowd.note_busy(self.name, busy=self._is_busy())
+        wait_s = self._due_s - now_s if self._may_speak() else LOOK_S
         self.listen(min(LOOK_S, max(LOOK_S_MIN, wait_s)))
 
-    def may_speak(self) -> bool:
+    def _may_speak(self) -> bool:
         """Whether it may, once it is due."""
         return self.crowd.may_send()
 
-    def speak(self) -> None:
-        """Say something."""
+    def _speak(self) -> None:
         raise NotImplementedError
 
-    def is_busy(self) -> bool:
+    def _is_busy(self) -> bool:
         """Whether an answer is still to come."""
         return bool(self.client.memory.waiting or self.member.unanswered)
 
@@ -83,12 +82,10 @@ class Steady(Talker):
         self._left = self.chance.randint(*QUIT_LINES)
         super().begin(token)
 
-    def may_speak(self) -> bool:
-        """There are lines left, and few in flight."""
-        return super().may_speak() and len(self.client.memory.waiting) < self.crowd.load.inflight
+    def _may_speak(self) -> bool:
+        return super()._may_speak() and len(self.client.memory.waiting) < self.crowd.load.inflight
 
-    def speak(self) -> None:
-        """A line."""
+    def _speak(self) -> None:
         self.client.send(self.some_bytes())
         self.crowd.lines += 1
         self._left -= 1
@@ -96,8 +93,7 @@ class Steady(Talker):
             self.client.quit()
             self.begin()
 
-    def heard(self, happened: object) -> None:
-        """It is served."""
+    def _heard(self, happened: object) -> None:
         if isinstance(happened, Acknowledged):
             self.crowd.served.add(self.name)
 
@@ -123,11 +119,11 @@ class Claimant(Steady):
                 return
         super().run()
 
-    def lost(self) -> None:
-        """The first begins another session, which is then the second's too."""
+    def _lost(self) -> None:
+        # The first begins another session, which is then the second's too.
         if self._other:
             gevent.sleep(LOOK_S)
-        super().lost()
+        super()._lost()
 
 
 class Member(Talker):
@@ -149,11 +145,10 @@ class Member(Talker):
         self._posts = 0
         self._who_s = self._served_s = 0.0
 
-    def lost(self) -> None:
+    def _lost(self) -> None:
         """It asks again, as after any fault: to the ledger it is one member all the time."""
 
-    def turn(self) -> None:
-        """A pause, and WHO, if they are due."""
+    def _turn(self) -> None:
         now_s, member = time.monotonic(), self.member
         if self._pauses and self._served_s and now_s - self._served_s >= PAUSE_AT_S:
             self._pauses = False
@@ -161,27 +156,24 @@ class Member(Talker):
         if self._asks and now_s >= self._who_s and member.rooms[self.rooms[0]].joined:
             member.who(self.rooms[0])
             self._who_s = now_s + WHO_S
-        super().turn()
+        super()._turn()
 
-    def may_speak(self) -> bool:
-        """It is in its rooms, and there are messages left."""
-        return bool(self._served_s) and super().may_speak()
+    def _may_speak(self) -> bool:
+        return bool(self._served_s) and super()._may_speak()
 
-    def speak(self) -> None:
-        """A post in one of its rooms."""
+    def _speak(self) -> None:
         self._posts += 1
         padding = b"x" * self.crowd.load.text_bytes
         text = b"%b %d %b" % (self.name.encode(), self._posts, padding)
         self.member.say(self.chance.choice(self.rooms), text)
 
-    def is_busy(self) -> bool:
+    def _is_busy(self) -> bool:
         """As any, or a message is still to come that another was answered."""
         known = self.member.rooms
         behind = any(known[room].offset < self._said.get(room, 0) for room in self.rooms)
-        return super().is_busy() or behind or not self._joined
+        return super()._is_busy() or behind or not self._joined
 
-    def heard(self, happened: object) -> None:
-        """Messages count, and what was said must come."""
+    def _heard(self, happened: object) -> None:
         match happened:
             case events.Msg():
                 self.crowd.deliveries += 1

@@ -140,28 +140,28 @@ class Client(Someone):
         self.begin()
         while not self.crowd.leaving.is_set():
             try:
-                self.turn()
+                self._turn()
             except RolledBack:
                 self.client.accept_loss()
             except SessionLost:
-                self.lost()
+                self._lost()
             except WrongReply as error:
                 # What has no form that the checker could judge.
                 self.crowd.history.record("wrong", c=self.client.name, k=0, text=str(error))
             except ClientError:
                 continue  # in the history; calling again goes on
-        self.leave()
+        self._leave()
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """Send what is due, and take what comes, for a moment."""
         raise NotImplementedError
 
     def listen(self, wait_s: float) -> None:
         """Take what comes, for so long at most."""
         for happened in self.member.receive(wait_s):
-            self.heard(happened)
+            self._heard(happened)
 
-    def heard(self, happened: object) -> None:
+    def _heard(self, happened: object) -> None:
         """What the server said."""
 
     def begin(self, token: bytes = b"") -> None:
@@ -185,11 +185,11 @@ class Client(Someone):
             rooms=LedgerRooms,
         )
 
-    def lost(self) -> None:
+    def _lost(self) -> None:
         """Its session is gone."""
         self.client.close()
         self.begin()
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """The crowd leaves; its session is left to expire."""
         self.client.close()

@@ -112,11 +112,10 @@ class Sitter(Client):
         self.ground.pause(self.chance.uniform(0, self.ground.pace_s))
         super().run()
 
-    def turn(self) -> None:
-        """What its kind does."""
+    def _turn(self) -> None:
         self._does(self)
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
         """Half of them end their sessions, the others leave them to expire."""
         if self.chance.random() < 0.5:  # noqa: PLR2004 — half
             self.client.leave(LEAVE_S)
@@ -217,7 +216,7 @@ class Slow(Sitter):
         self._ping_s = self._piece_s = 0.0
         self.crowd.busy.add(self.name)
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """PING, and a piece, each in its time; in the end the rest, at once."""
         now_s, ground = time.monotonic(), self.ground
         if self.client.connected and now_s >= self._ping_s:
@@ -260,7 +259,7 @@ class Caller(Sitter):
         self._missing = {sitter.name for sitter in steady}
         self.crowd.busy.add(self.name)
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """PING until it is time; then TELL."""
         if self.crowd.finishing and self.name in self.crowd.busy:
             until_s = time.monotonic() + CALL_S_MAX
@@ -273,8 +272,7 @@ class Caller(Sitter):
             self.crowd.note_busy(self.name, busy=False)
         self.stay()
 
-    def heard(self, happened: object) -> None:
-        """It is there."""
+    def _heard(self, happened: object) -> None:
         if isinstance(happened, events.Told) and happened.how == "delivered":
             names = self.ground.names
             self._missing -= {one for one in self._missing if names.get(one) == happened.name}
