@@ -27,7 +27,6 @@ from lab.drill.judge.tenure import (
     ECHOING,
     QUESTION_OF,
     QUESTIONS,
-    Connection,
     Due,
     Floor,
     Session,
@@ -36,8 +35,9 @@ from lab.drill.judge.tenure import (
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from lab.drill.judge.tenure import Connection
     from lab.drill.lives import Short
     from loadtest.history import Event
 
@@ -74,28 +74,19 @@ class Checker:
         self._connections: dict[tuple[str, int], Connection] = {}
         self.signs = Signs(short, troubled, self._sessions, self.broken)
         self.rooms = Rooms(self.signs)
-        self._handlers: dict[str, Callable[[Connection, Event, Due | None], None]] = {
-            "hello": self._hello,
-            "welcome": self._welcome,
-            "error": self._error,
-            **dict.fromkeys(QUESTIONS, self._asked),
-            **dict.fromkeys(QUESTION_OF, self._told),
-            "wrong": self._wrong,
-            "plain-wrong": self._plain_wrong,
-        }
 
     def feed(self, event: Event) -> None:
         """Take the next event; kinds that promise nothing are passed over."""
         kind, key = event["e"], (event["c"], event["k"])
-        if kind == "plain":
+        if kind == "plain-wrong":
+            self.broken(rules.PLAIN, "", str(event.get("text")), event)
+        if kind in ("plain", "plain-wrong"):
             return
         connection = self._connections.get(key)
         if connection is None:
             connection = self._connections[key] = self.signs.connection(event["c"])
         due = self._due(connection, event)
-        handler = self._handlers.get(kind)
-        if handler is not None:
-            handler(connection, event, due)
+        self._judge(connection, event, due)
         asked = due.event if due is not None else None
         if connection.kind:
             self.signs.feed(connection, event, asked)
@@ -103,6 +94,21 @@ class Checker:
             self.rooms.feed(connection, event, asked)
         if kind == "closed":
             del self._connections[key]
+
+    def _judge(self, connection: Connection, event: Event, due: Due | None) -> None:
+        kind = event["e"]
+        if kind in QUESTIONS:
+            self._asked(connection, event)
+        elif kind in QUESTION_OF:
+            self._told(connection, event, due)
+        elif kind == "hello":
+            self._hello(connection, event)
+        elif kind == "welcome":
+            self._welcome(connection, event)
+        elif kind == "error":
+            self._error(connection, event, due)
+        elif kind == "wrong":
+            self.broken(rules.REPLY, connection.session.name, str(event.get("text")), event)
 
     @property
     def lines_remembered(self) -> int:
@@ -142,13 +148,13 @@ class Checker:
 
     # Opening.
 
-    def _hello(self, connection: Connection, event: Event, _: Due | None) -> None:
+    def _hello(self, connection: Connection, event: Event) -> None:
         connection.hello = event
         if event["name"]:
-            connection.session = self._session(event["name"])
+            connection.session = self._sessions.setdefault(event["name"], Session(event["name"]))
             connection.floor = connection.session.floor()
 
-    def _welcome(self, connection: Connection, event: Event, _: Due | None) -> None:
+    def _welcome(self, connection: Connection, event: Event) -> None:
         name = event["name"]
         session = connection.session
         if not session.name:
@@ -156,7 +162,7 @@ class Checker:
                 text = f"a new session is {name}, epoch {event['epoch']}, seq {event['seq']}"
                 rule = rules.FOREIGN if name in self._sessions else rules.EPOCH
                 self.broken(rule, name, text, event)
-            session = connection.session = self._session(name)
+            session = connection.session = self._sessions.setdefault(name, Session(name))
         elif session.name != name:
             text = f"HELLO named {session.name}, WELCOME {name}"
             self.broken(rules.FOREIGN, session.name, text, connection.hello, event)
@@ -252,7 +258,7 @@ class Checker:
 
     # Asking.
 
-    def _asked(self, connection: Connection, event: Event, _: Due | None) -> None:
+    def _asked(self, connection: Connection, event: Event) -> None:
         session, tenure = connection.session, connection.tenure
         latest, late, right = session.latest, None, False
         if latest is not None and latest is not tenure:
@@ -349,13 +355,6 @@ class Checker:
             wrong = f"`{code}`, and Redis has kept its data{how}"
             self.broken(rules.LOST, session.name, wrong, event)
 
-    def _wrong(self, connection: Connection, event: Event, _: Due | None) -> None:
-        rule = self._foreign_or_reply(event, connection.session)
-        self.broken(rule, connection.session.name, str(event.get("text")), event)
-
-    def _plain_wrong(self, _: Connection, event: Event, __: Due | None) -> None:
-        self.broken(rules.PLAIN, "", str(event.get("text")), event)
-
     # Finding words.
 
     def _foreign_or_reply(self, event: Event, session: Session) -> str:
@@ -371,12 +370,6 @@ class Checker:
 
     def _lost_between(self, since_s: float, until_s: float) -> bool:
         return any(since_s < loss < until_s for loss in self._losses)
-
-    def _session(self, name: str) -> Session:
-        session = self._sessions.get(name)
-        if session is None:
-            session = self._sessions[name] = Session(name)
-        return session
 
 
 def _is_unasked(connection: Connection, event: Event) -> bool:

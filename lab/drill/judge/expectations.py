@@ -29,10 +29,6 @@ WHO_S = 5.0
 DELIVERED_MIN = 1_000
 
 STORES = {"m": "memory", "r": "Redis"}
-# What stays in Redis when nobody is there: of each daemon that runs its lease and its marker,
-# and the fleet's count of losses, should there have been one.
-OF_DAEMONS = ("l", "d")
-GENERATION = "generation"
 # Of all sessions that were opened or resumed, who may have been late by his own clock: with
 # more of them the machine was too busy to prove anything.
 EXCUSED_SHARE = 0.02
@@ -62,7 +58,12 @@ def no_violation(outcome: Outcome) -> Verdict:
     total = sum(outcome.counts.values())
     question = "Does what clients saw keep every rule?"
     if not total:
-        return Verdict(question, passed=True, text=f"{_lines(outcome)} and 0 violations.")
+        figures = outcome.figures
+        text = (
+            f"{figures.sent:,} lines sent, {figures.answered:,} answered,"
+            f" {figures.resumes:,} resumes, and 0 violations."
+        )
+        return Verdict(question, passed=True, text=text)
     by_rule = ", ".join(f"`{rule}` {count:,}" for rule, count in sorted(outcome.counts.items()))
     first = outcome.violations[0]
     text = f"{total:,} violations ({by_rule}). The first, of `{first.rule}`: {first.text}."
@@ -126,7 +127,8 @@ def served_since(outcome: Outcome, p99_s: float) -> Verdict:
 @expectation
 def goes_on(outcome: Outcome, gap_s: float) -> Verdict:
     """The fleet as a whole is never silent for so long."""
-    gap = longest_gap(outcome)
+    inside = [t for t in outcome.figures.answered_at if outcome.began < t < outcome.ended]
+    gap = max(later - t for t, later in pairwise([outcome.began, *inside, outcome.ended]))
     text = f"The longest time in which no line at all was answered: {gap:.1f} s."
     question = f"Does the fleet go on (no gap of {gap_s:g} s)?"
     return Verdict(question, gap < gap_s, text)
@@ -223,7 +225,8 @@ def who_is_right(outcome: Outcome, daemons: int) -> Verdict:
 
 def remains(keys: Mapping[str, int], daemons: int) -> dict[str, int]:
     """What is there and may not be, with so many daemons on Redis and no client."""
-    allowed = {**dict.fromkeys(OF_DAEMONS, daemons), GENERATION: 1}
+    # Each daemon's lease and marker, and the fleet's count of losses, should there be one.
+    allowed = {"l": daemons, "d": daemons, "generation": 1}
     return {kind: count for kind, count in keys.items() if count > allowed.get(kind, 0)}
 
 
@@ -367,12 +370,6 @@ def _served(
     return Verdict(question, worst <= most_s, text)
 
 
-def longest_gap(outcome: Outcome) -> float:
-    """The longest time without any answer while clients were sending, in seconds."""
-    inside = [t for t in outcome.figures.answered_at if outcome.began < t < outcome.ended]
-    return max(later - t for t, later in pairwise([outcome.began, *inside, outcome.ended]))
-
-
 def spent(breaks: Sequence[Break]) -> str:
     """On what the time of the longest hundredth of breaks, and of the median, was spent."""
     over = sorted((one for one in breaks if one.over), key=lambda one: one.took_s)
@@ -386,13 +383,6 @@ def spent(breaks: Sequence[Break]) -> str:
         for what, one in (("The median break", middle), ("the p99 break", late))
     ]  # fmt: skip
     return "; ".join(parts) + "."
-
-
-def _lines(outcome: Outcome) -> str:
-    figures = outcome.figures
-    return (
-        f"{figures.sent:,} lines sent, {figures.answered:,} answered, {figures.resumes:,} resumes,"
-    )
 
 
 def _each(

@@ -35,7 +35,6 @@ class Break:
     closed: float
     why: str
     """The error's code, or how the connection ended."""
-    attempts: int = 0
     connected: float = math.nan
     welcomed: float = math.nan
     answered: float = math.nan
@@ -71,6 +70,17 @@ class _Client:
     code: str = ""
     broken: Break | None = None
 
+    @property
+    def unknown(self) -> int:
+        return len(self.waiting) + len(self.withdrawn)
+
+    def forget(self) -> int:
+        """Of all lines, whose number is returned."""
+        unknown = self.unknown
+        self.waiting.clear()
+        self.withdrawn.clear()
+        return unknown
+
 
 class _Line(NamedTuple):
     text: str | None
@@ -98,7 +108,6 @@ class Figures:
         codes: Errors heard, by code.
         ends: Connections that ended, by how.
         plain_answered, plain_errors: Of the plain port's clients.
-        reply_s: From first sending a line to its answer, of each.
         answered_at, plain_at: When each line was answered, on either port.
         faults_at: When patient and plain clients heard an error, or were cut.
         breaks: Every break that ended, and at the end those that did not.
@@ -111,7 +120,6 @@ class Figures:
         self.codes: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
         self.plain_errors: Counter[str] = Counter()
-        self.reply_s = array("d")
         self.breaks: list[Break] = []
         self.answered_at, self.plain_at, self.faults_at = array("d"), array("d"), array("d")
         self.end = 0.0
@@ -120,11 +128,7 @@ class Figures:
     @property
     def unknown(self) -> int:
         """Lines of patient clients whose fate nothing has told yet."""
-        return sum(
-            len(client.waiting) + len(client.withdrawn)
-            for client in self._clients.values()
-            if client.patient
-        )
+        return sum(client.unknown for client in self._clients.values() if client.patient)
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
@@ -146,10 +150,6 @@ class Figures:
                 self.breaks.append(client.broken)
                 client.broken = None
 
-    def _on_connect(self, client: _Client, _: Event) -> None:
-        if client.broken:
-            client.broken.attempts += 1
-
     def _on_connected(self, client: _Client, event: Event) -> None:
         if client.broken:
             client.broken.connected = event["t"]
@@ -163,13 +163,10 @@ class Figures:
         self._fault(client, event["t"])
         if client.code in ("unknown-session", "rolled-back"):
             # What waited goes on under other numbers, as other lines.
-            self.lost += len(client.waiting) + len(client.withdrawn)
-            client.waiting.clear()
-            client.withdrawn.clear()
+            self.lost += client.forget()
 
     def _on_bye(self, client: _Client, _: Event) -> None:
-        client.waiting.clear()
-        client.withdrawn.clear()
+        client.forget()
         client.welcomed = False
 
     def _on_sent(self, client: _Client, event: Event) -> None:
@@ -190,7 +187,6 @@ class Figures:
         line = client.waiting.pop(number, None)
         if line is not None:  # the answer to a line repeated for the second time is none
             self.answered += 1
-            self.reply_s.append(t - line.since_s)
             self.answered_at.append(t)
         self._served(client, t)
 
