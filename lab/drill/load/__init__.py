@@ -3,5 +3,5 @@
     __main__ ──▶ clients, ghosts, guests ─▶ sitters (soak) ──▶ crowd
 
 `python -m lab.drill.load` is started by `run.py`. Every client imports `crowd`, which knows none of
-them; `witness` makes a session client record what it would refuse.
+them.
 """
