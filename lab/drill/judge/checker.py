@@ -86,8 +86,8 @@ class Checker:
         if connection is None:
             connection = self._connections[key] = self.signs.connection(event["c"])
         due = self._due(connection, event)
-        self._judge(connection, event, due)
         asked = due.event if due is not None else None
+        self._judge(connection, event, due)
         if connection.kind:
             self.signs.feed(connection, event, asked)
         if connection.session.name:
@@ -276,12 +276,12 @@ class Checker:
         if due is None and _is_unasked(connection, event):
             return
         if due is None or tenure is None or due.event["e"] != QUESTION_OF[kind]:
-            rule = self._foreign_or_reply(event, session)
+            rule = self._foreign_or(rules.REPLY, session, event.get("text"))
             owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
-            asked = due.event if due else None
-            self.broken(rule, session.name, f"{owed}, and a {kind} comes", asked, event)
+            proof = due.event if due else None
+            self.broken(rule, session.name, f"{owed}, and a {kind} comes", proof, event)
         elif kind in ECHOING and any(event.get(of) != due.event.get(of) for of in ("n", "text")):
-            rule = self._foreign_or_reply(event, session)
+            rule = self._foreign_or(rules.REPLY, session, event.get("text"))
             asked_for, got = ((one.get("n", ""), one["text"]) for one in (due.event, event))
             wrong = f"{due.event['e']} {asked_for} is answered by {got}"
             self.broken(rule, session.name, wrong, due.event, event)
@@ -356,9 +356,6 @@ class Checker:
             self.broken(rules.LOST, session.name, wrong, event)
 
     # Finding words.
-
-    def _foreign_or_reply(self, event: Event, session: Session) -> str:
-        return self._foreign_or(rules.REPLY, session, event.get("text"))
 
     def _foreign_or(self, rule: str, session: Session, text: str | None) -> str:
         """`FOREIGN` if another session sent `text` lately, else `rule`. Slow: for what is wrong."""

@@ -233,10 +233,13 @@ def remains(keys: Mapping[str, int], daemons: int) -> dict[str, int]:
 def in_time_lives(outcome: Outcome) -> Verdict:
     """Who gave signs of life in time has lost nothing."""
     found = outcome.checker.signs
+    resumed, unused, repeats = (
+        _each(found.times, what, len) for what in ("resumed", "unused", "repeats")
+    )
     text = (
-        f"{sum(found.given.values()):,} signs of life; {_each(found.times, 'resumed', len)} sessions"
-        f" resumed, {_each(found.times, 'unused', len)} used for the first time; {_each(found.counts, 'told')} TELLs"
-        f" delivered; {_each(found.times, 'repeats', len)} posts known again."
+        f"{sum(found.given.values()):,} signs of life; {resumed} sessions resumed, {unused} used"
+        f" for the first time; {_each(found.counts, 'told')} TELLs delivered; {repeats} posts"
+        " known again."
     )
     wrong = [one for one in outcome.violations if one.rule in OF_LIVES]
     if wrong:
