@@ -156,13 +156,8 @@ class Session:
         latest = self.latest
         if latest is None:
             return Floor(0, 0, None, None, self.era)
-        return Floor(
-            latest.epoch,
-            latest.committed,
-            latest.welcome,
-            latest.answered or latest.welcome,
-            self.era,
-        )
+        proof = latest.answered or latest.welcome
+        return Floor(latest.epoch, latest.committed, latest.welcome, proof, self.era)
 
     def forget(self) -> None:
         """Data was lost, and a client was told so: what follows is another history."""
