@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
-from lab.drill.judge.rooms import RoomFigures
-from lab.drill.judge.soak.figures import SoakFigures
 from lab.drill.lives import shorten
 from lab.drill.stage.base import DrillError
 from lab.fleet import processes
@@ -106,21 +104,15 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    soak = SoakFigures(shorten(factor or 1.0), troubled(marks))
-    checker = Checker([mark.t for mark in marks if mark.loses], soak.excuses)
+    losses = [mark.t for mark in marks if mark.loses]
+    checker = Checker(losses, shorten(factor or 1.0), troubled(marks))
     figures = Figures(patient=lambda name: name[0] in PATIENT)
-    rooms = RoomFigures()
     for event in history.read(path):
-        soak.feed(event)  # before the checker, which asks it
         checker.feed(event)
         figures.feed(event)
-        rooms.feed(event)
-    checker.quiet(counted)
+    checker.finish(counted)
     figures.finish()
-    rooms.finish()
-    soak.finish()
-    facts = {**facts, "rooms": rooms, "soak": soak}
-    return Outcome(began, ended, marks, figures, checker.violations, dict(checker.counts), facts)
+    return Outcome(began, ended, marks, figures, checker, facts)
 
 
 def troubled(marks: Sequence[Mark]) -> list[tuple[float, float]]:

@@ -53,7 +53,7 @@ class Load:
     plain: int = 8
     text_bytes: int = 60
     members: int = 0
-    """`load/members.py`: they post in rooms, each in `rooms_each` of `rooms`."""
+    """`load/clients.py`: they post in rooms, each in `rooms_each` of `rooms`."""
     rooms: int = 6
     rooms_each: int = 3
     posts_rate: float = 1.0

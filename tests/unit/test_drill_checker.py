@@ -402,7 +402,7 @@ def test_connections_in_the_metrics() -> None:
     """They are compared with those in the kernel, daemon by daemon."""
     checker = Checker()
 
-    checker.quiet([("echod1", 3, 3), ("echod2", 4, 3)])
+    checker.finish([("echod1", 3, 3), ("echod2", 4, 3)])
 
     (found,) = checker.violations
     assert found.rule == rules.QUIET
@@ -410,8 +410,10 @@ def test_connections_in_the_metrics() -> None:
 
 
 def test_every_rule_has_a_corruption() -> None:
-    """No rule goes unproven."""
-    assert {*CORRUPTIONS.values(), rules.QUIET} == set(rules.RULES)
+    """No rule goes unproven: `test_drill_soak` has those of lives."""
+    assert {*CORRUPTIONS.values(), rules.QUIET} == set(rules.RULES) - rules.OF_LIVES | {
+        rules.LOST, rules.ENDED, rules.REFUSED, rules.INTERNAL,
+    }  # fmt: skip
 
 
 def test_what_is_kept_is_bounded() -> None:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from lab.drill.judge.checker import Checker
 from lab.drill.judge.expectations import WHO_S, all_back, nothing_lost, who_is_right
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
-from lab.drill.judge.rooms import RoomFigures
 from loadtest.room_ledger import DELIVERED, LOST
 
 if TYPE_CHECKING:
@@ -20,23 +20,25 @@ FAULT_S, HEAL_S = 10.0, 20.0
 
 def outcome(*events: dict[str, Any]) -> Outcome:
     """Of a history in which a daemon was killed at `FAULT_S`."""
-    rooms = RoomFigures()
+    checker = Checker()
     for event in events:
-        rooms.feed(cast("Event", {"k": 1, **event}))
-    rooms.finish()
+        checker.feed(cast("Event", {"k": 1, **event}))
+    checker.finish()
     marks = [
         Mark(FAULT_S, FAULT_S, "kill", heals=False, loses=False),
         Mark(HEAL_S, HEAL_S, "", heals=True, loses=False),
     ]
     figures = Figures(patient=lambda _: True)
-    return Outcome(0.0, 30.0, marks, figures, [], {}, {"rooms": rooms})
+    return Outcome(0.0, 30.0, marks, figures, checker)
 
 
 def entered(client: str, t: float = 1.0) -> list[dict[str, Any]]:
     """A member is in the room."""
     where = {"t": t, "c": client, "room": "r", "life": "1", "offset": 0}
+    opened = {"t": t, "c": client, "name": f"name-{client}"}
     return [
-        {"t": t, "c": client, "e": "welcome", "name": f"name-{client}"},
+        {**opened, "e": "welcome", "epoch": 1, "seq": 0, "text": None},
+        {**where, "e": "join"},
         {**where, "e": "joined", "how": "fresh"},
     ]
 
@@ -76,7 +78,7 @@ def test_others_are_not_members() -> None:
     found = outcome(
         {"t": 1.0, "c": "x", "e": "msg", "room": "r"}, {"t": 1.0, "c": "p", "e": "plain"}
     )
-    assert not found.facts["rooms"].ledger.counts
+    assert not found.checker.rooms.ledger.counts
 
 
 @pytest.mark.parametrize(
@@ -103,9 +105,14 @@ def test_who_that_never_becomes_right() -> None:
 def test_how_long_members_were_away() -> None:
     """From the end of a connection to the first JOINED of the next; nobody away is no pass."""
     away = [*entered("m0"), {"t": 10.0, "c": "m0", "e": "closed", "how": "ECONNRESET"}]
-    back = {"t": 12.5, "c": "m0", "e": "joined", "room": "r", "life": "1", "offset": 0}
-    found = outcome(*away, {**back, "how": "recovered"})
+    opened = {"t": 12.0, "c": "m0", "k": 2, "name": "name-m0"}
+    found = outcome(
+        *away,
+        {**opened, "e": "hello", "acked": 0},
+        {**opened, "e": "welcome", "epoch": 2, "seq": 0, "text": None},
+        *({**one, "k": 2} for one in entered("m0", 12.5)[1:]),
+    )
     assert all_back(3.0)(found).passed
     assert not all_back(2.0)(found).passed
     assert not all_back(3.0)(outcome(*entered("m0"))).passed
-    assert found.facts["rooms"].ledger.counts[LOST] == found.facts["rooms"].ledger.counts[DELIVERED]
+    assert found.checker.rooms.ledger.counts[LOST] == found.checker.rooms.ledger.counts[DELIVERED]

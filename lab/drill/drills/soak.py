@@ -9,11 +9,11 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from lab.drill.drills.faults import deafen, in_order, kill, restart
-from lab.drill.judge.expectations import nothing_lost
-from lab.drill.judge.soak.expectations import (
+from lab.drill.judge.expectations import (
     all_gone,
     all_present,
     in_time_lives,
+    nothing_lost,
     remains,
     rooms_are_kept,
     ten_lives,

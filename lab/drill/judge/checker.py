@@ -3,6 +3,8 @@
     histories ──by time──▶ Checker.feed … ──▶ Checker.violations
                                  │
                   connection ─▶ tenure ─▶ session   (tenure.py)
+                       ├──────▶ signs of life       (signs.py, in a soak)
+                       └──────▶ rooms               (rooms.py)
 
 It knows nothing of daemons, faults or Redis: an unanswered line is *unknown* until a WELCOME
 tells. The rules and their names are in `violations.py`; tests/unit/test_drill_checker.py has a
@@ -18,13 +20,25 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lab.drill.judge import violations as rules
-from lab.drill.judge.questions import ANSWERING, QUESTION_OF
-from lab.drill.judge.tenure import Connection, Due, Floor, Session, Tenure
+from lab.drill.judge.rooms import Rooms
+from lab.drill.judge.signs import ORDINARY, Signs
+from lab.drill.judge.tenure import (
+    ANSWERING,
+    ECHOING,
+    QUESTION_OF,
+    QUESTIONS,
+    Due,
+    Floor,
+    Session,
+    Tenure,
+)
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from lab.drill.judge.tenure import Connection
+    from lab.drill.lives import Short
     from loadtest.history import Event
 
 # One rule that is broken is broken often: so many are kept, all are counted.
@@ -37,53 +51,64 @@ class Checker:
     Args:
         losses: When Redis's data was lost or rolled back, on the history's clock: only then
             may a client hear `rolled-back` or `unknown-session`.
-        excuses: Whether a session may be lost all the same: its client was silent for longer
-            than it lives.
+        short: The daemons' lives, if they are shortened.
+        troubled: From when to when a fault was there.
 
     Attributes:
         violations: What was found, at most `KEPT_MAX` of each rule.
         counts: How often each rule was broken, all of them.
+        signs: What a soak's clients did, and the rules of lives.
+        rooms: What members saw, and the rules of rooms.
     """
 
     def __init__(
         self,
         losses: Sequence[float] = (),
-        excuses: Callable[[Event], bool] = lambda _: False,
+        short: Short = ORDINARY,
+        troubled: Sequence[tuple[float, float]] = (),
     ) -> None:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
         self._losses = losses
-        self._excuses = excuses
         self._sessions: dict[str, Session] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
-        self._handlers: dict[str, Callable[[Connection, Event], None]] = {
-            "sent": self._sent,
-            "answered": self._answered,
-            "hello": self._hello,
-            "welcome": self._welcome,
-            "error": self._error,
-            "quit": self._quit,
-            "bye": self._bye,
-            **dict.fromkeys(("ping", "join", "say", "part", "who", "tell"), self._asked),
-            **dict.fromkeys(("pong", "joined", "said", "parted", "members", "told"), self._told),
-        }
+        self.signs = Signs(short, troubled, self._sessions, self.broken)
+        self.rooms = Rooms(self.signs)
 
     def feed(self, event: Event) -> None:
         """Take the next event; kinds that promise nothing are passed over."""
+        kind, key = event["e"], (event["c"], event["k"])
+        if kind == "plain-wrong":
+            self.broken(rules.PLAIN, "", str(event.get("text")), event)
+        if kind in ("plain", "plain-wrong"):
+            return
+        connection = self._connections.get(key)
+        if connection is None:
+            connection = self._connections[key] = self.signs.connection(event["c"])
+        due = self._due(connection, event)
+        asked = due.event if due is not None else None
+        self._judge(connection, event, due)
+        if connection.kind:
+            self.signs.feed(connection, event, asked)
+        if connection.session.name:
+            self.rooms.feed(connection, event, asked)
+        if kind == "closed":
+            del self._connections[key]
+
+    def _judge(self, connection: Connection, event: Event, due: Due | None) -> None:
         kind = event["e"]
-        handler = self._handlers.get(kind)
-        key = event["c"], event["k"]
-        if handler is not None:
-            connection = self._connections.get(key)
-            if connection is None:
-                connection = self._connections[key] = Connection()
-            handler(connection, event)
-        elif kind == "closed":
-            self._connections.pop(key, None)
+        if kind in QUESTIONS:
+            self._asked(connection, event)
+        elif kind in QUESTION_OF:
+            self._told(connection, event, due)
+        elif kind == "hello":
+            self._hello(connection, event)
+        elif kind == "welcome":
+            self._welcome(connection, event)
+        elif kind == "error":
+            self._error(connection, event, due)
         elif kind == "wrong":
-            self._break(self._foreign_or_reply(event, None), "", str(event.get("text")), event)
-        elif kind == "plain-wrong":
-            self._break(rules.PLAIN, "", str(event.get("text")), event)
+            self.broken(rules.REPLY, connection.session.name, str(event.get("text")), event)
 
     @property
     def lines_remembered(self) -> int:
@@ -92,34 +117,55 @@ class Checker:
             len(tenure.lines) for session in self._sessions.values() for tenure in session.tenures
         ) + sum(len(connection.due) for connection in self._connections.values())
 
-    def quiet(self, counted: Iterable[tuple[str, int, int]]) -> None:
-        """(daemon, connections in its metrics, connections in the kernel), once all is quiet."""
+    def finish(self, counted: Iterable[tuple[str, int, int]] = ()) -> None:
+        """The history is at its end.
+
+        Args:
+            counted: (daemon, connections in its metrics, connections in the kernel), once all
+                was quiet.
+        """
+        self.signs.finish()
+        self.rooms.finish()
         for daemon, in_metrics, in_kernel in counted:
             if in_metrics != in_kernel:
                 text = f"{daemon} counts {in_metrics} connections, the kernel {in_kernel}"
-                self._break(rules.QUIET, "", text)
+                self.broken(rules.QUIET, "", text)
+
+    def broken(self, rule: str, session: str, text: str, *events: Event | None) -> None:
+        """Note a violation, with the events that prove it."""
+        self.counts[rule] += 1
+        if self.counts[rule] <= KEPT_MAX:
+            proof: tuple[Mapping[str, object], ...] = tuple(dict(one) for one in events if one)
+            self.violations.append(Violation(rule, session, text, proof))
+
+    def _due(self, connection: Connection, event: Event) -> Due | None:
+        """What an answer, or an error that is one, is the answer to."""
+        kind = event["e"]
+        answers = kind in QUESTION_OF or (kind == "error" and event["code"] in ANSWERING)
+        if not answers or not connection.due or _is_unasked(connection, event):
+            return None
+        return connection.due.popleft()
 
     # Opening.
 
     def _hello(self, connection: Connection, event: Event) -> None:
         connection.hello = event
-        if name := event["name"]:
-            session = self._session(name)
-            connection.session = session
-            connection.floor = session.floor()
+        if event["name"]:
+            connection.session = self._sessions.setdefault(event["name"], Session(event["name"]))
+            connection.floor = connection.session.floor()
 
     def _welcome(self, connection: Connection, event: Event) -> None:
         name = event["name"]
         session = connection.session
-        if session is None:
+        if not session.name:
             if name in self._sessions or event["epoch"] != 1 or event["seq"] != 0:
                 text = f"a new session is {name}, epoch {event['epoch']}, seq {event['seq']}"
                 rule = rules.FOREIGN if name in self._sessions else rules.EPOCH
-                self._break(rule, name, text, event)
-            session = connection.session = self._session(name)
+                self.broken(rule, name, text, event)
+            session = connection.session = self._sessions.setdefault(name, Session(name))
         elif session.name != name:
             text = f"HELLO named {session.name}, WELCOME {name}"
-            self._break(rules.FOREIGN, session.name, text, connection.hello, event)
+            self.broken(rules.FOREIGN, session.name, text, connection.hello, event)
             return
         tenure = connection.tenure = Tenure(event)
         if (
@@ -128,7 +174,7 @@ class Checker:
             and not self._lost_between(0, event["t"])  # it may be in the older copy
         ):
             text = "it had ended, and is resumed"
-            self._break(rules.ENDED, name, text, session.ended, event)
+            self.broken(rules.ENDED, name, text, session.ended, event)
         if session.quit is not None and session.quit[1] < tenure.epoch:
             session.quit = None  # there is a later owner, so it was not obeyed, and never will be
         self._succeed(session, connection, tenure)
@@ -148,7 +194,7 @@ class Checker:
                 floor = Floor(0, acked or 0, None, hello, session.era)
             elif tenure.epoch <= floor.epoch:
                 text = f"epoch {tenure.epoch} after epoch {floor.epoch}"
-                self._break(rules.EPOCH, session.name, text, floor.welcome, welcome)
+                self.broken(rules.EPOCH, session.name, text, floor.welcome, welcome)
             back = tenure.seq < floor.committed
             if back:
                 self._went_back(session, tenure, floor.committed, floor.proof)
@@ -156,7 +202,7 @@ class Checker:
         if before is not None:
             if before.epoch == tenure.epoch and (floor is None or floor.epoch < tenure.epoch):
                 text = f"two owners of epoch {tenure.epoch}"
-                self._break(rules.EPOCH, session.name, text, before.welcome, welcome)
+                self.broken(rules.EPOCH, session.name, text, before.welcome, welcome)
             if not back:
                 self._follow(session, before, tenure)
         if after is not None:
@@ -193,11 +239,11 @@ class Checker:
                 f"seq {tenure.seq}, but after seq {before.seq} in epoch {before.epoch}"
                 f" no line {tenure.seq} was sent"
             )
-            self._break(rules.UNKNOWN, session.name, text, before.welcome, welcome)
+            self.broken(rules.UNKNOWN, session.name, text, before.welcome, welcome)
         elif owed != welcome["text"]:
             rule = self._foreign_or(rules.UNKNOWN, session, welcome["text"])
             text = f"line {tenure.seq} was {owed!r}, and WELCOME tells {welcome['text']!r}"
-            self._break(rule, session.name, text, before.welcome, welcome)
+            self.broken(rule, session.name, text, before.welcome, welcome)
         elif (previous := before.lines.get(tenure.seq - 1)) is not None:
             tenure.lines[tenure.seq - 1] = previous
 
@@ -208,65 +254,54 @@ class Checker:
         rule = rules.FORWARD if told else rules.ACKNOWLEDGED
         how = "told by WELCOME" if told else "answered"
         text = f"line {committed} was {how}, and a later WELCOME says seq {tenure.seq}"
-        self._break(rule, session.name, text, proof, tenure.welcome)
+        self.broken(rule, session.name, text, proof, tenure.welcome)
 
     # Asking.
 
-    def _sent(self, connection: Connection, event: Event) -> None:
-        session, tenure = connection.session, connection.tenure
-        if session is None or tenure is None:
-            connection.due.append(Due(event, None, right=False))
-            return
-        number, text = event["n"], event["text"] or ""
-        latest = session.tenures[-1] if session.tenures else tenure
-        if latest is not tenure:
-            connection.due.append(Due(event, latest.welcome, right=False))
-            return
-        lines = tenure.lines
-        right = number == tenure.sent + 1 or (number == tenure.sent and lines.get(number) == text)
-        connection.due.append(Due(event, None, right))
-        tenure.sent = max(tenure.sent, number)
-        lines.setdefault(number, text)
-
     def _asked(self, connection: Connection, event: Event) -> None:
         session, tenure = connection.session, connection.tenure
-        latest = session.latest if session is not None else None
-        late = latest.welcome if latest is not None and latest is not tenure else None
-        connection.due.append(Due(event, late, right=False))
-
-    def _quit(self, connection: Connection, event: Event) -> None:
-        self._asked(connection, event)
-        session, tenure = connection.session, connection.tenure
-        if session is not None and tenure is not None and connection.due[-1].late is None:
+        latest, late, right = session.latest, None, False
+        if latest is not None and latest is not tenure:
+            late = latest.welcome
+        elif tenure is not None and event["e"] == "sent":
+            right = tenure.send(event["n"], event["text"] or "")
+        elif tenure is not None and event["e"] == "quit":
             session.quit = event, tenure.epoch
+        connection.due.append(Due(event, late, right))
 
     # Being answered.
 
-    def _answered(self, connection: Connection, event: Event) -> None:
-        session, tenure = connection.session, connection.tenure
-        due = connection.due.popleft() if connection.due else None
-        if session is None or tenure is None or due is None or due.event["e"] != "sent":
-            self._unasked(connection, event, due)
+    def _told(self, connection: Connection, event: Event, due: Due | None) -> None:
+        kind, session, tenure = event["e"], connection.session, connection.tenure
+        if due is None and _is_unasked(connection, event):
             return
-        sent = due.event
-        number, text = event["n"], event["text"]
-        if number != sent["n"] or text != sent["text"]:
-            rule = self._foreign_or(rules.REPLY, session, text)
-            wrong = f"line {sent['n']} {sent['text']!r} is answered by {number} {text!r}"
-            self._break(rule, session.name, wrong, sent, event)
-            return
-        if due.late is not None:
-            wrong = f"line {number} was sent after a takeover, and is answered"
-            self._break(rules.OWNER, session.name, wrong, due.late, sent, event)
-            return
+        if due is None or tenure is None or due.event["e"] != QUESTION_OF[kind]:
+            rule = self._foreign_or(rules.REPLY, session, event.get("text"))
+            owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
+            proof = due.event if due else None
+            self.broken(rule, session.name, f"{owed}, and a {kind} comes", proof, event)
+        elif kind in ECHOING and any(event.get(of) != due.event.get(of) for of in ("n", "text")):
+            rule = self._foreign_or(rules.REPLY, session, event.get("text"))
+            asked_for, got = ((one.get("n", ""), one["text"]) for one in (due.event, event))
+            wrong = f"{due.event['e']} {asked_for} is answered by {got}"
+            self.broken(rule, session.name, wrong, due.event, event)
+        elif due.late is not None:
+            wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
+            self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
+        elif kind == "answered":
+            self._answered(session, tenure, event)
+        elif kind == "bye":
+            self._bye(session, tenure, event)
+
+    def _answered(self, session: Session, tenure: Tenure, event: Event) -> None:
+        """A line is: no later owner may have been told less."""
         self._hold_previous(session, tenure, event)
-        if session.tenures and session.tenures[-1] is not tenure:
-            later = session.successor(tenure)
-            if later is not None and later.seq < number:
-                wrong = f"line {number} is answered, and the next WELCOME said seq {later.seq}"
-                self._break(rules.ACKNOWLEDGED, session.name, wrong, later.welcome, event)
-                return
-        tenure.commit(event)
+        later = session.successor(tenure)
+        if later is not None and later.seq < event["n"]:
+            wrong = f"line {event['n']} is answered, and the next WELCOME said seq {later.seq}"
+            self.broken(rules.ACKNOWLEDGED, session.name, wrong, later.welcome, event)
+        else:
+            tenure.commit(event)
 
     def _hold_previous(self, session: Session, tenure: Tenure, event: Event) -> None:
         """The first half of the reply is line n-1, or is not there for n = 1."""
@@ -277,88 +312,52 @@ class Checker:
         if previous != owed:
             rule = self._foreign_or(rules.REPLY, session, previous)
             wrong = f"line {number - 1} was {owed!r}, and the reply to {number} has {previous!r}"
-            self._break(rule, session.name, wrong, event)
+            self.broken(rule, session.name, wrong, event)
 
-    def _told(self, connection: Connection, event: Event) -> None:
-        kind = event["e"]
-        if kind == "joined" and event.get("how") == "lost" and not self._head(connection, "join"):
-            return  # unasked: the room's history changed (§3)
-        due = connection.due.popleft() if connection.due else None
-        session = connection.session
-        if session is None or due is None or due.event["e"] != QUESTION_OF[kind]:
-            self._unasked(connection, event, due)
-        elif kind == "pong" and event["text"] != due.event["text"]:
-            rule = self._foreign_or(rules.REPLY, session, event["text"])
-            wrong = f"PING {due.event['text']!r} is answered by {event['text']!r}"
-            self._break(rule, session.name, wrong, due.event, event)
-        elif due.late is not None:
-            wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
-            self._break(rules.OWNER, session.name, wrong, due.late, due.event, event)
-
-    def _bye(self, connection: Connection, event: Event) -> None:
-        before = len(self.violations)
-        self._told(connection, event)
-        session, tenure = connection.session, connection.tenure
-        if session is None or tenure is None or len(self.violations) > before:
-            return
+    def _bye(self, session: Session, tenure: Tenure, event: Event) -> None:
         if self._lost_between(tenure.welcome["t"], event["t"]):
             return  # what was ended may have come back with the older copy
         latest = session.latest
         if latest is not None and latest is not tenure:
             wrong = "it has a later owner, and its earlier connection is told that it ended"
-            self._break(rules.ENDED, session.name, wrong, latest.welcome, event)
+            self.broken(rules.ENDED, session.name, wrong, latest.welcome, event)
             return
         session.ended = event
 
-    def _error(self, connection: Connection, event: Event) -> None:
-        code = event["code"]
-        if code in ANSWERING:
-            self._refused(connection, event)
-        elif code == "internal":
-            name = connection.session.name if connection.session else ""
-            self._break(rules.INTERNAL, name, "a daemon reports a bug of its own", event)
-        elif code in ("rolled-back", "unknown-session") and connection.session is not None:
-            self._lost(connection.session, event)
-
-    def _refused(self, connection: Connection, event: Event) -> None:
-        session = connection.session
-        if session is None or not connection.due:
+    def _error(self, connection: Connection, event: Event, due: Due | None) -> None:
+        code, session = event["code"], connection.session
+        if code == "internal":
+            self.broken(rules.INTERNAL, session.name, "a daemon reports a bug of its own", event)
+        elif code in ("rolled-back", "unknown-session") and session.name:
+            self._lost(connection, session, event)
+        elif due is None:
             return
-        due = connection.due.popleft()
-        if due.late is not None:
+        elif due.late is not None:
             wrong = f"a {due.event['e']} was sent after a takeover, and is answered by an error"
-            self._break(rules.OWNER, session.name, wrong, due.late, due.event, event)
-        elif due.right:
-            wrong = f"line {due.event['n']} was right, and is answered `{event['code']}`"
-            self._break(rules.REFUSED, session.name, wrong, due.event, event)
+            self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
+        elif due.right or connection.kind:  # a soak's clients ask for nothing that they may not
+            wrong = f"a {due.event['e']} was right, and is answered `{code}`"
+            self.broken(rules.REFUSED, session.name, wrong, due.event, event)
 
-    def _lost(self, session: Session, event: Event) -> None:
+    def _lost(self, connection: Connection, session: Session, event: Event) -> None:
         """A client hears that its session, or a part of it, is gone."""
-        code = event["code"]
-        excused = any(loss < event["t"] for loss in self._losses) or self._excuses(event)
+        code, how = event["code"], ""
+        excused = any(loss < event["t"] for loss in self._losses)
         if code == "unknown-session":
-            excused = excused or session.quit is not None or session.ended is not None
+            excused = excused or session.gone
+            if connection.kind:
+                late, how = self.signs.lost(connection, session, event)
+                excused = excused or late
             session.ended = session.ended or event
         else:
             session.forget()
         if not excused:
-            wrong = f"`{code}`, and Redis has kept its data"
-            self._break(rules.LOST, session.name, wrong, event)
+            wrong = f"`{code}`, and Redis has kept its data{how}"
+            self.broken(rules.LOST, session.name, wrong, event)
 
     # Finding words.
 
-    def _unasked(self, connection: Connection, event: Event, due: Due | None) -> None:
-        session = connection.session
-        rule = self._foreign_or_reply(event, session)
-        owed = f"owed was the answer to a {due.event['e']}" if due else "nothing was owed"
-        asked = due.event if due else None
-        name = session.name if session else ""
-        self._break(rule, name, f"{owed}, and a {event['e']} comes", asked, event)
-
-    def _foreign_or_reply(self, event: Event, session: Session | None) -> str:
-        return self._foreign_or(rules.REPLY, session, event.get("text"))
-
-    def _foreign_or(self, rule: str, session: Session | None, text: str | None) -> str:
+    def _foreign_or(self, rule: str, session: Session, text: str | None) -> str:
         """`FOREIGN` if another session sent `text` lately, else `rule`. Slow: for what is wrong."""
         if text and any(
             other is not session and other.knows(text) for other in self._sessions.values()
@@ -369,18 +368,9 @@ class Checker:
     def _lost_between(self, since_s: float, until_s: float) -> bool:
         return any(since_s < loss < until_s for loss in self._losses)
 
-    def _session(self, name: str) -> Session:
-        session = self._sessions.get(name)
-        if session is None:
-            session = self._sessions[name] = Session(name)
-        return session
 
-    @staticmethod
-    def _head(connection: Connection, kind: str) -> bool:
-        return bool(connection.due) and connection.due[0].event["e"] == kind
-
-    def _break(self, rule: str, session: str, text: str, *events: Event | None) -> None:
-        self.counts[rule] += 1
-        if self.counts[rule] <= KEPT_MAX:
-            proof: tuple[Mapping[str, object], ...] = tuple(dict(one) for one in events if one)
-            self.violations.append(Violation(rule, session, text, proof))
+def _is_unasked(connection: Connection, event: Event) -> bool:
+    """Whether it is a JOINED that answers nothing: the room's history changed (§3)."""
+    if event["e"] != "joined" or event.get("how") != "lost":
+        return False
+    return not connection.due or connection.due[0].event["e"] != "join"

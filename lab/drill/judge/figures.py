@@ -35,7 +35,6 @@ class Break:
     closed: float
     why: str
     """The error's code, or how the connection ended."""
-    attempts: int = 0
     connected: float = math.nan
     welcomed: float = math.nan
     answered: float = math.nan
@@ -71,6 +70,17 @@ class _Client:
     code: str = ""
     broken: Break | None = None
 
+    @property
+    def unknown(self) -> int:
+        return len(self.waiting) + len(self.withdrawn)
+
+    def forget(self) -> int:
+        """Of all lines, whose number is returned."""
+        unknown = self.unknown
+        self.waiting.clear()
+        self.withdrawn.clear()
+        return unknown
+
 
 class _Line(NamedTuple):
     text: str | None
@@ -98,7 +108,6 @@ class Figures:
         codes: Errors heard, by code.
         ends: Connections that ended, by how.
         plain_answered, plain_errors: Of the plain port's clients.
-        reply_s: From first sending a line to its answer, of each.
         answered_at, plain_at: When each line was answered, on either port.
         faults_at: When patient and plain clients heard an error, or were cut.
         breaks: Every break that ended, and at the end those that did not.
@@ -111,37 +120,21 @@ class Figures:
         self.codes: Counter[str] = Counter()
         self.ends: Counter[str] = Counter()
         self.plain_errors: Counter[str] = Counter()
-        self.reply_s = array("d")
         self.breaks: list[Break] = []
         self.answered_at, self.plain_at, self.faults_at = array("d"), array("d"), array("d")
         self.end = 0.0
         self._clients: dict[str, _Client] = {}
-        self._handlers: dict[str, Callable[[_Client, Event], None]] = {
-            "connect": self._connect,
-            "connected": self._connected,
-            "welcome": self._welcome,
-            "sent": self._sent,
-            "answered": self._answered,
-            "drain": self._drain,
-            "error": self._error,
-            "closed": self._closed,
-            "bye": self._bye,
-            "plain": self._plain,
-        }
 
     @property
     def unknown(self) -> int:
         """Lines of patient clients whose fate nothing has told yet."""
-        return sum(
-            len(client.waiting) + len(client.withdrawn)
-            for client in self._clients.values()
-            if client.patient
-        )
+        return sum(client.unknown for client in self._clients.values() if client.patient)
 
     def feed(self, event: Event) -> None:
         """Take the next event."""
         self.end = event["t"]
-        handler = self._handlers.get(event["e"])
+        handler: Callable[[_Client, Event], None] | None
+        handler = getattr(self, f"_on_{event['e']}", None)
         if handler is None:
             return
         name = event["c"].partition(".")[0]
@@ -157,33 +150,26 @@ class Figures:
                 self.breaks.append(client.broken)
                 client.broken = None
 
-    def _connect(self, client: _Client, _: Event) -> None:
-        if client.broken:
-            client.broken.attempts += 1
-
-    def _connected(self, client: _Client, event: Event) -> None:
+    def _on_connected(self, client: _Client, event: Event) -> None:
         if client.broken:
             client.broken.connected = event["t"]
 
-    def _drain(self, client: _Client, _: Event) -> None:
+    def _on_drain(self, client: _Client, _: Event) -> None:
         client.code = DRAIN
 
-    def _error(self, client: _Client, event: Event) -> None:
+    def _on_error(self, client: _Client, event: Event) -> None:
         client.code = event["code"]
         self.codes[client.code] += 1
         self._fault(client, event["t"])
         if client.code in ("unknown-session", "rolled-back"):
             # What waited goes on under other numbers, as other lines.
-            self.lost += len(client.waiting) + len(client.withdrawn)
-            client.waiting.clear()
-            client.withdrawn.clear()
+            self.lost += client.forget()
 
-    def _bye(self, client: _Client, _: Event) -> None:
-        client.waiting.clear()
-        client.withdrawn.clear()
+    def _on_bye(self, client: _Client, _: Event) -> None:
+        client.forget()
         client.welcomed = False
 
-    def _sent(self, client: _Client, event: Event) -> None:
+    def _on_sent(self, client: _Client, event: Event) -> None:
         number, text = event["n"], event["text"]
         before = client.withdrawn.pop(number, None)
         if before is not None and before.text == text:
@@ -195,17 +181,16 @@ class Figures:
             self.sent += 1
             client.waiting[number] = _Line(text, event["t"])
 
-    def _answered(self, client: _Client, event: Event) -> None:
+    def _on_answered(self, client: _Client, event: Event) -> None:
         t, number = event["t"], event["n"]
         client.acked = max(client.acked, number)
         line = client.waiting.pop(number, None)
         if line is not None:  # the answer to a line repeated for the second time is none
             self.answered += 1
-            self.reply_s.append(t - line.since_s)
             self.answered_at.append(t)
         self._served(client, t)
 
-    def _welcome(self, client: _Client, event: Event) -> None:
+    def _on_welcome(self, client: _Client, event: Event) -> None:
         seq = client.acked = event["seq"]
         self._tell(client, seq, event["text"])
         if event["epoch"] == 1 and not seq:
@@ -239,7 +224,7 @@ class Figures:
             self.breaks.append(client.broken)
             client.broken = None
 
-    def _closed(self, client: _Client, event: Event) -> None:
+    def _on_closed(self, client: _Client, event: Event) -> None:
         t, how = event["t"], event["how"]
         self.ends[how] += 1
         if how != BY_CLIENT:
@@ -256,7 +241,7 @@ class Figures:
         if client.patient:
             self.faults_at.append(t)
 
-    def _plain(self, _: _Client, event: Event) -> None:
+    def _on_plain(self, _: _Client, event: Event) -> None:
         if how := event.get("how"):
             self.plain_errors[how] += 1
             self.faults_at.append(event["t"])

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from lab.drill.judge.checker import Checker
     from lab.drill.judge.figures import Break, Figures
     from lab.drill.judge.violations import Violation
 
@@ -33,9 +34,18 @@ class Outcome:
     ended: float
     marks: Sequence[Mark]
     figures: Figures
-    violations: Sequence[Violation]
-    counts: dict[str, int]
+    checker: Checker
     facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def violations(self) -> Sequence[Violation]:
+        """What was found, some of each rule."""
+        return self.checker.violations
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Rule → how often it was broken."""
+        return self.checker.counts
 
     @property
     def first_fault(self) -> float:

@@ -6,6 +6,7 @@ and was answered in between. A *due* is something sent whose answer has not come
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,13 +14,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from loadtest.history import Event
 
+# What answers what (PROTOCOL §2, §3). An answer of any kind is one (§2.3).
+QUESTION_OF = {
+    "answered": "sent",
+    "pong": "ping",
+    "bye": "quit",
+    "joined": "join",
+    "said": "say",
+    "parted": "part",
+    "members": "who",
+    "told": "tell",
+}
+QUESTIONS = frozenset(QUESTION_OF.values())
+# These say again what was asked.
+ECHOING = frozenset({"answered", "pong"})
+# §4: the errors that answer one line and leave the connection open.
+ANSWERING = frozenset(
+    {
+        "bad-request", "out-of-order", "conflict",
+        "not-in-room", "too-many-rooms", "room-unavailable",
+    }
+)  # fmt: skip
+
 # Of one session's tenures so many are kept: more than can be open at once in a drill.
 TENURES_MAX = 16
 
 
 @dataclass(slots=True)
 class Due:
-    """A line, PING or QUIT that was sent on a connection and not answered there yet."""
+    """A request that was sent on a connection and not answered there yet."""
 
     event: Event
     late: Event | None
@@ -52,6 +75,14 @@ class Tenure:
         if text is not None:
             self.lines[self.seq] = text
 
+    def send(self, number: int, text: str) -> bool:
+        """A line goes out; whether it is next, or the last one repeated: it may not be refused."""
+        repeated = number == self.sent and self.lines.get(number) == text
+        right = number == self.sent + 1 or repeated
+        self.sent = max(self.sent, number)
+        self.lines.setdefault(number, text)
+        return right
+
     def commit(self, answered: Event) -> None:
         """A line was answered: older ones than it and its predecessor are of no more use."""
         number = answered["n"]
@@ -65,12 +96,17 @@ class Tenure:
 class Connection:
     """One connection to the session port, from its `connect` to its `closed`."""
 
-    session: Session | None = None
+    client: str
+    store: str = ""  # of a soak's client, as its kind (`signs`); empty for any other
+    kind: str = ""
+    session: Session = field(default_factory=lambda: Session(""))  # until HELLO or WELCOME names it
     tenure: Tenure | None = None
     hello: Event | None = None
-    floor: Floor | None = None
-    """What was known of the session when HELLO was sent."""
+    floor: Floor | None = None  # what was known of the session when HELLO was sent
     due: deque[Due] = field(default_factory=deque)
+    sent_s: float = math.inf  # when anything was sent last
+    gap_s: float = 0.0  # the longest time in which nothing was
+    away_s: float = 0.0  # how long the session had heard and sent nothing when HELLO was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,46 +120,44 @@ class Floor:
     era: int
 
 
+@dataclass(slots=True, eq=False)
 class Session:
-    """Everything known of one session.
+    """Everything known of one session."""
 
-    Attributes:
-        tenures: The latest of them, in the order of ownership.
-        era: How often clients were told that data was lost: within one era nothing goes back.
-        blur: A WELCOME that may belong to this era or to the one before.
-        cut: Tenures before the oldest of `tenures` are forgotten.
-        quit: A QUIT that may have been obeyed, and its owner's epoch.
-        ended: The BYE, or the `unknown-session`.
-    """
+    name: str
+    tenures: list[Tenure] = field(default_factory=list)  # the latest, in the order of ownership
+    cut: bool = False  # tenures before the oldest of `tenures` are forgotten
+    era: int = 0  # how often data was lost, as clients heard: within one nothing goes back
+    blur: Event | None = None  # a WELCOME that may belong to this era or to the one before
+    quit: tuple[Event, int] | None = None  # may have been obeyed; and its owner's epoch
+    ended: Event | None = None  # the BYE, or the `unknown-session`
 
-    __slots__ = ("blur", "cut", "ended", "era", "name", "quit", "tenures")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.tenures: list[Tenure] = []
-        self.cut = False
-        self.era = 0
-        self.blur: Event | None = None
-        self.quit: tuple[Event, int] | None = None
-        self.ended: Event | None = None
+    # In a soak, on the history's clock.
+    by: Connection | None = None  # who had it last
+    used: bool = False  # a line was answered: it lives longer from then on
+    sign_s: float = -math.inf  # its last sign of life
+    asked_s: float = -math.inf  # the last request, answered or not
+    last_s: float = -math.inf  # the last of anything that was sent or heard
+    since_s: float = math.inf  # its connection's WELCOME; inf while there is none
+    closed_s: float = -math.inf  # the end of its last connection
 
     @property
     def latest(self) -> Tenure | None:
         """The tenure of the highest epoch."""
         return self.tenures[-1] if self.tenures else None
 
+    @property
+    def gone(self) -> bool:
+        """Whether it has ended, or may have."""
+        return self.ended is not None or self.quit is not None
+
     def floor(self) -> Floor:
         """What a HELLO sent now must find at least."""
         latest = self.latest
         if latest is None:
             return Floor(0, 0, None, None, self.era)
-        return Floor(
-            latest.epoch,
-            latest.committed,
-            latest.welcome,
-            latest.answered or latest.welcome,
-            self.era,
-        )
+        proof = latest.answered or latest.welcome
+        return Floor(latest.epoch, latest.committed, latest.welcome, proof, self.era)
 
     def forget(self) -> None:
         """Data was lost, and a client was told so: what follows is another history."""

@@ -17,6 +17,11 @@ ACKNOWLEDGED, FORWARD, UNKNOWN = "acknowledged", "forward", "unknown"
 OWNER, EPOCH = "owner", "epoch"
 LOST, ENDED, INTERNAL = "lost", "ended", "internal"
 PLAIN, QUIET = "plain", "quiet"
+# Of lives, in a soak.
+IDLE, SLOW = "idle though in time", "slow-consumer"
+ABSENT, NOBODY = "absent though there", "delivered to nobody"
+ANEW, ROOM = "its room began anew", "a room was lost"
+COUNT, TWICE = "miscounted", "posted twice"
 
 RULES: Mapping[str, str] = {
     REPLY: "the reply to line n is line n-1 and line n, in the order of the lines (§2.2)",
@@ -32,7 +37,19 @@ RULES: Mapping[str, str] = {
     INTERNAL: "no daemon has a bug to report (§4)",
     PLAIN: "every reply on the plain port is the line before and the line (§1)",
     QUIET: "once all is quiet, connections in the metrics are those in the kernel",
+    IDLE: "no connection is idle whose client is never silent for as long as it may be (§4)",
+    SLOW: "no connection is closed for what waits for a client that reads in time (§4)",
+    ABSENT: "TELL finds whoever is connected, where no fault is (§3)",
+    NOBODY: "TELL is not delivered to whoever has long left (§3)",
+    ANEW: "no member hears that its room began anew (§3)",
+    ROOM: "a room keeps its history while somebody is in it, and for a life longer (§3)",
+    COUNT: "WHO counts the members, where nobody comes or goes (§3)",
+    TWICE: "a post that is sent again is known again (§3)",
 }
+# What a forgotten renewal breaks: a soak asks for these.
+OF_LIVES = frozenset(
+    {LOST, ENDED, REFUSED, INTERNAL, IDLE, SLOW, ABSENT, NOBODY, ANEW, ROOM, COUNT, TWICE}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The load of a drill: a process of its own with all clients, and the history of what they saw.
 
-    __main__ ──▶ sessions, plain, ghosts, members (rooms), guests ─▶ sitters (soak) ──▶ crowd
+    __main__ ──▶ clients, ghosts, guests ─▶ sitters (soak) ──▶ crowd
 
 `python -m lab.drill.load` is started by `run.py`. Every client imports `crowd`, which knows none of
-them; `witness` makes a session client record what it would refuse, `texts` are the lines.
+them.
 """

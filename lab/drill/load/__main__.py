@@ -2,13 +2,9 @@
 
     python -m lab.drill.load --session HOST:PORT --history FILE --load JSON …
 
-    steady     s…   a session each, lines at a rate, several in flight
-    quitters   q…   as they, but a session ends after a few lines, and another begins
-    claimants  x…   two hold one token, and take the session from each other
-    ghosts     g…   `ghosts.py`
-    plain      p…   the plain port's
-    members    m…   `members.py`
-    soak       L…   `guests.py`, if lives are shortened
+    s… q… x… m… p…   `clients.py`
+    g…               `ghosts.py`
+    L…               `guests.py`, if lives are shortened
 
 It prints a ready line when all are served. SIGTERM, or the load's own end, ends the lines; when every
 line's fate is known it prints `{"event": "quiet", …}` and keeps its connections; a second
@@ -25,54 +21,73 @@ monkey.patch_all()
 import argparse
 import json
 import random
+import re
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from lab.drill import lives
-from lab.drill.load import guests, members, witness
-from lab.drill.load.crowd import Client, Crowd
-from lab.drill.load.ghosts import Ghost
-from lab.drill.load.plain import Plain
-from lab.drill.load.sessions import Claimant, Steady
+from lab.drill.load import clients, ghosts, guests
+from lab.drill.load.crowd import Crowd
 from lab.drill.scenario import Load
 from lab.fleet.ports import split
+from loadtest import session_connection
+from loadtest import session_events as events
 from loadtest.history import HistoryFile
+from loadtest.session import Dialogue
+from loadtest.session_requests import Echo
+
+if TYPE_CHECKING:
+    from loadtest.session_events import ErrorLine, Event
+    from loadtest.session_requests import Hello, Request
 
 # From the last line to the last answer: the longest fault, and what it left behind.
 FINISH_S_MAX = 40.0
 # Greenlets that leave when they are told to.
 LEAVE_S_MAX = 5.0
 
-Anyone = Client | Plain | Ghost
+_HALF = re.compile(rb"(PREV|ECHO) ([1-9][0-9]{0,18}) (.*)", re.DOTALL)
 
 
-def everyone(crowd: Crowd) -> list[Anyone]:
-    """All clients that the load asks for, but those of a soak."""
-    load = crowd.load
-    clients: list[Anyone] = [
-        *(Steady(crowd, f"s{number}") for number in range(load.clients)),
-        *(Steady(crowd, f"q{number}", quits=True) for number in range(load.quitters)),
-    ]
-    for number in range(load.claimants):
-        first = Claimant(crowd, f"x{number}a")
-        clients += [first, Claimant(crowd, f"x{number}b", first)]
-    clients += [Plain(crowd, f"p{number}") for number in range(load.plain)]
-    clients += members.everyone(crowd)
-    if crowd.direct:
-        clients += [Ghost(crowd, f"g{number}") for number in range(load.ghosts)]
-    return clients
+class Witness(Dialogue):
+    """A `Dialogue` that has no opinion on numbers, texts and errors: the checker has.
+
+    In a drill a wrong reply has to be in the history, and the load has to go on. What has no
+    right form at all is still refused.
+    """
+
+    def _begin_welcome(self, head: Hello, words: tuple[bytes, ...]) -> Event | None:  # noqa: ARG002
+        token, epoch, seq, ttl_s = words[0], *map(int, words[1:])
+        welcome = events.Welcome(token, epoch, seq, ttl_s, None)
+        if not seq:
+            return self._opened(welcome)
+        self._welcome = welcome
+        return None
+
+    def _echo(self, head: Echo, line: bytes) -> Event | None:
+        found = _HALF.fullmatch(line)
+        if found is None:
+            return super()._echo(head, line)  # which says what is wrong with it
+        if found[1] == b"PREV":
+            self._prev = found[3]
+            return None
+        answered = events.Answered(int(found[2]), self._prev, found[3])
+        self._prev = None
+        self._due.popleft()
+        return answered
+
+    def _may_refuse(self, head: Request | None, error: ErrorLine) -> bool:
+        return isinstance(head, Echo) or super()._may_refuse(head, error)
 
 
 def main() -> int:
     """See the module."""
     args = _arguments()
-    # The checker judges, not the client.
-    witness.install()
+    session_connection.Dialogue = Witness  # type: ignore[attr-defined]
     with HistoryFile(args.history) as history:
         load = Load(**json.loads(args.load))
         crowd = Crowd(
@@ -80,48 +95,38 @@ def main() -> int:
             random.Random(load.seed), load.lines, load.deliveries,
         )  # fmt: skip
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
-        clients = everyone(crowd)
+        everyone = [*clients.everyone(crowd), *ghosts.everyone(crowd)]
         if crowd.load.factor:
             short = lives.shorten(crowd.load.factor)
-            clients += guests.everyone(crowd, short, args.memory, args.idle)
-            clients += [
-                Plain(crowd, f"pm{number}", args.memory_plain) for number in range(crowd.load.plain)
+            everyone += guests.everyone(crowd, short, args.memory, args.idle)
+            everyone += [
+                clients.Plain(crowd, f"pm{n}", args.memory_plain) for n in range(crowd.load.plain)
             ]
-        greenlets = [gevent.spawn(client.run) for client in clients]
-        expected = {client.name for client in clients if client.expected}
+        greenlets = [gevent.spawn(one.run) for one in everyone]
+        expected = {one.name for one in everyone if one.expected}
         while not expected <= crowd.served and not crowd.finishing:
             gevent.sleep(0.02)
-        _say("ready", clients=len(clients), t=time.monotonic())
+        _say("ready", clients=len(everyone), t=time.monotonic())
         while not crowd.finishing:
             gevent.sleep(0.05)
-        left = _await_quiet(crowd)
-        _say("quiet", unknown=left, lines=crowd.lines, t=time.monotonic())
+        deadline = time.monotonic() + FINISH_S_MAX
+        while crowd.busy and time.monotonic() < deadline:
+            gevent.sleep(0.05)
+        _say("quiet", unknown=len(crowd.busy), lines=crowd.lines, t=time.monotonic())
         crowd.leaving.wait()
         gevent.joinall(greenlets, timeout=LEAVE_S_MAX)
     return 0
 
 
-def _await_quiet(crowd: Crowd) -> int:
-    """Wait until every line's fate is known; how many clients have lines without one."""
-    deadline = time.monotonic() + FINISH_S_MAX
-    while crowd.busy and time.monotonic() < deadline:
-        gevent.sleep(0.05)
-    return len(crowd.busy)
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab.drill.load", description=__doc__)
-    for flag, needed, what in (
-        ("--session", True, "where sessions are served"),
-        ("--plain", True, "where the plain port is"),
-        ("--memory", False, "a daemon with a store of its own"),
-        ("--memory-plain", False, "its plain port"),
-        ("--idle", False, "a daemon on Redis, alone"),
-    ):
-        parser.add_argument(flag, type=split, required=needed, metavar="HOST:PORT", help=what)
-    parser.add_argument(
-        "--direct", type=split, nargs="*", default=[], metavar="HOST:PORT", help="daemons"
-    )
+    place: dict[str, Any] = {"type": split, "metavar": "HOST:PORT"}
+    parser.add_argument("--session", required=True, help="where sessions are served", **place)
+    parser.add_argument("--plain", required=True, help="where the plain port is", **place)
+    parser.add_argument("--memory", help="a daemon with a store of its own", **place)
+    parser.add_argument("--memory-plain", help="its plain port", **place)
+    parser.add_argument("--idle", help="a daemon on Redis, alone", **place)
+    parser.add_argument("--direct", nargs="*", default=[], help="daemons", **place)
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
     return parser.parse_args()

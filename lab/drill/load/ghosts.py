@@ -10,21 +10,21 @@ end its connection to a frozen one.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import gevent
 
-from lab.drill.load.texts import Texts
-from lab.drill.load.witness import DirectConnection
+from lab.drill.load.crowd import Crowd, Someone
 from loadtest import session_events as events
 from loadtest.errors import ClientError
+from loadtest.session_connection import SessionConnection
 from loadtest.session_notes import Notes
 from loadtest.session_requests import Echo, Hello, Ping, Quit
 from loadtest.session_retry import Patience
 
 if TYPE_CHECKING:
-    from lab.drill.load.crowd import Crowd
     from loadtest.session_requests import Request
 
 # Short: a frozen daemon's session is taken over while it is frozen, if only for a second.
@@ -36,44 +36,42 @@ PAUSE_S = (0.05, 0.4)
 LINES = (1, 4)
 QUIT_SHARE = 0.3
 
+# PROXY v2: signature, version 2 and PROXY, TCP over IPv4, 12 bytes of addresses (any will do).
+PROXY_HEADER = b"\r\n\r\n\x00\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes([127, 0, 0, 1] * 2 + [0] * 4)
 
-class Ghost:
+
+class DirectConnection(SessionConnection):
+    """A connection that goes to a daemon itself, as if it came from the balancer."""
+
+    def _connect(self, address: tuple[str, int]) -> None:
+        super()._connect(address)
+        if self._socket is not None:
+            with contextlib.suppress(OSError):  # that it has gone is seen at the first reading
+                self._socket.sendall(PROXY_HEADER)
+
+
+class Ghost(Someone):
     """See the module. Each session is a client of its own in the history."""
 
-    expected: ClassVar[bool] = False
-
-    def __init__(self, crowd: Crowd, name: str) -> None:
-        self.crowd = crowd
-        self.name = name
-        self.chance = crowd.dice(name)
-        self.texts = Texts(self.chance, 30)
-        self._lives = 0
+    expected = False
+    _last: bytes | None
 
     def run(self) -> None:
-        """Life after life, until lines end."""
-        while not self.crowd.finishing:
-            self._lives += 1
+        """Session after session, until lines end."""
+        for life in itertools.count(1):
+            if self.crowd.finishing:
+                return
+            self._life = f"{self.name}.{life}"
+            self._token, self._last = b"", None
+            self._connections = self._acked = self._seq = 0
             with contextlib.suppress(ClientError):  # in the history
-                _Life(self, f"{self.name}.{self._lives}").live()
+                self._live()
             gevent.sleep(self.chance.uniform(*PAUSE_S))
 
-
-class _Life:
-    """One session, on every daemon in turn."""
-
-    def __init__(self, ghost: Ghost, name: str) -> None:
-        self._ghost = ghost
-        self._name = name
-        self._connections = 0
-        self._token = b""
-        self._acked = 0
-        self._seq = 0
-        self._last: bytes | None = None
-
-    def live(self) -> None:
+    def _live(self) -> None:
         """On daemon after daemon: take over, leave the last one open, go on asking there."""
-        daemons = self._ghost.crowd.direct
-        first, *others = self._ghost.chance.sample(daemons, len(daemons))
+        daemons = self.crowd.direct
+        first, *others = self.chance.sample(daemons, len(daemons))
         left = self._connect(first)
         self._speak(left)
         for other in others:
@@ -81,7 +79,7 @@ class _Life:
             if not self._token or not self._heard_welcome:
                 taken.close("timeout")
                 continue
-            gevent.spawn(self._haunt, left)
+            gevent.spawn(self._haunt, left, self._seq, self._last)
             self._speak(taken)
             left = taken
         left.close()
@@ -89,7 +87,7 @@ class _Life:
     def _connect(self, daemon: tuple[str, int]) -> DirectConnection:
         """A connection, and HELLO; `_heard_welcome` says whether it was answered in time."""
         # Numbers of its own: the one before goes on being noted under its.
-        notes = Notes(self._ghost.crowd.history, self._name)
+        notes = Notes(self.crowd.history, self._life)
         notes.connection = self._connections
         self._connections += 1
         connection = DirectConnection(daemon, notes, PATIENCE)
@@ -101,10 +99,9 @@ class _Life:
         """Some lines; the last one again."""
         if not self._heard_welcome:
             return
-        chance = self._ghost.chance
-        for _ in range(chance.randint(*LINES)):
+        for _ in range(self.chance.randint(*LINES)):
             self._seq += 1
-            self._last = self._ghost.texts.next()
+            self._last = self.some_bytes()
             if not self._ask(connection, Echo(self._seq, self._last)):
                 return
         if self._last is not None:
@@ -133,16 +130,14 @@ class _Life:
             case events.Answered(n):
                 self._acked = max(self._acked, n)
 
-    def _haunt(self, left: DirectConnection) -> None:
+    def _haunt(self, left: DirectConnection, seq: int, last: bytes | None) -> None:
         """Go on asking where another owner has taken over, and listen long."""
-        chance = self._ghost.chance
-        ghostly: list[Request] = [Ping(b"boo"), Echo(self._seq + 1, self._ghost.texts.next())]
-        if self._last is not None:
-            ghostly.append(Echo(self._seq, self._last))
-        chance.shuffle(ghostly)
-        if chance.random() < QUIT_SHARE:
-            ghostly.insert(0, Quit())
-            del ghostly[1:]
+        ghostly: list[Request] = [Ping(b"boo"), Echo(seq + 1, self.some_bytes())]
+        if last is not None:
+            ghostly.append(Echo(seq, last))
+        self.chance.shuffle(ghostly)
+        if self.chance.random() < QUIT_SHARE:
+            ghostly = [Quit()]
         try:
             left.send(*ghostly)
             until_s = time.monotonic() + HAUNT_S
@@ -151,3 +146,8 @@ class _Life:
             left.close()
         except ClientError as error:
             left.close(error.kind)
+
+
+def everyone(crowd: Crowd) -> list[Ghost]:
+    """As many as the load has, if daemons can be reached directly."""
+    return [Ghost(crowd, f"g{number}") for number in range(crowd.load.ghosts) if crowd.direct]

@@ -1,181 +1,191 @@
-"""A soak's clients that come and go, and who all of them are.
+"""Who all of a soak's clients are, and what those do whose turns are not a sign of life alone.
 
-hello    HELLO and no other verb, nearly as far apart as its session lives
-pause    away for nearly as long as its session lives, and back
-come     in and out of a quiet room, each time at the position that it had
-wait     nearly as long as may be, with its first line
-quit     ends its sessions, and sees that they have ended
-expire   lets its sessions expire, and sees that they are gone
-idle     at a daemon where nobody else is, for a moment, longer apart than its marker lives
+On each store, by the kinds in their names:
+
+    echo … joinpart   one verb and no other, so that one whose sign is missed costs a session
+    echo-ping …       two of them, by chance: all pairs
+    mixed             all, by chance
+    listen            in a room where others talk, PING alone
+    quiet, alone      two in a room; one in each of some; nobody ever says anything there
+    keep              said something once, and says it again in a room that is quiet since
+    come              in and out of a quiet room, each time at the position that it had
+    fill, slow        a long history, and who reads it so slowly that nothing is read of him
+    call              the roll call: at the end it TELLs everybody who should be there
+    hello             HELLO and no other verb, nearly as far apart as its session lives
+    pause             away for nearly as long as its session lives, and back
+    wait              nearly as long as may be, with its first line
+    quit              ends its sessions, and sees that they have ended
+    expire            lets its sessions expire, and sees that they are gone
+    idle              at a daemon where nobody else is, for a moment, longer apart than its
+                      marker lives
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab.drill.load.sitters import Caller, Filler, Ground, Keeper, Sitter, Slow
-from loadtest.errors import SessionLost
+from lab.drill.load.sitters import LONG_MESSAGES, LOOK_S, Caller, Ground, Sitter, Slow
 from loadtest.session_requests import Say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from lab.drill.lives import Short
     from lab.drill.load.crowd import Crowd
 
 VERBS = ("echo", "ping", "say", "who", "tell", "joinpart")
-ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
-# Rooms with one member: enough for each daemon to be the only one that keeps some.
-LONERS = 8
-GREETERS, PAUSERS, COMERS, WAITERS, QUITTERS, EXPIRERS = 2, 5, 2, 3, 3, 3
 # Of a life, how long one waits who comes back in time: the rest is for a busy machine.
 NEARLY = 0.8
 # Of one, and above it, how long one stays away who comes back too late.
 TOO_LATE, TOO_LATE_S = 1.1, 1.5
 # Of a marker's, how long a daemon has nobody.
 DESERTED = 1.5
+LONG_BYTES, LONG_AT_ONCE = 8_000, 20
+KEPT_POSTS = 5
 
 
-class Greeter(Sitter):
-    """Asks for its session, and says nothing: a resume is a sign of life."""
+def keep(me: Sitter) -> None:
+    """The first posts; then PING, and one of them again twice in a session's life.
 
-    def turn(self) -> None:
-        """HELLO; of a new session it must come again before the first line is due."""
-        new = not self.client.memory.token
-        self.settle()
-        self.client.close()
-        lives = self.ground.short.lives
-        self.ground.pause(NEARLY * (lives.unused_s if new else lives.state_s))
+    It is known again, and posted once.
+    """
+    ground, home = me.ground, me.member.rooms[me.rooms[0]]
 
+    def text(number: int) -> bytes:
+        return b"%b %d" % (me.client.name.encode(), number)
 
-class Pauser(Sitter):
-    """Says something, and is away; says it again when it is back."""
-
-    def __init__(self, ground: Ground, name: str, verbs: Sequence[str], *rooms: str) -> None:
-        super().__init__(ground, name, verbs, *rooms)
-        self.crowd.busy.add(self.name)
-
-    def turn(self) -> None:
-        """One absence."""
-        ground, room = self.ground, self.member.rooms[self.home]
-        self.settle()
-        if self.crowd.finishing:
-            self.crowd.busy.discard(self.name)
-            super().turn()
-            return
-        self.echo()
-        self.say()
-        self.settle()
-        last = b"%b %d" % (self.name.encode(), self._texts)
-        self.client.close()
-        ground.stay_away(NEARLY * ground.short.lives.state_s)
-        room.joined = False
-        self.settle()
-        if room.last_id:
-            self.client.ask(Say(self.home, room.last_id, last))
-        self.receive(ground.pace_s)
-
-
-class Comer(Sitter):
-    """In a room, out of it for longer than it would live by itself, and in again."""
-
-    def turn(self) -> None:
-        """One visit."""
-        room = self.ground.room("keep")
-        self.member.join(room)
-        for _ in range(2):
-            super().turn()
-        if self.member.rooms[room].joined:
-            self.member.part(room)
-        for _ in range(int(TOO_LATE * self.ground.short.lives.room_s / self.ground.pace_s)):
-            super().turn()
-
-
-class Guest(Sitter):
-    """A session for each turn."""
-
-    def turn(self) -> None:
-        """Another session; what a fault has left of the one before expires."""
-        self.client.close()
-        self.begin()
-        self.settle()
-        self.visit()
-
-    def visit(self) -> None:
-        """What it came for."""
-        raise NotImplementedError
-
-    def speak(self) -> None:
-        """A line and a post, answered."""
-        self.echo()
-        if not self.crowd.finishing:
-            self.say()
-        self.settle()
-
-    def is_gone(self, token: bytes) -> None:
-        """Ask for a session that is no more. Who gets it makes the judge's case."""
-        late = self.connection(f"{self.client.name}x", token, address=self.ground.address)
-        with contextlib.suppress(SessionLost):
-            late.connect()
-        late.close()
-
-
-class Waiter(Guest):
-    """Its first line comes at the last moment; of every other one on another connection."""
-
-    def visit(self) -> None:
-        """Wait, say something, end."""
-        short = self.ground.short
-        if self._begun % 2:
-            self.ground.pause(NEARLY * short.idle_s)
-            self.client.ping()
+    if me.client.connected:
+        if home.last_id < KEPT_POSTS and not me.crowd.finishing:
+            me.member.say(home.name, text(home.last_id + 1))
+        elif home.joined and me.chance.random() < 2 * ground.pace_s / ground.short.lives.state_s:
+            number = me.chance.randint(1, home.last_id)
+            me.client.ask(Say(home.name, number, text(number)))
         else:
-            self.client.close()
-            self.ground.pause(NEARLY * short.lives.unused_s)
-            self.client.echo(self.text())
-        self.client.quit()
+            me.sign("ping")
+    me.receive(ground.pace_s)
 
 
-class Quitter(Guest):
-    """Leaves nothing but a tombstone, and that not for long."""
+def fill(me: Sitter) -> None:
+    """The long room's history, all of it at once; then PING."""
+    ground, room = me.ground, me.member.rooms[me.rooms[0]]
+    if not ground.filled.is_set() and room.joined:
+        while room.last_id < LONG_MESSAGES:
+            for _ in range(LONG_AT_ONCE):
+                me.member.say(room.name, me.text().ljust(LONG_BYTES, b"."))
+            while me.member.unanswered or me.member.behind:
+                me.listen(ground.pace_s)
+        ground.long_life = room.life
+        ground.filled.set()
+    me.stay()
 
-    def visit(self) -> None:
-        """A short life."""
-        self.speak()
-        token = self.client.memory.token
-        self.client.quit()
-        self.is_gone(token)
-        self.ground.pause(self.ground.pace_s)
+
+def come(me: Sitter) -> None:
+    """In a room, out of it for longer than it would live by itself, and in again."""
+    room = me.ground.room("keep")
+    me.member.join(room)
+    for _ in range(2):
+        me.stay()
+    if me.member.rooms[room].joined:
+        me.member.part(room)
+    for _ in range(int(TOO_LATE * me.ground.short.lives.room_s / me.ground.pace_s)):
+        me.stay()
 
 
-class Expirer(Guest):
+def hello(me: Sitter) -> None:
+    """A resume is a sign of life; of a new session, before the first line is due."""
+    new, lives = not me.client.memory.token, me.ground.short.lives
+    me.settle()
+    me.client.close()
+    me.ground.pause(NEARLY * (lives.unused_s if new else lives.state_s))
+
+
+def pause(me: Sitter) -> None:
+    """Says something, and is away; says it again when it is back."""
+    room = me.member.rooms[me.rooms[0]]
+    me.settle()
+    me.crowd.note_busy(me.name, busy=not me.crowd.finishing)
+    if me.crowd.finishing:
+        me.stay()
+        return
+    me.sign("echo")
+    me.sign("say")
+    me.settle()
+    last = b"%b %d" % (me.name.encode(), me.texts)
+    me.client.close()
+    until_s = time.monotonic() + NEARLY * me.ground.short.lives.state_s
+    while time.monotonic() < until_s and not me.crowd.finishing:
+        me.ground.pause(min(LOOK_S, max(0.0, until_s - time.monotonic())))
+    room.joined = False
+    me.settle()
+    if room.last_id:
+        me.client.ask(Say(room.name, room.last_id, last))
+    me.receive(me.ground.pace_s)
+
+
+def wait(me: Sitter) -> None:
+    """The first line comes at the last moment; of every other one on another connection."""
+    me.again()
+    if me.begun % 2:
+        me.ground.pause(NEARLY * me.ground.short.idle_s)
+        me.client.ping()
+    else:
+        me.client.close()
+        me.ground.pause(NEARLY * me.ground.short.lives.unused_s)
+        me.client.echo(me.text())
+    me.client.quit()
+
+
+def end(me: Sitter) -> None:
+    """A short life; it leaves nothing but a tombstone, and that not for long."""
+    me.again()
+    me.speak()
+    token = me.client.memory.token
+    me.client.quit()
+    me.is_gone(token)
+    me.ground.pause(me.ground.pace_s)
+
+
+def expire(me: Sitter) -> None:
     """Leaves all that a session has, in a room of its own, to expire."""
-
-    def begin(self) -> None:
-        """In another room each time."""
-        self._rooms = (f"{self.name}-{self._begun}",)
-        super().begin()
-
-    def visit(self) -> None:
-        """Live, and be away too long."""
-        self.speak()
-        token = self.client.memory.token
-        self.client.close()
-        self.ground.pause(TOO_LATE * self.ground.short.lives.state_s + TOO_LATE_S)
-        self.is_gone(token)
+    me.rooms = [b"%b-%d" % (me.name.encode(), me.begun)]
+    me.again()
+    me.speak()
+    token = me.client.memory.token
+    me.client.close()
+    me.ground.pause(TOO_LATE * me.ground.short.lives.state_s + TOO_LATE_S)
+    me.is_gone(token)
 
 
-class Idler(Guest):
+def visit(me: Sitter) -> None:
     """The only client of a daemon, and seldom."""
+    me.again()
+    me.client.echo(me.text())
+    me.client.quit()
+    me.ground.pause(DESERTED * me.ground.short.lives.marker_s)
 
-    def visit(self) -> None:
-        """A line."""
-        self.client.echo(self.text())
-        self.client.quit()
-        self.ground.pause(DESERTED * self.ground.short.lives.marker_s)
+
+# Kind, how many, a turn, rooms. Of those who are there all the time …
+STEADY = (
+    ("quiet", 2, Sitter.stay, ("quiet",)),
+    ("keep", 2, keep, ("keep",)),
+    ("come", 2, come, ()),
+    ("fill", 1, fill, ("long",)),
+)
+# … and of those who are not.
+COMING = (
+    ("hello", 2, hello, ()),
+    ("pause", 5, pause, ("pause",)),
+    ("wait", 3, wait, ()),
+    ("quit", 3, end, ("churn",)),
+    ("expire", 3, expire, ()),
+)
+# In rooms where all talk, so many: of each verb, with all verbs, and silent.
+ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
+# Rooms with one member: enough for each daemon to be the only one that keeps some.
+LONERS = 8
 
 
 def everyone(
@@ -183,43 +193,26 @@ def everyone(
 ) -> list[Sitter]:
     """On both stores; `crowd.session` is the fleet on Redis, `idle` a daemon of it alone."""
     on_redis = Ground(crowd, short, "r", crowd.session)
-    found = [*_of(Ground(crowd, short, "m", memory)), *_of(on_redis)]
-    return [*found, Idler(replace(on_redis, address=idle), "idle", ())]
+    found = [Sitter(replace(on_redis, address=idle), "idle", visit)]
+    for ground in (Ground(crowd, short, "m", memory), on_redis):
+        steady, coming = (
+            [Sitter(ground, f"{kind}{n}", does, rooms=rooms)
+             for kind, many, does, rooms in kinds for n in range(many)]
+            for kinds in (STEADY, COMING)
+        )  # fmt: skip
+        steady += [*_talkers(ground), Slow(ground, "slow0")]
+        found += [*steady, *coming, Caller(ground, "call", steady)]
+    return found
 
 
-def _of(ground: Ground) -> list[Sitter]:
-    """All kinds on one store."""
-    steady = list(_steady(ground))
-    return [
-        *steady,
-        Caller(ground, "call", steady),
-        *(Greeter(ground, f"hello{n}", ()) for n in range(GREETERS)),
-        *(Pauser(ground, f"pause{n}", ("ping",), "pause") for n in range(PAUSERS)),
-        *(Waiter(ground, f"wait{n}", ()) for n in range(WAITERS)),
-        *(Quitter(ground, f"quit{n}", (), "churn") for n in range(QUITTERS)),
-        *(Expirer(ground, f"expire{n}", ()) for n in range(EXPIRERS)),
-    ]
-
-
-def _steady(ground: Ground) -> Iterator[Sitter]:
+def _talkers(ground: Ground) -> Iterator[Sitter]:
+    """Every verb alone, every pair, all of them; and who only listens."""
     homes = itertools.cycle(f"home{n}" for n in range(HOMES))
-    for verb in VERBS:
-        for n in range(ALONE):
-            rooms = [next(homes)] if verb in ("say", "who") else []
-            yield Sitter(ground, f"{verb}{n}", (verb,), *rooms)
-    for pair in itertools.combinations(VERBS, 2):
-        rooms = [next(homes)] if {"say", "who"} & set(pair) else []
-        yield Sitter(ground, f"{'-'.join(pair)}0", pair, *rooms)
-    for n in range(MIXED):
-        yield Sitter(ground, f"mixed{n}", VERBS, next(homes))
-    for n in range(LISTENERS):
-        yield Sitter(ground, f"listen{n}", ("ping",), next(homes))
-    for n in range(2):
-        yield Sitter(ground, f"quiet{n}", ("ping",), "quiet")
-        yield Keeper(ground, f"keep{n}", (), "keep")
-    for n in range(COMERS):
-        yield Comer(ground, f"come{n}", ("ping",))
+    rows: list[tuple[str, int, tuple[str, ...]]] = [(verb, ALONE, (verb,)) for verb in VERBS]
+    rows += [("-".join(pair), 1, pair) for pair in itertools.combinations(VERBS, 2)]
+    for kind, many, verbs in [*rows, ("mixed", MIXED, VERBS), ("listen", LISTENERS, ("ping",))]:
+        at_home = kind == "listen" or {"say", "who"} & set(verbs)
+        for n in range(many):
+            yield Sitter(ground, f"{kind}{n}", Sitter.stay, verbs, [next(homes)] if at_home else [])
     for n in range(LONERS):
-        yield Sitter(ground, f"alone{n}", ("ping", "who")[: 1 + n % 2], f"alone{n}")
-    yield Filler(ground, "fill0", ("ping",), "long")
-    yield Slow(ground, "slow0", ("ping",))
+        yield Sitter(ground, f"alone{n}", Sitter.stay, ("ping", "who")[: 1 + n % 2], [f"alone{n}"])

@@ -1,53 +1,40 @@
-"""A soak's clients that stay: every verb alone, mixtures, listeners, slow readers.
+"""A soak's clients: a store to be on, a session with signs of life, and those who need more.
 
-    everyone(crowd, …) ─▶ a Ground for each store ─▶ Sitters, and the guests of guests.py
-
-Each gives a sign of life at `PACE` of what it may be silent for, by one of its verbs and no
-other, so that a verb whose sign is not noticed costs a session. `judge/soak/figures.py` judges what
-they saw. On each store:
-
-    echo … joinpart   one verb and no other
-    echo-ping …       two of them, by chance: all pairs
-    mixed             all, by chance
-    listen            in a room where others talk, PING alone
-    quiet, alone      two in a room; one in each of some; nobody ever says anything there
-    keep              said something once, and says it again in a room that is quiet since
-    fill, slow        a long history, and who reads it so slowly that nothing is read of him
-    call              the roll call: at the end it TELLs everybody who should be there
+Each gives a sign of life at `PACE` of what it may be silent for. `guests.py` has all kinds of
+them and what each does; `judge/signs.py` judges what they saw.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from gevent.event import Event
 
-from lab.drill.load.crowd import CONNECT_S_MAX, Client
+from lab.drill.load.crowd import Client, Crowd
 from loadtest import session_events as events
-from loadtest.room_member import Room, RoomMember
-from loadtest.session_requests import Ping, Say
-from loadtest.session_retry import Patience
+from loadtest.errors import SessionLost
+from loadtest.room_member import Room
+from loadtest.session_requests import Ping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lab.drill.lives import Short
-    from lab.drill.load.crowd import Crowd
 
 # Of what it may be silent for: the rest is for a machine that is busy.
 PACE = 0.6
 # Who is cut is back at once: what is away for a second here, lives shortened, is away for long.
 BACKOFF_S_MAX, REPLY_S_MAX = 0.2, 2.5
 # The long history: messages as long as may be, fewer than the thousand that a room keeps.
-LONG_MESSAGES, LONG_BYTES, LONG_AT_ONCE = 900, 8_000, 20
+LONG_MESSAGES = 900
 # Who reads it takes one piece of 32 kB at a time. A daemon sends it a quarter of an outbox at a
 # time, which is eight of them, and reads nothing of it before those are taken: so slowly that
 # its session would not live so long.
 SLOW_PIECES, SLOW_LIVES = 8, 1.5
 SLOW_REPLY_S_MAX = 300.0
-KEPT_POSTS = 5
 LOOK_S = 0.1
 # The roll call tries so long: what the last fault has left is over by then.
 CALL_S_MAX = 15.0
@@ -81,12 +68,6 @@ class Ground:
         """Do nothing for so long, or until all leave."""
         self.crowd.leaving.wait(seconds)
 
-    def stay_away(self, seconds: float) -> None:
-        """As `pause`, or until all shall be there once more."""
-        until_s = time.monotonic() + seconds
-        while (left_s := until_s - time.monotonic()) > 0 and not self.crowd.finishing:
-            self.crowd.leaving.wait(min(LOOK_S, left_s))
-
     @property
     def pace_s(self) -> float:
         """Between two signs of life."""
@@ -94,47 +75,61 @@ class Ground:
 
 
 class Sitter(Client):
-    """A session that stays, and gives a sign of life in time by one of its verbs."""
+    """A session that gives a sign of life in time by one of its verbs.
+
+    Args:
+        ground: where it is.
+        name: `<kind><number>`.
+        does: a turn.
+        verbs: of its signs.
+        rooms: it is in them; the first is its home.
+    """
 
     reply_s_max = REPLY_S_MAX
 
-    def __init__(self, ground: Ground, name: str, verbs: Sequence[str], *rooms: str) -> None:
-        super().__init__(ground.crowd, f"L{ground.letter}-{name}")
+    def __init__(
+        self,
+        ground: Ground,
+        name: str,
+        does: Callable[[Sitter], None],
+        verbs: Sequence[str] = ("ping",),
+        rooms: Sequence[str] = (),
+    ) -> None:
+        names = [ground.room(room) for room in rooms]
+        super().__init__(ground.crowd, f"L{ground.letter}-{name}", names)
         self.ground = ground
-        self.patience = Patience(
-            connect_s_max=CONNECT_S_MAX, reply_s_max=self.reply_s_max, give_up_s=float("inf"),
-            ping_every_s=float("inf"), backoff_s_max=BACKOFF_S_MAX,
+        self.address = ground.address
+        self.patience = replace(
+            self.patience, reply_s_max=self.reply_s_max, ping_every_s=float("inf"),
+            backoff_s_max=BACKOFF_S_MAX,
         )  # fmt: skip
-        self._verbs = verbs
-        self._rooms = rooms
-        self._begun = self._texts = 0
-        self.begin()
+        self.verbs = verbs
+        self.texts = 0
+        self._does = does
 
-    def begin(self) -> None:
-        """Another session, in its rooms."""
-        self._begun += 1
-        name = f"{self.name}.{self._begun}"
-        self.client = self.connection(name, address=self.ground.address)
-        self.member = RoomMember(self.client)
-        for room in self._rooms:
-            self.member.join(self.ground.room(room))
-
-    def prepare(self) -> None:
-        """No two give their signs at one moment."""
+    def run(self) -> None:
+        """As every client, but no two give their signs at one moment."""
         self.ground.pause(self.chance.uniform(0, self.ground.pace_s))
+        super().run()
 
-    def leave(self) -> None:
+    def _turn(self) -> None:
+        self._does(self)
+
+    def _leave(self) -> None:
         """Half of them end their sessions, the others leave them to expire."""
         if self.chance.random() < 0.5:  # noqa: PLR2004 — half
             self.client.leave(LEAVE_S)
         else:
             self.client.close()
 
-    def turn(self) -> None:
-        """A sign of life, and what comes until the next one."""
+    # Listening.
+
+    def listen(self, wait_s: float) -> None:
+        """As every client; who is there may be told something."""
+        super().listen(wait_s)
         if self.client.connected:
-            self.sign()
-        self.receive(self.ground.pace_s)
+            self.ground.names[self.name] = self.client.memory.name.encode()
+            self.crowd.served.add(self.name)
 
     def receive(self, for_s: float) -> None:
         """Listen for so long; who is cut meanwhile comes back."""
@@ -142,120 +137,73 @@ class Sitter(Client):
         while (left_s := until_s - time.monotonic()) > 0 and not self.crowd.leaving.is_set():
             self.listen(left_s)
 
-    def listen(self, wait_s: float) -> None:
-        """Take what comes."""
-        for happened in self.member.receive(wait_s):
-            self.heard(happened)
-        if self.client.connected:
-            self.ground.names[self.name] = self.client.memory.name.encode()
-            self.crowd.served.add(self.name)
-
     def settle(self) -> None:
         """Until it is there, in its rooms, all is answered, and its posts have come to it."""
-        client, rooms = self.client, self.member.rooms
+        member = self.member
         while not self.crowd.leaving.is_set() and not (
-            client.connected
-            and not client.memory.waiting
-            and not self.member.unanswered
-            and not self.member.behind
-            and all(room.joined for room in rooms.values())
+            self.client.connected
+            and not self.client.memory.waiting
+            and not member.unanswered
+            and not member.behind
+            and all(room.joined for room in member.rooms.values())
         ):
             self.listen(self.ground.pace_s)
 
-    def heard(self, happened: object) -> None:
-        """What the server said, and the client does not see to."""
-
     # Signs.
 
-    def sign(self) -> None:
-        """One of its verbs."""
-        verb = self.chance.choice(self._verbs)
-        if verb == "say" and self.crowd.finishing:
-            verb = "ping"  # nothing more is on its way to anybody when all leave
-        getattr(self, verb)()
+    def stay(self) -> None:
+        """A sign of life, and what comes until the next one."""
+        if self.client.connected:
+            verb = self.chance.choice(self.verbs)
+            if verb == "say" and self.crowd.finishing:
+                verb = "ping"  # nothing more is on its way to anybody when all leave
+            self.sign(verb)
+        self.receive(self.ground.pace_s)
+
+    def sign(self, verb: str) -> None:
+        """A request; `joinpart` is JOIN and PART in turn."""
+        member, names = self.member, self.ground.names
+        match verb:
+            case "echo":
+                self.client.send(self.text())
+            case "ping":
+                self.client.ask(Ping())
+            case "say":
+                member.say(self.rooms[0], self.text())
+            case "who":
+                member.who(self.rooms[0])
+            case "tell":  # anybody who is there, or was
+                own = self.client.memory.name.encode()
+                member.tell(self.chance.choice(list(names.values()) or [own]), self.text())
+            case "joinpart":
+                room = self.ground.room("churn")
+                known = member.rooms.get(room)
+                (member.part if known is not None and known.joined else member.join)(room)
 
     def text(self) -> bytes:
         """Like no other."""
-        self._texts += 1
-        return b"%b %d" % (self.name.encode(), self._texts)
+        self.texts += 1
+        return b"%b %d" % (self.name.encode(), self.texts)
 
-    @property
-    def home(self) -> bytes:
-        """The room that it is in."""
-        return self.ground.room(self._rooms[0])
+    def again(self) -> None:
+        """Another session; what a fault has left of the one before expires."""
+        self.client.close()
+        self.begin()
+        self.settle()
 
-    def echo(self) -> None:
-        """ECHO."""
-        self.client.send(self.text())
+    def speak(self) -> None:
+        """A line and a post, answered."""
+        self.sign("echo")
+        if not self.crowd.finishing:
+            self.sign("say")
+        self.settle()
 
-    def ping(self) -> None:
-        """PING."""
-        self.client.ask(Ping())
-
-    def say(self) -> None:
-        """SAY."""
-        self.member.say(self.home, self.text())
-
-    def who(self) -> None:
-        """WHO."""
-        self.member.who(self.home)
-
-    def tell(self) -> None:
-        """TELL, to anybody who is there, or was."""
-        names = list(self.ground.names.values()) or [self.client.memory.name.encode()]
-        self.member.tell(self.chance.choice(names), self.text())
-
-    def joinpart(self) -> None:
-        """JOIN and PART in turn."""
-        room = self.ground.room("churn")
-        known = self.member.rooms.get(room)
-        if known is not None and known.joined:
-            self.member.part(room)
-        else:
-            self.member.join(room)
-
-
-class Keeper(Sitter):
-    """Has said something, and says it again and again: it is known again, and posted once."""
-
-    def sign(self) -> None:
-        """The first posts; then PING, and one of them again twice in a session's life."""
-        room = self.member.rooms[self.home]
-        if room.last_id < KEPT_POSTS and not self.crowd.finishing:
-            self.say()
-        elif room.joined and self.chance.random() < 2 * self.ground.pace_s / self._ttl_s:
-            number = self.chance.randint(1, room.last_id)
-            self.client.ask(Say(self.home, number, self._text_of(number)))
-        else:
-            self.ping()
-
-    def text(self) -> bytes:
-        """Of its next post."""
-        return self._text_of(self.member.rooms[self.home].last_id + 1)
-
-    def _text_of(self, number: int) -> bytes:
-        return b"%b %d" % (self.client.name.encode(), number)
-
-    @property
-    def _ttl_s(self) -> float:
-        return self.ground.short.lives.state_s
-
-
-class Filler(Sitter):
-    """Makes the long room's history, and stays."""
-
-    def turn(self) -> None:
-        """All of it, at once; then PING."""
-        room = self.member.rooms[self.home]
-        if not self.ground.filled.is_set() and room.joined:
-            while room.last_id < LONG_MESSAGES:
-                for _ in range(LONG_AT_ONCE):
-                    self.member.say(self.home, self.text().ljust(LONG_BYTES, b"."))
-                while self.member.unanswered or self.member.behind:
-                    self.listen(self.ground.pace_s)
-            self.ground.long_life = room.life
-            self.ground.filled.set()
-        super().turn()
+    def is_gone(self, token: bytes) -> None:
+        """Ask for a session that is no more. Who gets it makes the judge's case."""
+        late = self.session(f"{self.client.name}x", token)
+        with contextlib.suppress(SessionLost):
+            late.connect()
+        late.close()
 
 
 class Slow(Sitter):
@@ -263,19 +211,23 @@ class Slow(Sitter):
 
     reply_s_max = SLOW_REPLY_S_MAX
 
-    def __init__(self, ground: Ground, name: str, verbs: Sequence[str]) -> None:
-        super().__init__(ground, name, verbs)
+    def __init__(self, ground: Ground, name: str) -> None:
+        super().__init__(ground, name, Sitter.stay)
         self._ping_s = self._piece_s = 0.0
         self.crowd.busy.add(self.name)
 
-    def turn(self) -> None:
+    def _turn(self) -> None:
         """PING, and a piece, each in its time; in the end the rest, at once."""
         now_s, ground = time.monotonic(), self.ground
         if self.client.connected and now_s >= self._ping_s:
             self._ping_s = now_s + ground.pace_s
-            self.ping()
+            self.sign("ping")
         if self.crowd.finishing:
-            self._finish()
+            room = self.member.rooms.get(ground.room("long"))
+            behind = room is None or room.offset < LONG_MESSAGES
+            busy = behind or bool(self.client.memory.waiting)
+            self.crowd.note_busy(self.name, busy=busy)
+            self.listen(LOOK_S if busy else ground.pace_s)
         elif not (self.client.connected and ground.filled.is_set()):
             self.listen(LOOK_S)
         else:
@@ -284,14 +236,6 @@ class Slow(Sitter):
                 self._read_again()
                 self.listen(0)
             ground.pause(LOOK_S)
-
-    def _finish(self) -> None:
-        room = self.member.rooms.get(self.ground.room("long"))
-        if room is None or room.offset < LONG_MESSAGES or self.client.memory.waiting:
-            self.listen(LOOK_S)
-            return
-        self.crowd.busy.discard(self.name)
-        self.listen(self.ground.pace_s)
 
     def _read_again(self) -> None:
         name = self.ground.room("long")
@@ -311,29 +255,24 @@ class Caller(Sitter):
     """The roll call: everybody who is there all the time, once all faults are over."""
 
     def __init__(self, ground: Ground, name: str, steady: Sequence[Sitter]) -> None:
-        super().__init__(ground, name, ("ping",))
+        super().__init__(ground, name, Sitter.stay)
         self._missing = {sitter.name for sitter in steady}
         self.crowd.busy.add(self.name)
 
-    def turn(self) -> None:
-        """PING until it is time."""
-        if self.crowd.finishing and self._missing:
-            self._call()
-        super().turn()
+    def _turn(self) -> None:
+        """PING until it is time; then TELL."""
+        if self.crowd.finishing and self.name in self.crowd.busy:
+            until_s = time.monotonic() + CALL_S_MAX
+            while self._missing and time.monotonic() < until_s:
+                for name in sorted(self._missing & self.ground.names.keys()):
+                    self.member.tell(self.ground.names[name], self.text())
+                while self.member.unanswered and time.monotonic() < until_s:
+                    self.listen(self.ground.pace_s)
+                self.receive(self.ground.pace_s)
+            self.crowd.note_busy(self.name, busy=False)
+        self.stay()
 
-    def _call(self) -> None:
-        until_s = time.monotonic() + CALL_S_MAX
-        while self._missing and time.monotonic() < until_s:
-            for name in sorted(self._missing & self.ground.names.keys()):
-                self.member.tell(self.ground.names[name], self.text())
-            while self.member.unanswered and time.monotonic() < until_s:
-                self.listen(self.ground.pace_s)
-            self.receive(self.ground.pace_s)
-        self._missing.clear()
-        self.crowd.busy.discard(self.name)
-
-    def heard(self, happened: object) -> None:
-        """It is there."""
+    def _heard(self, happened: object) -> None:
         if isinstance(happened, events.Told) and happened.how == "delivered":
             names = self.ground.names
             self._missing -= {one for one in self._missing if names.get(one) == happened.name}
