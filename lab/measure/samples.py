@@ -25,8 +25,7 @@ import math
 import statistics
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from lab.report.answers import NO, SAME, YES
 from lab.report.words import number, percent
@@ -90,55 +89,46 @@ class Repeats:
         return self.map(lambda value: value * factor)
 
 
-class Repeated(Protocol):
-    """A measurement, of which there are repeats."""
+# One measurement, once: a line of an experiment's CSV file, by the names of its columns. What a
+# system does not have is None.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement, repeated: rows that differ in `repeat` and in their figures."""
+
+    rows: Sequence[Row]
 
     @property
-    def repeat(self) -> int:
-        """Counted from 1."""
-
-
-Made = TypeVar("Made", bound=Repeated)
-Key = TypeVar("Key")
-
-
-class Group(Generic[Made]):
-    """The repeats of one measurement. A subclass names its figures, each a `Figure`."""
-
-    def __init__(self, repeats: Sequence[Made]) -> None:
-        self.repeats = repeats
-
-    @property
-    def first(self) -> Made:
+    def first(self) -> Row:
         """One of them, for what is the same in all."""
-        return self.repeats[0]
+        return self.rows[0]
 
-    def of(self, figure: Callable[[Made], float]) -> Repeats:
-        """One figure of all of them."""
-        return Repeats({one.repeat: figure(one) for one in self.repeats})
+    def of(self, *names: str) -> Repeats:
+        """The sum of these figures in each repeat."""
+        return Repeats({row["repeat"]: sum(row[name] or 0 for name in names) for row in self.rows})
 
-
-class Figure:
-    """A figure of a `Group`: read of each repeat by `read`, or under its own name."""
-
-    def __init__(self, read: Callable[[Any], float] | None = None) -> None:
-        self._read = read
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._read = self._read or attrgetter(name)
-
-    def __get__(self, group: Group[Any], owner: type) -> Repeats:
-        if self._read is None:
-            raise AssertionError("a figure is an attribute of a class")
-        return group.of(self._read)
+    def all(self, name: str) -> list[Any]:
+        """One column."""
+        return [row[name] for row in self.rows]
 
 
-def grouped(made: Iterable[Made], key: Callable[[Made], Key]) -> dict[Key, list[Made]]:
-    """Those with the same key together, in the order of their first."""
-    groups: dict[Key, list[Made]] = {}
-    for one in made:
-        groups.setdefault(key(one), []).append(one)
-    return groups
+def measurements(rows: Iterable[Row], *keys: str) -> list[Measurement]:
+    """Rows that are the same in `keys` together, in the order of their first."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [Measurement(group) for group in found.values()]
+
+
+def beside(
+    one: Measurement | None, other: Measurement | None, *names: str
+) -> tuple[Measurement, Measurement, Interval] | None:
+    """The two, and how many times `other`'s figures `one`'s are; None if there is no ratio."""
+    if one is None or other is None or not comparable(one.of(*names), other.of(*names)):
+        return None
+    return one, other, ratio(one.of(*names), other.of(*names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,10 +75,5 @@ class Fanout(Generator[Result]):
     result = Result
 
     def __init__(self, program: Path, ports: Sequence[int], settings: Settings, log: Path) -> None:
-        argv = [
-            str(program),
-            "--ports",
-            ",".join(map(str, ports)),
-            *flags(dataclasses.asdict(settings)),
-        ]
-        super().__init__(argv, settings.took_s_max, log)
+        told = {"ports": ",".join(map(str, ports)), **dataclasses.asdict(settings)}
+        super().__init__([str(program), *flags(told)], settings.took_s_max, log)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lab.fleet.redis_server import Appendfsync
     from lab.measure.fanout.systems import System
+    from lab.measure.samples import Row
 
 # For comparing with the peers: processes of each.
 COMPARED_SERVERS = 4
@@ -34,10 +35,10 @@ class Load:
     posts_per_s: float
     """In all rooms together."""
 
-    @property
-    def name(self) -> str:
-        """In tables and files."""
-        return f"{self.rooms}x{self.members}@{self.posts_per_s:g}"
+    @classmethod
+    def of(cls, row: Row) -> Load:
+        """That of a measurement."""
+        return cls(row["rooms"], row["members"], row["posts_per_s"])
 
     @property
     def title(self) -> str:

@@ -1,8 +1,7 @@
 """What `fleet experiment fanout` puts under load: daemons by route and tick, and the peers.
 
 A daemon's Redis is as shipped (append-only file, `appendfsync` as asked), a peer's without a
-file (lab/measure/peers/servers.py). Clients go to the servers directly: no HAProxy. Called by
-`measure.py` and `run.py`.
+file (lab/measure/peers/servers.py). Clients go to the servers directly: no HAProxy.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab import cache, web
+from lab import cache
+from lab.fleet import metrics
 from lab.measure.errors import MeasureError
 from lab.measure.peers import servers
 from lab.measure.peers.install import PeerError
@@ -51,31 +51,20 @@ class System:
 
 
 def counters(front: Running) -> dict[str, float]:
-    """The daemons' counters, added up; empty for a peer.
+    """The daemons' counters, added up; 0 for a peer.
 
     Raises:
         MeasureError: A daemon does not tell.
     """
-    total = dict.fromkeys(COUNTERS, 0.0) if front.admins else {}
+    total = dict.fromkeys(COUNTERS, 0.0)
     for admin in front.admins:
         try:
-            page = web.read(f"http://{admin}/metrics", SCRAPE_S_MAX)
-            samples = parse_counters(page.decode())
-        except OSError as error:
+            samples = metrics.read(admin, SCRAPE_S_MAX)
+        except (OSError, ValueError) as error:
             raise MeasureError(f"the daemon at {admin}: {error}") from None
         for name in total:
-            total[name] += samples[name]
+            total[name] += samples.get(name) or 0.0
     return total
-
-
-def parse_counters(page: str) -> dict[str, float]:
-    """What `COUNTERS` stand at on a page of metrics; 0 for one that is not there. Pure."""
-    found = dict.fromkeys(COUNTERS, 0.0)
-    for line in page.splitlines():
-        name, _, value = line.partition(" ")
-        if name in found:
-            found[name] = float(value)
-    return found
 
 
 def daemons(route: str, tick_s: float = 0.0) -> System:

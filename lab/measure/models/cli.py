@@ -69,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(chosen, workload, args.serial_clients, args.repeat)
     session = Session(args, "models", plan.repeats, steps=plan.repeats * len(chosen))
     with session.progress:
-        outcome = measure_all(plan, session)
-    return session.finish(report.write(session.directory, plan, outcome), left_out)
+        rows, visits = measure_all(plan, session)
+    return session.finish(report.write(session.directory, plan, rows, visits), left_out)

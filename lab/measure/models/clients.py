@@ -1,6 +1,6 @@
 """The article's clients as one process: asyncio sockets, every byte judged.
 
-    python -m lab.measure.models.clients --port 1234 --clients 100 --lines 10 --pause-s 0.1
+    python -m lab.measure.models.clients --port 1234 --clients 100 --lines 10 --pause-s 0.1 --loops 1
 
 stdout gets one JSON line: a `Visit` (workload.py) for each client of each loop, and the
 process's own CPU time while they ran, so that a load generator that was itself the
@@ -29,71 +29,62 @@ class Fault(Exception):  # noqa: N818 — what the visit's field is called
     """The server did not do as PROTOCOL §1 says; the text says how."""
 
 
-class Client:
-    """One visit; times are counted from `begin`, of `time.perf_counter`."""
+async def visit(workload: Workload, port: int, made: Visit, begin: float) -> None:
+    """One visit, from connect to disconnect, told in `made`.
 
-    def __init__(self, workload: Workload, port: int, begin: float) -> None:
-        self.workload = workload
-        self.port = port
-        self.begin = begin
-        self.replies = Replies()
-        self.connected_s = self.first_reply_s = 0.0
-        self.replies_s: list[float] = []
+    Args:
+        workload: What the client does.
+        port: Where.
+        made: Gets every time and the fault.
+        begin: What its times are counted from, of `time.perf_counter`.
+    """
+    try:
+        async with asyncio.timeout(CONNECT_S_MAX):
+            reader, writer = await asyncio.open_connection(HOST, port)
+    except (OSError, TimeoutError) as error:
+        made.fault = f"not connected: {error or 'timeout'}"
+        return
+    made.connected_s = time.perf_counter() - begin
+    replies = Replies()
+    try:
+        for number in range(workload.lines):
+            if number:
+                await asyncio.sleep(workload.pause_s)
+            line = b"Hello World!:%d\n" % number
+            sent = time.perf_counter()
+            replies.sent(line)
+            writer.write(line)
+            async with asyncio.timeout(workload.patience_s):
+                while replies.owing:
+                    await _receive(reader, replies)
+            made.replies_s.append(time.perf_counter() - sent)
+            if not number:
+                made.first_reply_s = time.perf_counter() - begin
+        writer.write_eof()
+        async with asyncio.timeout(workload.patience_s):
+            if surplus := await reader.read(RECV_BYTES):  # the server closes (§1.4)
+                _judge(replies, surplus)
+    except Fault as error:
+        made.fault = str(error)
+    except TimeoutError:
+        made.fault = f"silence for {workload.patience_s:g} s"
+    except OSError as error:
+        made.fault = f"closed early: {error}"
+    finally:
+        writer.close()
 
-    async def visit(self) -> str:
-        """From connect to disconnect; returns the fault, empty for none."""
-        try:
-            async with asyncio.timeout(CONNECT_S_MAX):
-                reader, writer = await asyncio.open_connection(HOST, self.port)
-        except (OSError, TimeoutError) as error:
-            return f"not connected: {error or 'timeout'}"
-        self.connected_s = time.perf_counter() - self.begin
-        try:
-            for number in range(self.workload.lines):
-                if number:
-                    await asyncio.sleep(self.workload.pause_s)
-                await self._ask(reader, writer, b"Hello World!:%d\n" % number)
-            writer.write_eof()
-            await self._end(reader)
-        except Fault as error:
-            return str(error)
-        except TimeoutError:
-            return f"silence for {self.workload.patience_s:g} s"
-        except OSError as error:
-            return f"closed early: {error}"
-        finally:
-            writer.close()
-        return ""
 
-    async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes
-    ) -> None:
-        sent = time.perf_counter()
-        self.replies.sent(line)
-        writer.write(line)
-        async with asyncio.timeout(self.workload.patience_s):
-            while self.replies.owing:
-                await self._receive(reader)
-        now = time.perf_counter()
-        self.replies_s.append(now - sent)
-        if not self.first_reply_s:
-            self.first_reply_s = now - self.begin
+async def _receive(reader: asyncio.StreamReader, replies: Replies) -> None:
+    data = await reader.read(RECV_BYTES)
+    if not data:
+        raise Fault("closed early: end of stream")
+    _judge(replies, data)
 
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
-        data = await reader.read(RECV_BYTES)
-        if not data:
-            raise Fault("closed early: end of stream")
-        self.replies.received(data)
-        if self.replies.fault:
-            raise Fault(str(self.replies.fault))
 
-    async def _end(self, reader: asyncio.StreamReader) -> None:
-        """The server closes, and nothing more came (§1.4)."""
-        async with asyncio.timeout(self.workload.patience_s):
-            surplus = await reader.read(RECV_BYTES)
-        if surplus:
-            self.replies.received(surplus)
-            raise Fault(str(self.replies.fault))
+def _judge(replies: Replies, data: bytes) -> None:
+    replies.received(data)
+    if replies.fault:
+        raise Fault(str(replies.fault))
 
 
 async def play(workload: Workload, port: int) -> list[Visit]:
@@ -102,32 +93,28 @@ async def play(workload: Workload, port: int) -> list[Visit]:
     for loop in range(workload.loops):
         begin = time.perf_counter()
 
-        async def one(number: int, loop: int = loop, begin: float = begin) -> Visit:
-            client = Client(workload, port, begin)
-            fault = await client.visit()
-            ended_s = time.perf_counter() - begin
-            return Visit(
-                *(loop, number, client.connected_s, client.first_reply_s, ended_s),
-                replies_s=tuple(client.replies_s),
-                fault=fault,
-            )
+        async def one(made: Visit, begin: float = begin) -> Visit:
+            await visit(workload, port, made, begin)
+            made.ended_s = time.perf_counter() - begin
+            return made
 
-        visits += await asyncio.gather(*(one(number) for number in range(workload.clients)))
+        clients = (one(Visit(loop, number)) for number in range(workload.clients))
+        visits += await asyncio.gather(*clients)
     return visits
 
 
 def main() -> None:
     """Parse, play, print the visits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    for name, kind in (("clients", int), ("lines", int), ("pause-s", float), ("loops", int)):
+    for name, kind in (
+        *(("port", int), ("clients", int), ("lines", int), ("pause-s", float), ("loops", int)),
+    ):
         parser.add_argument(f"--{name}", type=kind, required=True)
     args = parser.parse_args()
     workload = Workload(args.clients, args.lines, args.pause_s, args.loops)
     cpu_s, wall_s = time.process_time(), time.perf_counter()
     visits = asyncio.run(play(workload, args.port))
     result = {
-        "event": "result",
         "cpu_s": time.process_time() - cpu_s,
         "wall_s": time.perf_counter() - wall_s,
         "visits": [dataclasses.asdict(visit) for visit in visits],

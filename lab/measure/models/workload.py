@@ -6,7 +6,9 @@ so many at once make a loop. `clients.py` plays it, `measure.py` measures it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,16 +42,16 @@ class Workload:
         return PATIENCE_S + 3 * self.clients * self.visit_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Visit:
-    """One client's connection, in seconds from the loop's beginning."""
+    """One client's connection, in seconds from the loop's beginning; 0: it did not come so far."""
 
     loop: int
     client: int
-    connected_s: float
-    first_reply_s: float
-    ended_s: float
-    replies_s: tuple[float, ...]
+    connected_s: float = 0.0
+    first_reply_s: float = 0.0
+    ended_s: float = 0.0
+    replies_s: list[float] = field(default_factory=list)
     """From each line to its whole reply."""
     fault: str = ""
     """Why it ended early; empty if every byte was right."""
@@ -61,16 +63,13 @@ def served(visits: Sequence[Visit]) -> list[tuple[float, int]]:
     Connected is not served: the kernel connects a client that nobody has accepted. One is
     served from its first reply to its end.
     """
-    changes = [(visit.first_reply_s, 1) for visit in visits if not visit.fault]
-    changes += [(visit.ended_s, -1) for visit in visits if not visit.fault]
-    steps: list[tuple[float, int]] = [(0.0, 0)]
-    for at_s, change in sorted(changes):
-        count = steps[-1][1] + change
-        if steps[-1][0] == at_s:
-            steps[-1] = (at_s, count)
-        else:
-            steps.append((at_s, count))
-    return steps
+    changes = Counter({0.0: 0})
+    for visit in visits:
+        if not visit.fault:
+            changes[visit.first_reply_s] += 1
+            changes[visit.ended_s] -= 1
+    times = sorted(changes)
+    return list(zip(times, accumulate(changes[at_s] for at_s in times), strict=True))
 
 
 def unevenness(visits: Sequence[Visit]) -> float:

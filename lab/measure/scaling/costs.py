@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.measure.samples import interval
+from lab.measure.samples import interval, spread
 from lab.report.answers import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.measure.samples import Repeats
+    from lab.measure.samples import Measurement, Repeats
 
 # Of what a part can use: it is full if the interval of its repeats (samples.py) lies above the
 # first, and free if it lies below the second. What lies between them says nothing.
@@ -26,41 +26,24 @@ DAEMONS, REDIS, HAPROXY, LOAD, CPUS, NOTHING = (
     "no part",
 )
 
-
 # In a prediction: the load generator is elsewhere then.
 PREDICTED_CPUS = "the CPUs, with daemons and HAProxy"
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """How busy each part was in one measurement, 0 to 1 of what it can use.
-
-    `redis` is its thread's CPU and `redis_disk` its time in the disk: both fill the thread.
-    `machine` is all CPUs of the machine together, whoever used them.
-    """
-
-    daemons: float
-    redis: float
-    redis_disk: float
-    haproxy: float
-    load: float
-    machine: float
-
-
-def saturated(repeats: Sequence[Busy]) -> str:
+def saturated(measured: Measurement) -> str:
     """The part that was full; `SAME` if that is not certain.
 
     A part's own limit comes before the machine's: a daemon that fills its CPU is the limit
     also where no CPU is left. A machine without a free CPU hides every other limit.
     """
-    for name, values in (
-        (DAEMONS, [one.daemons for one in repeats]),
-        (REDIS, [one.redis + one.redis_disk for one in repeats]),
-        (HAPROXY, [one.haproxy for one in repeats]),
-        (LOAD, [one.load for one in repeats]),
-        (CPUS, [one.machine for one in repeats]),
+    for name, columns in (
+        (DAEMONS, ["daemons_busy"]),
+        (REDIS, ["redis_busy", "redis_disk_busy"]),
+        (HAPROXY, ["haproxy_busy"]),
+        (LOAD, ["load_busy"]),
+        (CPUS, ["machine_busy"]),
     ):
-        used = interval(values)
+        used = interval(measured.of(*columns).by_repeat.values())
         if used.low >= FULL:
             return name
         if used.high >= FREE:
@@ -76,6 +59,12 @@ class Costs:
     redis: Repeats
     redis_disk: Repeats
     haproxy: Repeats
+
+    @classmethod
+    def of(cls, fleet: Sequence[Measurement]) -> Costs:
+        """The medians, over all numbers of daemons."""
+        columns = "daemons_us", "redis_us", "redis_disk_us", "haproxy_us"
+        return cls(*(spread([one.of(column).median for one in fleet]) for column in columns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +104,3 @@ def predict(costs: Costs, cpus: int) -> Prediction:
         all_cpus=(cpus * 1e6 / dear, cpus * 1e6 / cheap),
         redis=(1e6 / thread_dear, 1e6 / costs.redis.min),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """CPUs that each part uses at some rate."""
-
-    daemons: float
-    haproxy: float
-    redis: float
-
-
-def needs(costs: Costs, rate: float) -> Needs:
-    """At `rate` round trips/s, by the least costs: rate times µs / 10^6."""
-    return Needs(*(rate * part.min / 1e6 for part in (costs.daemon, costs.haproxy, costs.redis)))
