@@ -100,10 +100,9 @@ class Measurement:
 
     rows: Sequence[Row]
 
-    @property
-    def first(self) -> Row:
-        """One of them, for what is the same in all."""
-        return self.rows[0]
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 — a number or a text
+        """What is the same in all of them."""
+        return self.rows[0][name]
 
     def of(self, *names: str) -> Repeats:
         """The sum of these figures in each repeat."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.models.clients import play
-from lab.measure.models.workload import Workload
+from lab.measure.models.clients import Workload, play
 from tests.loadtest import loadtest_servers as servers
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def test_wrong_servers_are_told(behaviour: Behaviour, fault: str) -> None:
 
 def test_silence_and_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that does not come is given up; so is a port where nobody listens."""
-    monkeypatch.setattr("lab.measure.models.workload.PATIENCE_S", 0.2)
+    monkeypatch.setattr("lab.measure.models.clients.PATIENCE_S", 0.2)
     workload = Workload(clients=2, lines=2, pause_s=0.0)
     with servers.Server(servers.half_a_reply) as server:
         visits = asyncio.run(play(workload, server.port))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.measure.models import answers as models_answers
+from lab.measure.models.clients import Workload
 from lab.measure.models.measure import by_part
-from lab.measure.models.workload import Workload
 from lab.measure.samples import measurements
 from lab.measure.scaling import answers as scaling_answers
 from lab.measure.scaling import costs
@@ -186,19 +186,19 @@ def points(growth: float = 1.0, **busy: float) -> Sequence[Measurement]:
     rng = random.Random(5)
     rows = [
         {
-            "shape": shape.name,
+            "shape": shape,
             "daemons": daemons,
             "repeat": repeat,
             "round_trips_per_s": 20_000 * growth**step * rng.uniform(0.98, 1.02),
-            "daemons_us": 15.0 if shape.stored else 8.0,
-            "redis_us": 10.0 if shape.stored else 0.0,
-            "redis_disk_us": 5.0 if shape.stored else 0.0,
-            "haproxy_us": 16.0 if shape.proxied else 0.0,
+            "daemons_us": 15.0 if parts["stored"] else 8.0,
+            "redis_us": 10.0 if parts["stored"] else 0.0,
+            "redis_disk_us": 5.0 if parts["stored"] else 0.0,
+            "haproxy_us": 16.0 if parts["proxied"] else 0.0,
             **IDLE,
             **busy,
         }
         for repeat in range(8)
-        for shape in SHAPES
+        for shape, parts in SHAPES.items()
         for step, daemons in enumerate((1, 2, 4))
     ]
     return measurements(rows, "shape", "daemons")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.measure.models.workload import Visit, Workload, served, unevenness
+from lab.measure.models.clients import Visit, Workload, served, unevenness
 from lab.measure.samples import (
     REPEATS_MIN,
     Interval,
@@ -21,7 +21,6 @@ from lab.measure.samples import (
     ranged,
 )
 from lab.measure.scaling import costs, usl
-from lab.measure.scaling.costs import Costs
 from lab.report.answers import SAME, Answer, disagreements
 from lab.report.words import number
 
@@ -170,7 +169,7 @@ def test_repeats_of_a_measurement_are_gathered() -> None:
         for name in ("y", "x")
     ]
     y, x = measurements(rows, "system")
-    assert (y.first["system"], x.first["system"]) == ("y", "x")
+    assert (y["system"], x["system"]) == ("y", "x")
     assert y.of("a", "b").by_repeat == {1: 3.0, 2: 5.0}
     assert x.of("a", "b").by_repeat == {1: 2.0, 2: 4.0}
     assert y.all("a") == [2.0, 4.0]
@@ -178,7 +177,8 @@ def test_repeats_of_a_measurement_are_gathered() -> None:
 
 def test_predictions_follow_their_formulas() -> None:
     """20 + 10 + 10 µs: 8 CPUs give 200,000/s, Redis's thread 100,000, or 50,000 with the disk."""
-    measured = Costs(exact(20), redis=exact(10), redis_disk=exact(10), haproxy=exact(10))
+    measured = {"daemons_us": exact(20), "haproxy_us": exact(10)}
+    measured |= {"redis_us": exact(10), "redis_disk_us": exact(10)}
     few, many = costs.predict(measured, 1), costs.predict(measured, 8)
     assert few.all_cpus == pytest.approx((25_000, 25_000))
     assert few.redis == pytest.approx((50_000, 100_000))

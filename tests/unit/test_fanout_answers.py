@@ -9,8 +9,7 @@ import pytest
 
 from lab.measure.fanout import answers as fanout_answers
 from lab.measure.fanout.answers import DAEMONS_FIRST, REDIS_FIRST, Promise, promises, summarise
-from lab.measure.fanout.plan import LOADS, TICK_S, Load
-from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.measure.fanout.systems import BROADCAST, DIRECTED, LOADS, ROOM, TICK_S, Load, daemons
 from lab.report.answers import NO, SAME, YES, Answer
 from tests.unit.test_fanout_summary import point
 

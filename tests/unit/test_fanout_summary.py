@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.measure.fanout.answers import TOTAL_US, per_cpu_s, stop, summarise
-from lab.measure.fanout.plan import Load
+from lab.measure.fanout.systems import Load
 
 if TYPE_CHECKING:
     from lab.measure.samples import Row
@@ -112,6 +112,6 @@ def test_repeats_are_gathered() -> None:
             point(repeat=1, servers=8),
         ]
     )
-    assert (one.first["servers"], two.first["servers"]) == (4, 8)
+    assert (one["servers"], two["servers"]) == (4, 8)
     assert one.of(*TOTAL_US).by_repeat == {1: 100.0, 2: 50.0}
     assert per_cpu_s(one).by_repeat == pytest.approx({1: 10_000.0, 2: 20_000.0})

@@ -10,8 +10,15 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.measure.fanout.plan import COMPARED_SERVERS, TICK_S, Load
-from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.measure.fanout.systems import (
+    BROADCAST,
+    COMPARED_SERVERS,
+    DIRECTED,
+    ROOM,
+    TICK_S,
+    Load,
+    daemons,
+)
 from lab.measure.samples import (
     A_QUARTER_MORE,
     HALF_AGAIN,
@@ -29,7 +36,7 @@ from lab.report.words import number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from lab.measure.fanout.plan import Loads
+    from lab.measure.fanout.systems import Loads
     from lab.measure.samples import Interval, Measurement, Row
 
     # Two measurements, and a ratio of theirs.
@@ -83,10 +90,8 @@ def summarise(rows: Iterable[Row]) -> list[Measurement]:
 
 def under(measured: Iterable[Measurement], system: str, load: Load) -> list[Measurement]:
     """One system's under one load, by rising number of servers."""
-    found = [
-        one for one in measured if one.first["system"] == system and Load.of(one.first) == load
-    ]
-    return sorted(found, key=lambda one: one.first["servers"])
+    found = [one for one in measured if one["system"] == system and Load.of(one) == load]
+    return sorted(found, key=lambda one: one["servers"])
 
 
 def short(load: Load) -> str:
@@ -139,7 +144,7 @@ def lead(measured: Sequence[Measurement], grid: Sequence[Load]) -> str:
             where = f"{begin} {_rooms(load)}" if route == BROADCAST else begin
             parts.append(
                 f"{where}, a delivery by {NAMES[route]} takes {bounded(times)} times the CPU that it"
-                f" takes by {NAMES[ROOM]}, with {one.first['servers']} servers{why}."
+                f" takes by {NAMES[ROOM]}, with {one['servers']} servers{why}."
             )
     told_stops = [
         f"at {number(min(found.redis, found.daemon))} posts/s by {NAMES[route]}"
@@ -168,19 +173,19 @@ def _find(
 ) -> Measurement | None:
     """That one; with `servers` None the one with the most."""
     found = under(measured, system, load)
-    return next((one for one in found[::-1] if servers in {None, one.first["servers"]}), None)
+    return next((one for one in found[::-1] if servers in {None, one["servers"]}), None)
 
 
 def _routes(measured: Sequence[Measurement], load: Load, route: str) -> Pair | None:
     """That route with the most servers and a channel for each room; CPU for a delivery."""
     one = _find(measured, daemons(route).name, load)
-    other = one and _find(measured, daemons(ROOM).name, load, one.first["servers"])
+    other = one and _find(measured, daemons(ROOM).name, load, one["servers"])
     return beside(one, other, *TOTAL_US)
 
 
 def _way(pair: Pair, load: Load, route: str) -> Answer:
     one, other, times = pair
-    servers = one.first["servers"]
+    servers = one["servers"]
     # Far from what is the case: broadcast to small rooms takes a half more, and all others alike.
     in_vain = route == BROADCAST and load.members < servers
     factor, more = (
@@ -217,7 +222,7 @@ def _vain(measured: Sequence[Measurement], load: Load) -> Iterator[Answer]:
     one = _find(measured, daemons(BROADCAST).name, load)
     if one is None:
         return
-    servers, vain, half = one.first["servers"], one.of("vain"), 0.5
+    servers, vain, half = one["servers"], one.of("vain"), 0.5
     others = [
         f"{NAMES[route]}: {found.of('vain').median:.0%}"
         for route in (ROOM, DIRECTED)
@@ -261,7 +266,7 @@ def stop(
     common = set(fewest.all("repeat")) & set(most.all("repeat"))
     if not common or more <= 0:
         return None
-    members: int = most.first["members"]
+    members: int = most["members"]
 
     def copy_us(column: str) -> float:
         few, many = fewest.of(column).by_repeat, most.of(column).by_repeat
@@ -282,7 +287,7 @@ def _stop_of(found: Sequence[Measurement], route: str) -> Stop | None:
     everywhere = route == BROADCAST
     copies = DAEMONS_PREDICTED
     if not everywhere:
-        copies = min(found[0].first["members"], DAEMONS_PREDICTED)
+        copies = min(found[0]["members"], DAEMONS_PREDICTED)
     return stop(found[0], found[-1], copies, everywhere=everywhere)
 
 
@@ -321,7 +326,7 @@ def _stops(measured: Sequence[Measurement], load: Load, route: str) -> Iterator[
 
 def _tick(measured: Sequence[Measurement], load: Load, tick_s: float) -> Iterator[Answer]:
     ticking = _find(measured, daemons(ROOM, tick_s).name, load)
-    plain = ticking and _find(measured, daemons(ROOM).name, load, ticking.first["servers"])
+    plain = ticking and _find(measured, daemons(ROOM).name, load, ticking["servers"])
     if pair := beside(plain, ticking, *TOTAL_US):
         other, one, times = pair
         yield Answer(
@@ -367,7 +372,7 @@ def _promise(measured: Sequence[Measurement], promise: Promise) -> Iterator[Answ
             f" {promise.factor:g} times {promise.title}'s deliveries?",
             at_least(times, promise.factor),
             f"{bounded(times)} times: {ranged(per_cpu_s(own))} deliveries for a CPU second of"
-            f" {own.first['servers']} servers and Redis, every post stored and in one order for all,"
+            f" {own['servers']} servers and Redis, every post stored and in one order for all,"
             f" against {ranged(per_cpu_s(peer))}.{lost_too}{_queued(own, peer)}",
         )
 

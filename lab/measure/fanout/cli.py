@@ -9,8 +9,7 @@ from lab.measure import command, compiler, cores
 from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between
 from lab.measure.fanout import systems
 from lab.measure.fanout.measure import measure_all
-from lab.measure.fanout.plan import COMPARED_SERVERS, LOADS, QUICK, Plan, steps
-from lab.measure.fanout.systems import ROUTES
+from lab.measure.fanout.systems import COMPARED_SERVERS, LOADS, QUICK, ROUTES, Plan, steps
 from lab.measure.peers.servers import PEERS
 
 if TYPE_CHECKING:

@@ -10,8 +10,16 @@ from matplotlib.ticker import MaxNLocator
 from lab.measure import calm
 from lab.measure.fanout import answers
 from lab.measure.fanout.answers import BUSY_MAX, NAMES, TOTAL_US, per_cpu_s, short, under
-from lab.measure.fanout.plan import COMPARED_SERVERS, SLOW_PEERS, Load
-from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, ROUTES, daemons
+from lab.measure.fanout.systems import (
+    BROADCAST,
+    COMPARED_SERVERS,
+    DIRECTED,
+    ROOM,
+    ROUTES,
+    SLOW_PEERS,
+    Load,
+    daemons,
+)
 from lab.measure.samples import ranged
 from lab.report import plots, results
 from lab.report.page import Report, Table
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from lab.measure.fanout.plan import Loads, Plan
+    from lab.measure.fanout.systems import Loads, Plan
     from lab.measure.samples import Measurement, Row
     from lab.report.page import Plot
 
@@ -98,13 +106,13 @@ def _compared(
     left_out = {daemons(route).name for route in ROUTES if route != ROOM}
     columns: dict[str, dict[str, Measurement]] = {short(load): {} for load in loads}
     for one in measured:
-        system = one.first["system"]
+        system = one["system"]
         for load in loads:
             slower = load.times(SLOW_PEERS.get(system, 1.0))
             if (
-                one.first["servers"] == COMPARED_SERVERS
+                one["servers"] == COMPARED_SERVERS
                 and system not in left_out
-                and Load.of(one.first) == slower
+                and Load.of(one) == slower
             ):
                 columns[short(load)][system] = one
     known = {name for column in columns.values() for name in column}
@@ -119,7 +127,7 @@ def _ways(measured: Sequence[Measurement], grid: Sequence[Load]) -> Figure:
             found = under(measured, daemons(route).name, load)
             if not found:
                 continue
-            servers = [one.first["servers"] for one in found]
+            servers = [one["servers"] for one in found]
             costs = [one.of(*TOTAL_US) for one in found]
             axes.errorbar(
                 servers, [cost.median for cost in costs], yerr=plots.whiskers(costs),
@@ -180,9 +188,9 @@ def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[
         return lambda one: span(one.all(column))
 
     named: dict[str, Callable[[Measurement], str]] = {
-        "system": lambda one: titles[one.first["system"]],
-        "servers": lambda one: str(one.first["servers"]),
-        "rooms": lambda one: short(Load.of(one.first)),
+        "system": lambda one: titles[one["system"]],
+        "servers": lambda one: str(one["servers"]),
+        "rooms": lambda one: short(Load.of(one)),
     }
     costs = Table.of(
         "Rates, latencies, costs",

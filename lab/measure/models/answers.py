@@ -29,7 +29,7 @@ from lab.report.words import number
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lab.measure.models.workload import Workload
+    from lab.measure.models.clients import Workload
     from lab.measure.samples import Interval, Measurement, Row
 
     # The systems by their names.
@@ -94,7 +94,7 @@ def summarise(rows: Iterable[Row], workload: Workload) -> dict[str, Measurement]
         }
         for row in rows
     ]
-    return {one.first["system"]: one for one in measurements(extended, "system")}
+    return {one["system"]: one for one in measurements(extended, "system")}
 
 
 def answers(measured: Measured, workload: Workload) -> Iterator[Answer]:
@@ -123,7 +123,7 @@ def lead(measured: Measured, workload: Workload) -> str:
     text = (
         f"A loop of {workload.clients} clients takes the serial server"
         f" {number(serial.of('all_s').median)} s"
-        f"{' (extrapolated)' if serial.first['extrapolated'] else ''}, and every server that can wait"
+        f"{' (extrapolated)' if serial['extrapolated'] else ''}, and every server that can wait"
         f" for many clients at once {_loop(by_time[0])} to {_loop(by_time[-1])} s: the serial one is"
         f" {_from_to(slower)} times slower."
     )
@@ -151,8 +151,8 @@ def _serial(measured: Measured, workload: Workload) -> Iterator[Answer]:
         f" {workload.clients} clients x {workload.lines - 1} pauses x {workload.pause_s:g} s ="
         f" {workload.clients * workload.visit_s:g} s, however fast the server is."
     )
-    if serial.first["extrapolated"]:
-        clients, uneven = serial.first["clients"], max(serial.all("unevenness"))
+    if serial["extrapolated"]:
+        clients, uneven = serial["clients"], max(serial.all("unevenness"))
         text += (
             f" Measured were {clients} clients, {ranged(serial.of('loop_s'), ' s')};"
             f" x {workload.clients}/{clients} is extrapolated."
@@ -259,7 +259,7 @@ def _load(measured: Measured) -> Iterator[Answer]:
 
 
 def _title(one: Measurement) -> str:
-    return systems.TITLES[one.first["system"]]
+    return systems.TITLES[one["system"]]
 
 
 def _loop(one: Measurement) -> str:

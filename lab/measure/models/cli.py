@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lab.measure import command, cores
 from lab.measure.command import REPEATS_MAX, Flag, between
 from lab.measure.models import systems
+from lab.measure.models.clients import PAUSE_S, Workload
 from lab.measure.models.measure import Plan, measure_all
-from lab.measure.models.workload import PAUSE_S, Workload
 
 if TYPE_CHECKING:
     import argparse

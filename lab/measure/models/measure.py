@@ -23,7 +23,7 @@ from lab.measure.errors import MeasureError
 from lab.measure.generator import flags
 from lab.measure.histogram import percentile
 from lab.measure.models import systems
-from lab.measure.models.workload import Visit, Workload, served, unevenness
+from lab.measure.models.clients import Visit, Workload, served, unevenness
 from lab.measure.serving import HAPROXY, REDIS, SERVERS
 
 if TYPE_CHECKING:

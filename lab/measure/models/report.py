@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from lab.measure import calm
 from lab.measure.models import answers, systems
 from lab.measure.models.answers import CPU, MEMORY
+from lab.measure.models.clients import served
 from lab.measure.models.measure import by_part
-from lab.measure.models.workload import served
 from lab.measure.samples import ranged
 from lab.measure.serving import HAPROXY, REDIS, SERVERS
 from lab.report import plots, results
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from lab.measure.models.clients import Visit, Workload
     from lab.measure.models.measure import Plan, Visits
-    from lab.measure.models.workload import Visit, Workload
     from lab.measure.samples import Measurement, Row
     from lab.report.page import Plot
 
@@ -123,8 +123,8 @@ def _loop_times(shown: Sequence[Measurement]) -> Figure:
     """A dot and its range for each system, on a logarithmic scale."""
     figure, (axes,) = plots.canvas(0.36 * len(shown) + 1.0)
     for row, one in enumerate(shown):
-        colour = plots.RED if one.first["system"] == systems.SERIAL else plots.BLUE
-        loop_s, extrapolated = one.of("all_s"), one.first["extrapolated"]
+        colour = plots.RED if one["system"] == systems.SERIAL else plots.BLUE
+        loop_s, extrapolated = one.of("all_s"), one["extrapolated"]
         axes.plot([loop_s.min, loop_s.max], [row, row], color=colour, linewidth=3)
         axes.plot(
             [loop_s.median], [row], "o",
@@ -136,7 +136,7 @@ def _loop_times(shown: Sequence[Measurement]) -> Figure:
         )  # fmt: skip
     axes.set_xscale("log")
     axes.margins(x=0.16, y=0.06)
-    axes.set_yticks(range(len(shown)), [systems.TITLES[one.first["system"]] for one in shown])
+    axes.set_yticks(range(len(shown)), [systems.TITLES[one["system"]] for one in shown])
     axes.set_xlabel("seconds for a loop, logarithmic")
     plots.plain_numbers(axes.xaxis)
     return figure
@@ -188,8 +188,8 @@ def _stacked(
 
 
 def _with_clients(one: Measurement) -> str:
-    clients = f", {one.first['clients']} clients" if one.first["extrapolated"] else ""
-    return systems.TITLES[one.first["system"]] + clients
+    clients = f", {one['clients']} clients" if one["extrapolated"] else ""
+    return systems.TITLES[one["system"]] + clients
 
 
 def _table(measured: Iterable[Measurement]) -> Table:
@@ -200,13 +200,11 @@ def _table(measured: Iterable[Measurement]) -> Table:
         " extrapolated to all clients; its other figures are those of the clients it was given.",
         measured,
         {
-            "server": lambda one: systems.TITLES[one.first["system"]],
+            "server": lambda one: systems.TITLES[one["system"]],
             "loop, s": lambda one: (
-                ranged(one.of("all_s")) + (" extrapolated" if one.first["extrapolated"] else "")
+                ranged(one.of("all_s")) + (" extrapolated" if one["extrapolated"] else "")
             ),
-            "served at once": lambda one: (
-                f"{max(one.all('served_at_once'))} of {one.first['clients']}"
-            ),
+            "served at once": lambda one: f"{max(one.all('served_at_once'))} of {one['clients']}",
             "CPU a loop, ms": lambda one: ranged(one.of(*CPU.values()).times(1e3)),
             "memory at most, MiB": lambda one: ranged(one.of(*MEMORY.values()).times(MIB)),
             "MiB before clients": lambda one: number(one.of(*idle).median * MIB),

@@ -44,9 +44,9 @@ COSTS = (
 
 def by_shape(measured: Sequence[Measurement]) -> dict[str, list[Measurement]]:
     """Each shape's measurements, by rising number of daemons; the shapes in their order."""
-    shapes: dict[str, list[Measurement]] = {one.first["shape"]: [] for one in measured}
-    for one in sorted(measured, key=lambda one: one.first["daemons"]):
-        shapes[one.first["shape"]].append(one)
+    shapes: dict[str, list[Measurement]] = {one["shape"]: [] for one in measured}
+    for one in sorted(measured, key=lambda one: one["daemons"]):
+        shapes[one["shape"]].append(one)
     return shapes
 
 
@@ -70,7 +70,7 @@ def answers(measured: Sequence[Measurement], cpus: int, held: Row | None) -> Ite
             yield from _cost(question, shapes[dear][0], shapes[cheap][0], what)
     if FULL_FLEET in shapes:
         for count in PREDICTED_CPUS:
-            yield _predicted(costs.Costs.of(shapes[FULL_FLEET]), count)
+            yield _predicted(costs.costs(shapes[FULL_FLEET]), count)
     if held:
         yield _c10k(held)
 
@@ -81,7 +81,7 @@ def lead(measured: Sequence[Measurement], cpus: int) -> str:
     if len(fleet) < 2:  # noqa: PLR2004 — a comparison
         return "The whole fleet was not measured with several numbers of daemons: see below."
     first, last = fleet[0], fleet[-1]
-    what = f"{_half(first, last):g} times what {first.first['daemons']} does"
+    what = f"{_half(first, last):g} times what {first['daemons']} does"
     grew = {
         YES: f"{daemons(last)} carry at least {what}",
         NO: f"{daemons(last)} don't carry {what}",
@@ -97,7 +97,7 @@ def lead(measured: Sequence[Measurement], cpus: int) -> str:
 
 def _half(first: Measurement, last: Measurement) -> float:
     """What is asked of more daemons: half of what as many times the daemons would be."""
-    return float(last.first["daemons"] / first.first["daemons"] / 2)
+    return float(last["daemons"] / first["daemons"] / 2)
 
 
 def _grown(first: Measurement, last: Measurement) -> str:
@@ -108,13 +108,13 @@ def _grown(first: Measurement, last: Measurement) -> str:
 def _grows(shape: str, group: Sequence[Measurement]) -> Answer:
     first, last = group[0], group[-1]
     found = beside(last, first, RATE)
-    few = first.first["daemons"]
+    few = first["daemons"]
     times = (
         f"{bounded(found[2])} times the round trips of {few}"
         if found
         else "no repeat together with those"
     )
-    medians = "; ".join(f"{one.first['daemons']}: {number(one.of(RATE).median)}" for one in group)
+    medians = "; ".join(f"{one['daemons']}: {number(one.of(RATE).median)}" for one in group)
     return Answer(
         f"{shape}: do {daemons(last)} carry at least {_half(first, last):g} times what {few} does?",
         _grown(first, last),
@@ -167,31 +167,24 @@ def _cost(question: str, dear: Measurement, cheap: Measurement, what: str) -> It
 
 def daemons(one: Measurement) -> str:
     """`1 daemon`, `4 daemons`."""
-    count = one.first["daemons"]
+    count = one["daemons"]
     return f"{count} daemon{'s' if count > 1 else ''}"
 
 
 def _predicted(measured: costs.Costs, cpus: int) -> Answer:
     one = costs.predict(measured, cpus)
     low, high = one.limit
-    used = {
-        name: number(high * part.min / 1e6)
-        for name, part in (
-            ("daemons", measured.daemon),
-            ("HAProxy", measured.haproxy),
-            ("Redis", measured.redis),
-        )
-    }
+    used = {column: number(high * measured[column].min / 1e6) for column in PARTS}
     text = (
         f"All CPUs: {number(one.all_cpus[0])} to {number(one.all_cpus[1])} round trips/s; Redis's"
         f" thread: {number(one.redis[0])} (the disk's wait as measured) to {number(one.redis[1])}"
         f" (its CPU alone). So at most {number(low)} to {number(high)}/s. The upper one takes"
-        f" {used['daemons']} CPUs of daemons, {used['HAProxy']} of HAProxy and"
-        f" {used['Redis']} of Redis, whose thread can't have more than 1."
+        f" {used['daemons_us']} CPUs of daemons, {used['haproxy_us']} of HAProxy and"
+        f" {used['redis_us']} of Redis, whose thread can't have more than 1."
     )
     if one.first == SAME:
         text += " Which of the two is full first depends on how many lines share an fsync."
-    return Answer(f"What would be full first on {one.cpus} CPUs?", one.first, text)
+    return Answer(f"What would be full first on {cpus} CPUs?", one.first, text)
 
 
 def _c10k(held: Row) -> Answer:

@@ -50,29 +50,15 @@ LOOK_EVERY_S = 0.005
 DISK_WAIT = "D"
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Which parts there are."""
-
-    stored: bool
-    """With Redis and durability `commit`; else without and `none`."""
-    proxied: bool
-    """Behind HAProxy; else clients go to the daemons directly."""
-
-    @property
-    def name(self) -> str:
-        """In tables, plots and files."""
-        store = "Redis" if self.stored else "no store"
-        return f"{store}, {'HAProxy' if self.proxied else 'direct'}"
-
-
-# Those that are compared with each other are neighbours, so that they are measured near in time.
-SHAPES = (
-    Shape(stored=False, proxied=False),
-    Shape(stored=True, proxied=False),
-    Shape(stored=True, proxied=True),
-    Shape(stored=False, proxied=True),
-)
+# By their names in tables, plots and files: with Redis and durability `commit`, or without and
+# `none`; behind HAProxy, or clients go to the daemons directly. Those that are compared with each
+# other are neighbours, so that they are measured near in time.
+SHAPES = {
+    "no store, direct": {"stored": False, "proxied": False},
+    "Redis, direct": {"stored": True, "proxied": False},
+    "Redis, HAProxy": {"stored": True, "proxied": True},
+    "no store, HAProxy": {"stored": False, "proxied": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,41 +85,43 @@ def measure_all(plan: Plan, session: Session) -> list[Row]:
         first = start * REPEATS_OF_A_START + 1
         repeats = range(first, min(first + REPEATS_OF_A_START, plan.repeats + 1))
         for shape in reversed(SHAPES) if start % 2 else SHAPES:
-            with session.collecting(f"{shape.name}, repeat {first}"), ExitStack() as stack:
+            with session.collecting(f"{shape}, repeat {first}"), ExitStack() as stack:
                 made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
-                daemons = Daemons(
-                    stack,
-                    made,
-                    plan.appendfsync if shape.stored else None,
-                    *("--durability", "commit" if shape.stored else "none"),
-                    *(["--proxy-protocol"] if shape.proxied else []),
-                )
-                daemons.grow(max(plan.daemons))
+                daemons = _daemons(plan, shape, stack, made)
                 for repeat in repeats:
                     for count in plan.daemons if repeat % 2 else reversed(plan.daemons):
-                        what = f"{shape.name}, {count} daemons"
+                        what = f"{shape}, {count} daemons"
                         with (
                             session.collecting(f"{what}, repeat {repeat}"),
                             _front(shape, daemons, count, made) as front,
                         ):
-                            measure = partial(_measure, front, made, plan)
-                            if seen := session.measure(what, repeat, measure):
+                            make = partial(_measure, front, made, plan)
+                            if seen := session.measure(what, repeat, make):
                                 figures, others = seen
-                                named = {"shape": shape.name, "daemons": count, "repeat": repeat}
-                                parts = {"stored": shape.stored, "proxied": shape.proxied}
-                                rows.append({**named, **parts, **figures, "others": others})
+                                named = {"shape": shape, "daemons": count, "repeat": repeat}
+                                rows.append({**named, **SHAPES[shape], **figures, "others": others})
     return rows
 
 
+def _daemons(plan: Plan, shape: str, stack: ExitStack, directory: Path) -> Daemons:
+    """The most that are measured, and their Redis if the shape has one."""
+    stored, proxied = SHAPES[shape]["stored"], SHAPES[shape]["proxied"]
+    flags = ["--durability", "commit" if stored else "none"]
+    flags += ["--proxy-protocol"] if proxied else []
+    daemons = Daemons(stack, directory, plan.appendfsync if stored else None, *flags)
+    daemons.grow(max(plan.daemons))
+    return daemons
+
+
 @contextmanager
-def _front(shape: Shape, daemons: Daemons, count: int, directory: Path) -> Iterator[Running]:
+def _front(shape: str, daemons: Daemons, count: int, directory: Path) -> Iterator[Running]:
     """The first `count` daemons, behind a HAProxy if the shape has one.
 
     Raises:
         lab.errors.LabError: A part did not start.
     """
     direct = daemons.running(count, "echo")
-    if not shape.proxied:
+    if not SHAPES[shape]["proxied"]:
         yield direct
         return
     haproxy = haproxy_server.start(

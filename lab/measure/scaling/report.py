@@ -58,7 +58,7 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cp
     for one in measurements(rows, "shape"):
         pairs = list(zip(one.all("daemons"), one.all(RATE), strict=True))
         if len(set(one.all("daemons"))) >= usl.SIZES_MIN:
-            laws[one.first["shape"]] = usl.fit(pairs)
+            laws[one["shape"]] = usl.fit(pairs)
     counts = ", ".join(map(str, plan.daemons))
     return Report(
         title="How the fleet scales",
@@ -118,7 +118,7 @@ def _plots(
                 " its wait for the disk), between the wait as measured and none. The fleet"
                 " can't be above the lower of the two; where the bands cross, more CPUs stop"
                 " helping one Redis. The load generator is taken to be elsewhere.",
-                partial(_prediction, costs.Costs.of(shapes[FULL_FLEET])),
+                partial(_prediction, costs.costs(shapes[FULL_FLEET])),
             )
         )
     return drawn
@@ -127,12 +127,12 @@ def _plots(
 def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
     """Round trips/s by daemons, with ranges, the fitted curve, and where the CPUs end."""
     figure, (axes,) = plots.canvas(4.2)
-    most = max(one.first["daemons"] for group in shapes.values() for one in group)
+    most = max(one["daemons"] for group in shapes.values() for one in group)
     for shape, group in shapes.items():
         colour, marker, dashes = SERIES[shape]
         medians = [one.of(RATE).median for one in group]
         axes.errorbar(
-            [one.first["daemons"] for one in group], medians,
+            [one["daemons"] for one in group], medians,
             yerr=plots.whiskers([one.of(RATE) for one in group]),
             fmt=marker, color=colour, capsize=3, markersize=6.5, label=shape,
         )  # fmt: skip
@@ -149,7 +149,7 @@ def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
             xytext=(5, 4), textcoords="offset points", va="bottom", fontsize=9,
         )  # fmt: skip
     axes.set_ylim(bottom=0)
-    axes.set_xticks(sorted({one.first["daemons"] for group in shapes.values() for one in group}))
+    axes.set_xticks(sorted({one["daemons"] for group in shapes.values() for one in group}))
     axes.set_xlabel("daemons")
     axes.set_ylabel("round trips a second")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -166,14 +166,12 @@ def _latency(shapes: Shapes) -> Figure:
         for shape, group in shapes.items():
             colour, marker, dashes = SERIES[shape]
             axes.plot(
-                [one.first["daemons"] for one in group],
+                [one["daemons"] for one in group],
                 [one.of(column).median / 1e3 for one in group],
                 dashes, marker=marker, color=colour, label=shape if axes is both[0] else "_",
             )  # fmt: skip
         axes.set_title(title, fontsize=10)
-        axes.set_xticks(
-            sorted({one.first["daemons"] for group in shapes.values() for one in group})
-        )
+        axes.set_xticks(sorted({one["daemons"] for group in shapes.values() for one in group}))
         axes.set_xlabel("daemons")
         axes.set_ylim(bottom=0)
     both[0].set_ylabel("milliseconds")
@@ -189,7 +187,7 @@ def _cpu(measured: Sequence[Measurement]) -> Figure:
         Part(name, colour, hatch, [one.of(column).median for one in shown])
         for name, column, colour, hatch in BARS
     ]
-    plots.stacked(axes, parts, [f"{one.first['shape']}, {daemons(one)}" for one in shown])
+    plots.stacked(axes, parts, [f"{one['shape']}, {daemons(one)}" for one in shown])
     axes.set_xlabel("CPU µs for a round trip, median")
     figure.legend(loc="outside upper right", ncols=len(BARS))
     return figure
@@ -238,8 +236,8 @@ def _table(measured: Sequence[Measurement]) -> Table:
         " daemons, of Redis, of HAProxy, of the load generator.",
         measured,
         {
-            "parts": lambda one: one.first["shape"],
-            "daemons": lambda one: str(one.first["daemons"]),
+            "parts": lambda one: one["shape"],
+            "daemons": lambda one: str(one["daemons"]),
             "round trips/s": lambda one: ranged(one.of(RATE)),
             "p50, ms": lambda one: ranged(one.of("p50_us").times(1e-3)),
             "p99, ms": lambda one: ranged(one.of("p99_us").times(1e-3)),
@@ -262,8 +260,8 @@ def _busy(measured: Sequence[Measurement]) -> Table:
         " it, seen by looking at the thread's state; machine is all CPUs together.",
         measured,
         {
-            "parts": lambda one: one.first["shape"],
-            "daemons": lambda one: str(one.first["daemons"]),
+            "parts": lambda one: one["shape"],
+            "daemons": lambda one: str(one["daemons"]),
             "each daemon": busy("daemons_busy"),
             "Redis: CPU": busy("redis_busy"),
             "disk": busy("redis_disk_busy"),
