@@ -104,9 +104,9 @@ class Measurement:
         """What is the same in all of them."""
         return self.rows[0][name]
 
-    def of(self, *names: str) -> Repeats:
-        """The sum of these figures in each repeat."""
-        return Repeats({row["repeat"]: sum(row[name] or 0 for name in names) for row in self.rows})
+    def of(self, name: str) -> Repeats:
+        """One figure; of what is not there it is 0."""
+        return Repeats({row["repeat"]: row[name] or 0.0 for row in self.rows})
 
     def all(self, name: str) -> list[Any]:
         """One column."""
@@ -122,12 +122,12 @@ def measurements(rows: Iterable[Row], *keys: str) -> list[Measurement]:
 
 
 def beside(
-    one: Measurement | None, other: Measurement | None, *names: str
+    one: Measurement | None, other: Measurement | None, name: str
 ) -> tuple[Measurement, Measurement, Interval] | None:
-    """The two, and how many times `other`'s figures `one`'s are; None if there is no ratio."""
-    if one is None or other is None or not comparable(one.of(*names), other.of(*names)):
+    """The two, and how many times `other`'s figure `one`'s is; None if there is no ratio."""
+    if one is None or other is None or not comparable(one.of(name), other.of(name)):
         return None
-    return one, other, ratio(one.of(*names), other.of(*names))
+    return one, other, ratio(one.of(name), other.of(name))
 
 
 @dataclass(frozen=True, slots=True)

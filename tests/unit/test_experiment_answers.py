@@ -40,17 +40,16 @@ SYSTEMS = {
 def run(seed: int, noise: float = 0.02, repeats: int = 9) -> list[Row]:
     """The systems, each repeat a little off."""
     rng = random.Random(seed)
-    absent = dict.fromkeys([*by_part("cpu_s").values(), *by_part("most_bytes").values()])
     return [
         {
-            **absent,
+            **dict.fromkeys(by_part("cpu_s").values(), 0.01),
             "system": name,
             "repeat": repeat,
             "clients": 10 if name == "serial" else 100,
             "loop_s": loop_s * rng.uniform(1, 1 + noise),
             "unevenness": 0.01,
-            "servers_cpu_s": cpu_s * rng.uniform(1 - noise, 1 + noise),
-            "servers_most_bytes": mib * MIB,
+            "cpu_s": cpu_s * rng.uniform(1 - noise, 1 + noise),
+            "most_bytes": mib * MIB,
             "load_busy": 0.1,
         }
         for repeat in range(1, repeats + 1)
@@ -126,7 +125,7 @@ def test_a_slow_repeat_slows_both_sides() -> None:
     stormy = [
         {
             **row,
-            **{name: row[name] * (1 + row["repeat"] % 3) for name in ("loop_s", "servers_cpu_s")},
+            **{name: row[name] * (1 + row["repeat"] % 3) for name in ("loop_s", "cpu_s")},
         }
         for row in run(1)
     ]
@@ -173,8 +172,7 @@ def test_the_lead_says_it_in_one_paragraph() -> None:
 
 IDLE = {
     "daemons_busy": 0.2,
-    "redis_busy": 0.2,
-    "redis_disk_busy": 0.1,
+    "redis_thread_busy": 0.3,
     "haproxy_busy": 0.2,
     "load_busy": 0.2,
     "machine_busy": 1.0,
@@ -194,6 +192,7 @@ def points(growth: float = 1.0, **busy: float) -> Sequence[Measurement]:
             "redis_us": 10.0 if parts["stored"] else 0.0,
             "redis_disk_us": 5.0 if parts["stored"] else 0.0,
             "haproxy_us": 16.0 if parts["proxied"] else 0.0,
+            "servers_us": (25.0 if parts["stored"] else 8.0) + (16.0 if parts["proxied"] else 0.0),
             **IDLE,
             **busy,
         }
@@ -218,7 +217,7 @@ def test_cpus_that_ran_out_are_not_the_design() -> None:
 
 def test_growth_and_its_limit_are_named() -> None:
     """Where a part is full, it is that part."""
-    measured = points(growth=1.6, redis_busy=0.8, redis_disk_busy=0.15, machine_busy=0.5)
+    measured = points(growth=1.6, redis_thread_busy=0.95, machine_busy=0.5)
     lead = scaling_answers.lead(measured, cpus=16)
     assert "4 daemons carry at least 2 times what 1 does" in lead
     assert f"Full was {costs.REDIS}" in lead

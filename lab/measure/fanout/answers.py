@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab.measure.fanout.systems import (
     BROADCAST,
@@ -23,7 +23,6 @@ from lab.measure.samples import (
     A_QUARTER_MORE,
     HALF_AGAIN,
     TWICE,
-    Repeats,
     at_least,
     beside,
     bounded,
@@ -39,7 +38,9 @@ if TYPE_CHECKING:
     from lab.measure.fanout.systems import Loads
     from lab.measure.samples import Interval, Measurement, Row
 
-    # Two measurements, and a ratio of theirs.
+    # One for each system, number of servers and load.
+    Measured = Sequence[Measurement]
+    # Two of them, and a ratio of theirs.
     Pair = tuple[Measurement, Measurement, Interval]
 
 # Where the report looks beyond what this machine can run.
@@ -54,10 +55,10 @@ NAMES = {
     DIRECTED: "directed inboxes",
 }
 
-REDIS_FIRST, DAEMONS_FIRST = "Redis's thread", "every daemon"
+WHY_VAIN = ": what a server without members does with its copy is in vain"
+WHY_NEEDED = ": when every server has members of the room, each needs a copy anyway"
 
-# CPU for a delivery, of servers and Redis together: their columns.
-TOTAL_US = "servers_us", "redis_us"
+REDIS_FIRST, DAEMONS_FIRST = "Redis's thread", "every daemon"
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -88,7 +89,7 @@ def summarise(rows: Iterable[Row]) -> list[Measurement]:
     return measurements(rows, "system", "servers", "rooms", "members", "posts_per_s")
 
 
-def under(measured: Iterable[Measurement], system: str, load: Load) -> list[Measurement]:
+def under(measured: Measured, system: str, load: Load) -> list[Measurement]:
     """One system's under one load, by rising number of servers."""
     found = [one for one in measured if one["system"] == system and Load.of(one) == load]
     return sorted(found, key=lambda one: one["servers"])
@@ -99,14 +100,7 @@ def short(load: Load) -> str:
     return f"{load.rooms} {TIMES} {load.members:,}, {load.posts_per_s:g}/s"
 
 
-def per_cpu_s(one: Measurement) -> Repeats:
-    """Deliveries for a CPU second of servers and Redis together."""
-    return one.of(*TOTAL_US).map(lambda us: 1e6 / us)
-
-
-def answers(
-    measured: Sequence[Measurement], loads: Loads, promised: Sequence[Promise]
-) -> Iterator[Answer]:
+def answers(measured: Measured, loads: Loads, promised: Sequence[Promise]) -> Iterator[Answer]:
     """Every conclusion that these measurements allow, and what the peers are held against."""
     for route in (BROADCAST, DIRECTED):
         for load in loads.grid:
@@ -116,7 +110,7 @@ def answers(
         yield from _vain(measured, load)
     for route in NAMES:
         yield from _stops(measured, min(loads.grid, key=lambda one: one.members), route)
-    yield from _tick(measured, loads.fast, TICK_S)
+    yield from _tick(measured, loads.fast)
     for promise in promised:
         yield from _promise(measured, promise)
     for promise in promised:
@@ -124,30 +118,24 @@ def answers(
             yield from _latency(measured, promise)
 
 
-def lead(measured: Sequence[Measurement], grid: Sequence[Load]) -> str:
+def lead(measured: Measured, grid: Sequence[Load]) -> str:
     """The article's question, answered in one paragraph."""
     small = min(grid, key=lambda load: load.members)
     large = max(grid, key=lambda load: load.members)
     parts = []
-    for load, route, begin, why in (
-        (small, BROADCAST, "In", ": what a server without members does with its copy is in vain"),
-        (
-            large,
-            BROADCAST,
-            "In",
-            ": when every server has members of the room, each needs a copy anyway",
-        ),
+    for load, route, where, why in (
+        (small, BROADCAST, f"In {_rooms(small)}", WHY_VAIN),
+        (large, BROADCAST, f"In {_rooms(large)}", WHY_NEEDED),
         (small, DIRECTED, "Where members are looked up for each post", ""),
     ):
         if pair := _routes(measured, load, route):
             one, _, times = pair
-            where = f"{begin} {_rooms(load)}" if route == BROADCAST else begin
             parts.append(
                 f"{where}, a delivery by {NAMES[route]} takes {bounded(times)} times the CPU that it"
                 f" takes by {NAMES[ROOM]}, with {one['servers']} servers{why}."
             )
     told_stops = [
-        f"at {number(min(found.redis, found.daemon))} posts/s by {NAMES[route]}"
+        f"at {number(min(found))} posts/s by {NAMES[route]}"
         for route in NAMES
         if (found := _stop_of(under(measured, daemons(route).name, small), route))
     ]
@@ -168,19 +156,22 @@ def _title(load: Load) -> str:
     return load.title[0].upper() + load.title[1:]
 
 
-def _find(
-    measured: Sequence[Measurement], system: str, load: Load, servers: int | None = None
-) -> Measurement | None:
-    """That one; with `servers` None the one with the most."""
-    found = under(measured, system, load)
-    return next((one for one in found[::-1] if servers in {None, one["servers"]}), None)
+def _pair(  # noqa: PLR0913, PLR0917 — who, under what, and which figure
+    measured: Measured,
+    name: str,
+    other_name: str,
+    load: Load,
+    column: str = "total_us",
+    servers: int | None = None,
+) -> Pair | None:
+    """Two systems under one load with so many servers, or the most of the first; their ratio."""
+    ones = [one for one in under(measured, name, load) if servers in {None, one["servers"]}]
+    others = {other["servers"]: other for other in under(measured, other_name, load)}
+    return beside(ones[-1], others.get(ones[-1]["servers"]), column) if ones else None
 
 
-def _routes(measured: Sequence[Measurement], load: Load, route: str) -> Pair | None:
-    """That route with the most servers and a channel for each room; CPU for a delivery."""
-    one = _find(measured, daemons(route).name, load)
-    other = one and _find(measured, daemons(ROOM).name, load, one["servers"])
-    return beside(one, other, *TOTAL_US)
+def _routes(measured: Measured, load: Load, route: str) -> Pair | None:
+    return _pair(measured, daemons(route).name, daemons(ROOM).name, load)
 
 
 def _way(pair: Pair, load: Load, route: str) -> Answer:
@@ -198,8 +189,8 @@ def _way(pair: Pair, load: Load, route: str) -> Answer:
         f"{_title(load)}, {servers} servers: does a delivery by {NAMES[route]} take at least"
         f" {more} by {NAMES[ROOM]}?",
         at_least(times, factor),
-        f"{bounded(times)} times as much: {ranged(one.of(*TOTAL_US), ' µs')} against"
-        f" {ranged(other.of(*TOTAL_US), ' µs')}, daemons and Redis together. A post had"
+        f"{bounded(times)} times as much: {ranged(one.of('total_us'), ' µs')} against"
+        f" {ranged(other.of('total_us'), ' µs')}, daemons and Redis together. A post had"
         f" {_median(one, 'copies')} copies against {_median(other, 'copies')}; Redis took"
         f" {number(redis_us)} µs for it against {number(other_redis_us)}."
         f" {_times_of(one, other)}",
@@ -218,15 +209,17 @@ def _times_of(one: Measurement, other: Measurement) -> str:
     )
 
 
-def _vain(measured: Sequence[Measurement], load: Load) -> Iterator[Answer]:
-    one = _find(measured, daemons(BROADCAST).name, load)
-    if one is None:
+def _vain(measured: Measured, load: Load) -> Iterator[Answer]:
+    found = {route: under(measured, daemons(route).name, load) for route in NAMES}
+    if not found[BROADCAST]:
         return
-    servers, vain, half = one["servers"], one.of("vain"), 0.5
+    most = found.pop(BROADCAST)[-1]
+    servers, vain, half = most["servers"], most.of("vain"), 0.5
     others = [
-        f"{NAMES[route]}: {found.of('vain').median:.0%}"
-        for route in (ROOM, DIRECTED)
-        if (found := _find(measured, daemons(route).name, load, servers))
+        f"{NAMES[route]}: {one.of('vain').median:.0%}"
+        for route, ones in found.items()
+        for one in ones
+        if one["servers"] == servers
     ]
     yield Answer(
         f"{_title(load)}, {servers} servers: is at least half of what a daemon gets by"
@@ -237,8 +230,7 @@ def _vain(measured: Sequence[Measurement], load: Load) -> Iterator[Answer]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """The posts a second that one route can't exceed with so many daemons, whatever the CPUs."""
 
     redis: float
@@ -274,24 +266,20 @@ def stop(
 
     redis_us = most.of("redis_us").median * members + copy_us("redis_us") * (route_copies - copies)
     daemon_us = copy_us("servers_us")  # of the daemon that it reaches, members or not
-    return Stop(
-        redis=1e6 / redis_us,
-        daemon=1e6 / daemon_us if everywhere and daemon_us > 0 else math.inf,
-    )
+    alone = everywhere and daemon_us > 0
+    return Stop(1e6 / redis_us, 1e6 / daemon_us if alone else math.inf)
 
 
-def _stop_of(found: Sequence[Measurement], route: str) -> Stop | None:
+def _stop_of(found: Measured, route: str) -> Stop | None:
     """With `DAEMONS_PREDICTED`, from one route under one load, by rising number of daemons."""
     if not found:
         return None
     everywhere = route == BROADCAST
-    copies = DAEMONS_PREDICTED
-    if not everywhere:
-        copies = min(found[0]["members"], DAEMONS_PREDICTED)
+    copies = DAEMONS_PREDICTED if everywhere else min(found[0]["members"], DAEMONS_PREDICTED)
     return stop(found[0], found[-1], copies, everywhere=everywhere)
 
 
-def _stops(measured: Sequence[Measurement], load: Load, route: str) -> Iterator[Answer]:
+def _stops(measured: Measured, load: Load, route: str) -> Iterator[Answer]:
     ones = under(measured, daemons(route).name, load)
     found = _stop_of(ones, route)
     if found is None:
@@ -324,16 +312,15 @@ def _stops(measured: Sequence[Measurement], load: Load, route: str) -> Iterator[
     )
 
 
-def _tick(measured: Sequence[Measurement], load: Load, tick_s: float) -> Iterator[Answer]:
-    ticking = _find(measured, daemons(ROOM, tick_s).name, load)
-    plain = ticking and _find(measured, daemons(ROOM).name, load, ticking["servers"])
-    if pair := beside(plain, ticking, *TOTAL_US):
+def _tick(measured: Measured, load: Load) -> Iterator[Answer]:
+    plain, ticking = daemons(ROOM).name, daemons(ROOM, TICK_S).name
+    if pair := _pair(measured, plain, ticking, load, servers=COMPARED_SERVERS):
         other, one, times = pair
         yield Answer(
-            f"{_title(load)}: do deliveries that are gathered for {tick_s * 1e3:g} ms cost at most"
+            f"{_title(load)}: do deliveries that are gathered for {TICK_S * 1e3:g} ms cost at most"
             " two thirds of the CPU?",
             at_least(times, HALF_AGAIN),
-            f"{ranged(one.of(*TOTAL_US), ' µs')} against {ranged(other.of(*TOTAL_US), ' µs')} for a"
+            f"{ranged(one.of('total_us'), ' µs')} against {ranged(other.of('total_us'), ' µs')} for a"
             f" delivery, {bounded(times)} times less, daemons and Redis together."
             f" {_times_of(one, other)}{_queued(one, other)}",
         )
@@ -341,10 +328,8 @@ def _tick(measured: Sequence[Measurement], load: Load, tick_s: float) -> Iterato
 
 def _queued(*ones: Measurement) -> str:
     """A caution about latencies, if some repeat left nothing to spare."""
-    if (
-        max(one.of(column).max for one in ones for column in ("server_busy", "machine_busy"))
-        <= BUSY_MAX
-    ):
+    busy = [one.of(column).max for one in ones for column in ("server_busy", "machine_busy")]
+    if max(busy) <= BUSY_MAX:
         return ""
     return (
         " At this rate the machine's CPUs had nothing to spare in some repeats: latencies are"
@@ -352,17 +337,13 @@ def _queued(*ones: Measurement) -> str:
     )
 
 
-def _held_against(measured: Sequence[Measurement], promise: Promise, *columns: str) -> Pair | None:
-    """The peer, echod, and the ratio of what stands in these columns."""
+def _held_against(measured: Measured, promise: Promise, column: str) -> Pair | None:
     own = daemons(ROOM, promise.tick_s).name
-    one, other = (
-        _find(measured, name, promise.load, COMPARED_SERVERS) for name in (promise.peer, own)
-    )
-    return beside(one, other, *columns)
+    return _pair(measured, promise.peer, own, promise.load, column, COMPARED_SERVERS)
 
 
-def _promise(measured: Sequence[Measurement], promise: Promise) -> Iterator[Answer]:
-    if pair := _held_against(measured, promise, *TOTAL_US):
+def _promise(measured: Measured, promise: Promise) -> Iterator[Answer]:
+    if pair := _held_against(measured, promise, "total_us"):
         peer, own, times = pair
         ticking = f", gathered for {promise.tick_s * 1e3:g} ms," if promise.tick_s else ""
         lost = sum(peer.all("lost"))
@@ -371,13 +352,13 @@ def _promise(measured: Sequence[Measurement], promise: Promise) -> Iterator[Answ
             f"{_title(promise.load)}: does a CPU second of echod{ticking} bring at least"
             f" {promise.factor:g} times {promise.title}'s deliveries?",
             at_least(times, promise.factor),
-            f"{bounded(times)} times: {ranged(per_cpu_s(own))} deliveries for a CPU second of"
+            f"{bounded(times)} times: {ranged(own.of('per_cpu_s'))} deliveries for a CPU second of"
             f" {own['servers']} servers and Redis, every post stored and in one order for all,"
-            f" against {ranged(per_cpu_s(peer))}.{lost_too}{_queued(own, peer)}",
+            f" against {ranged(peer.of('per_cpu_s'))}.{lost_too}{_queued(own, peer)}",
         )
 
 
-def _latency(measured: Sequence[Measurement], promise: Promise) -> Iterator[Answer]:
+def _latency(measured: Measured, promise: Promise) -> Iterator[Answer]:
     if pair := _held_against(measured, promise, "p99_ms"):
         peer, own, times = pair
         yield Answer(

@@ -186,13 +186,16 @@ def measure(plan: Plan, system: System, front: Running, load: Load) -> Row:
     if not result.deliveries or (system.peer is None and (result.lost or result.reordered)):
         raise MeasureError(f"{result.explain()}\n{words}".strip())
     us = 1e6 / result.deliveries
+    servers_us, redis_us = used.s(SERVERS) * us, used.s(REDIS) * us
     publications = counted[PUBLICATIONS]
     return {
         "deliveries_per_s": result.deliveries / result.seconds,
         "p50_ms": percentile(result.histogram_ns, 0.5) / 1e6,
         "p99_ms": percentile(result.histogram_ns, 0.99) / 1e6,
-        "servers_us": used.s(SERVERS) * us,
-        "redis_us": used.s(REDIS) * us,
+        "servers_us": servers_us,
+        "redis_us": redis_us,
+        "total_us": servers_us + redis_us,
+        "per_cpu_s": 1e6 / (servers_us + redis_us),  # deliveries for a CPU second of both
         "load_us": result.cpu_s * us,
         # Publications that reached a daemon, for a post, and the share of them that found no
         # member there; 0 for a peer.

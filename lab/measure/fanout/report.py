@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.measure import calm
 from lab.measure.fanout import answers
-from lab.measure.fanout.answers import BUSY_MAX, NAMES, TOTAL_US, per_cpu_s, short, under
+from lab.measure.fanout.answers import BUSY_MAX, NAMES, short, under
 from lab.measure.fanout.systems import (
     BROADCAST,
     COMPARED_SERVERS,
@@ -128,7 +128,7 @@ def _ways(measured: Sequence[Measurement], grid: Sequence[Load]) -> Figure:
             if not found:
                 continue
             servers = [one["servers"] for one in found]
-            costs = [one.of(*TOTAL_US) for one in found]
+            costs = [one.of("total_us") for one in found]
             axes.errorbar(
                 servers, [cost.median for cost in costs], yerr=plots.whiskers(costs),
                 fmt=marker, linestyle=dashes, color=colour, capsize=3, markersize=6,
@@ -156,7 +156,7 @@ def _systems(
     figure, every = plots.canvas(0.36 * len(names) + 1.1, columns=len(compared))
     for axes, (label, column) in zip(every, compared.items(), strict=True):
         shown = [(row, column[name]) for row, name in enumerate(names) if name in column]
-        found = [per_cpu_s(one) for _, one in shown]
+        found = [one.of("per_cpu_s") for _, one in shown]
         axes.barh(
             [row for row, _ in shown], [one.median for one in found], height=0.62,
             xerr=plots.whiskers(found),
@@ -206,7 +206,7 @@ def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[
             "p99, ms": figure("p99_ms"),
             "servers, µs": figure("servers_us"),
             "Redis, µs": figure("redis_us"),
-            "deliveries/CPU s": lambda one: ranged(per_cpu_s(one)),
+            "deliveries/CPU s": figure("per_cpu_s"),
             "copies": lambda one: number(one.of("copies").median) if one.of("copies").max else "-",
             "in vain": lambda one: f"{one.of('vain').median:.0%}" if one.of("copies").max else "-",
             "lost": lambda one: f"{sum(one.all('lost')):,}",

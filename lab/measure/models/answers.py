@@ -48,34 +48,35 @@ UNEVENNESS_MAX = 0.15
 # been what was measured. Between them nobody can say.
 LOAD_BUSY_FREE, LOAD_BUSY_FULL = 0.5, 0.8
 
-CPU, MEMORY = by_part("cpu_s"), by_part("most_bytes")
+# The columns of CPU for a loop, by part.
+CPU = by_part("cpu_s")
 
-# Who is compared with whom: the question, the one, the other, which figures, their name, and the
+# Who is compared with whom: the question, the one, the other, which figure, its name, and the
 # factor asked for. Each lies far from every ratio that was ever measured (samples.py, distance).
 PAIRS = (
     (
         "Do threads take at least a tenth more CPU than greenlets?",
-        *("threads", "gevent_streamserver", CPU, "CPU", A_TENTH_MORE),
+        *("threads", "gevent_streamserver", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Do threads take at least a quarter more memory than greenlets?",
-        *("threads", "gevent_streamserver", MEMORY, "memory", A_QUARTER_MORE),
+        *("threads", "gevent_streamserver", "most_bytes", "memory", A_QUARTER_MORE),
     ),
     (
         "Does asyncio with streams take at least a tenth more CPU than gevent?",
-        *("asyncio_streams", "gevent_streamserver", CPU, "CPU", A_TENTH_MORE),
+        *("asyncio_streams", "gevent_streamserver", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Do asyncio's streams take at least a tenth more CPU than its callbacks?",
-        *("asyncio_streams", "asyncio_protocol", CPU, "CPU", A_TENTH_MORE),
+        *("asyncio_streams", "asyncio_protocol", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Does async/await take Node.js twice the CPU of callbacks?",
-        *("node_async", "node_callbacks", CPU, "CPU", TWICE),
+        *("node_async", "node_callbacks", "cpu_s", "CPU", TWICE),
     ),
     (
         "Does Node.js take twice the memory of gevent?",
-        *("node_async", "gevent_streamserver", MEMORY, "memory", TWICE),
+        *("node_async", "gevent_streamserver", "most_bytes", "memory", TWICE),
     ),
 )
 
@@ -101,8 +102,8 @@ def answers(measured: Measured, workload: Workload) -> Iterator[Answer]:
     """Every conclusion that these systems allow."""
     yield from _serial(measured, workload)
     yield from _concurrent(measured, workload)
-    for question, name, other_name, figures, what, factor in PAIRS:
-        if pair := beside(measured.get(name), measured.get(other_name), *figures.values()):
+    for question, name, other_name, column, what, factor in PAIRS:
+        if pair := beside(measured.get(name), measured.get(other_name), column):
             one, other, times = pair
             text = f"Here {_title(one)} takes {bounded(times)} times the {what} of {_title(other)}."
             yield Answer(question, at_least(times, factor), text)
@@ -208,7 +209,7 @@ def _state(measured: Measured) -> Iterator[Answer]:
             f" {ranged(bare.of('all_s'), ' s')}, {bounded(times)} times as long. Every reply is on"
             " disk before it is sent.",
         )
-    if found := beside(*pair, *CPU.values()):
+    if found := beside(*pair, "cpu_s"):
         fleet, bare, times = found
         parts = ", ".join(
             f"{part} {number(1e3 * fleet.of(column).median)} ms" for part, column in CPU.items()

@@ -125,6 +125,7 @@ def measure(system: System, repeat: int, workload: Workload) -> tuple[Row, list[
         ("most_bytes", most),  # the most that was ever resident
     ):
         row |= {column: parts.get(part) for part, column in by_part(figure).items()}
+        row[figure] = sum(parts.values())
     return row, visits
 
 

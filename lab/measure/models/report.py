@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.measure import calm
 from lab.measure.models import answers, systems
-from lab.measure.models.answers import CPU, MEMORY
+from lab.measure.models.answers import CPU
 from lab.measure.models.clients import served
 from lab.measure.models.measure import by_part
 from lab.measure.samples import ranged
@@ -114,7 +114,9 @@ def _plots(
             "Memory",
             "The highest resident memory of each process, summed. Pages that processes share"
             " are counted in each of them, so a fleet looks larger than it is.",
-            partial(_stacked, from_below, MEMORY, MIB, "MiB resident at most, median"),
+            partial(
+                _stacked, from_below, by_part("most_bytes"), MIB, "MiB resident at most, median"
+            ),
         ),
     ]
 
@@ -193,7 +195,6 @@ def _with_clients(one: Measurement) -> str:
 
 
 def _table(measured: Iterable[Measurement]) -> Table:
-    idle = by_part("idle_bytes").values()
     return Table.of(
         "Every system",
         "Medians of the repeats, in brackets their range. The serial server's loop is"
@@ -205,9 +206,9 @@ def _table(measured: Iterable[Measurement]) -> Table:
                 ranged(one.of("all_s")) + (" extrapolated" if one["extrapolated"] else "")
             ),
             "served at once": lambda one: f"{max(one.all('served_at_once'))} of {one['clients']}",
-            "CPU a loop, ms": lambda one: ranged(one.of(*CPU.values()).times(1e3)),
-            "memory at most, MiB": lambda one: ranged(one.of(*MEMORY.values()).times(MIB)),
-            "MiB before clients": lambda one: number(one.of(*idle).median * MIB),
+            "CPU a loop, ms": lambda one: ranged(one.of("cpu_s").times(1e3)),
+            "memory at most, MiB": lambda one: ranged(one.of("most_bytes").times(MIB)),
+            "MiB before clients": lambda one: number(one.of("idle_bytes").median * MIB),
             "reply p50, ms": lambda one: number(one.of("reply_p50_s").median * 1e3),
             "p99, ms": lambda one: number(one.of("reply_p99_s").median * 1e3),
             "load busy": lambda one: f"{one.of('load_busy').max:.0%}",

@@ -150,7 +150,7 @@ def _explained(one: Measurement, cpus: int) -> str:
 
 
 def _cost(question: str, dear: Measurement, cheap: Measurement, what: str) -> Iterator[Answer]:
-    if found := beside(dear, cheap, *PARTS):
+    if found := beside(dear, cheap, "servers_us"):
         told = ", ".join(
             f"{name} {number(dear.of(column).median)} µs"
             for column, name in PARTS.items()
@@ -159,8 +159,8 @@ def _cost(question: str, dear: Measurement, cheap: Measurement, what: str) -> It
         yield Answer(
             question,
             at_least(found[2], A_TENTH_MORE),
-            f"CPU for a round trip, all servers together: {ranged(dear.of(*PARTS), ' µs')} {what},"
-            f" and {ranged(cheap.of(*PARTS), ' µs')} without, {bounded(found[2])} times as much,"
+            f"CPU for a round trip, all servers together: {ranged(dear.of('servers_us'), ' µs')} {what},"
+            f" and {ranged(cheap.of('servers_us'), ' µs')} without, {bounded(found[2])} times as much,"
             f" measured with {daemons(dear)} ({told}).",
         )
 

@@ -35,14 +35,14 @@ def saturated(measured: Measurement) -> str:
     A part's own limit comes before the machine's: a daemon that fills its CPU is the limit
     also where no CPU is left. A machine without a free CPU hides every other limit.
     """
-    for name, columns in (
-        (DAEMONS, ["daemons_busy"]),
-        (REDIS, ["redis_busy", "redis_disk_busy"]),
-        (HAPROXY, ["haproxy_busy"]),
-        (LOAD, ["load_busy"]),
-        (CPUS, ["machine_busy"]),
+    for name, column in (
+        (DAEMONS, "daemons_busy"),
+        (REDIS, "redis_thread_busy"),
+        (HAPROXY, "haproxy_busy"),
+        (LOAD, "load_busy"),
+        (CPUS, "machine_busy"),
     ):
-        used = interval(measured.of(*columns).by_repeat.values())
+        used = interval(measured.of(column).by_repeat.values())
         if used.low >= FULL:
             return name
         if used.high >= FREE:

@@ -174,11 +174,12 @@ def _measure(front: Running, directory: Path, plan: Plan) -> Row:
         "redis_us": used.s(REDIS) * us,
         "redis_disk_us": disk_share * took_s * us,  # its wait for the disk; sampled
         "haproxy_us": used.s(HAPROXY) * us,
+        "servers_us": sum(map(used.s, (SERVERS, REDIS, HAPROXY))) * us,  # of the three together
         "load_us": sum(result.cpu_s for result in results) * us,
-        # Redis's CPU and its time in the disk both fill its thread.
         "daemons_busy": used.s(SERVERS) / took_s / count,
         "redis_busy": used.s(REDIS) / took_s,
         "redis_disk_busy": disk_share,
+        "redis_thread_busy": used.s(REDIS) / took_s + disk_share,  # both fill it
         "haproxy_busy": used.s(HAPROXY) / took_s / len(os.sched_getaffinity(0)),  # a thread a CPU
         "load_busy": max(result.cpu_s / result.seconds for result in results),
         "machine_busy": used.machine,  # all CPUs together, whoever used them
