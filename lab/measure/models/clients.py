@@ -1,34 +1,37 @@
-"""The article's workload, and its clients as one process: asyncio sockets, every byte judged.
+"""The article's workload, and its clients as one process: loadtest's client, every byte judged.
 
-    python -m lab.measure.models.clients --port 1234 --clients 100 --lines 10 --pause-s 0.1 --loops 1
+    python -m gevent.monkey --module lab.measure.models.clients --port 1234 --clients 100 …
 
-stdout gets one JSON line: a `Visit` for each client of each loop, and the
-process's own CPU time while they ran, so that a load generator that was itself the
-bottleneck can be told. A client connects, sends its lines with a pause between, checks each
-reply, disconnects; so many at once make a loop. Started by `measure.py`.
+A client connects, sends its lines with a pause between, checks each reply, disconnects; so many
+at once make a loop. Each has a thread, of which gevent makes a greenlet. stdout gets one JSON
+line: a `Visit` for each client of each loop, and the process's own CPU time while they ran, so
+that a load generator that was itself the bottleneck can be told. Started by `measure.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from loadtest.plain import Replies
+from loadtest.client import (
+    ConnectFailed,
+    EarlyClose,
+    PlainClient,
+    ReplyTimeout,
+    ServerError,
+    WrongReply,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HOST = "127.0.0.1"
-RECV_BYTES = 16_384
-
-# As loadtest's: a SYN lost twice is sent again after 1 s and 3 s.
-CONNECT_S_MAX = 5.0
 
 # The article's pause between two lines.
 PAUSE_S = 1.0
@@ -102,81 +105,41 @@ def unevenness(visits: Sequence[Visit]) -> float:
     )
 
 
-class Fault(Exception):  # noqa: N818 — what the visit's field is called
-    """The server did not do as PROTOCOL §1 says; the text says how."""
-
-
-async def visit(workload: Workload, port: int, made: Visit, begin: float) -> None:
-    """One visit, from connect to disconnect, told in `made`.
-
-    Args:
-        workload: What the client does.
-        port: Where.
-        made: Gets every time and the fault.
-        begin: What its times are counted from, of `time.perf_counter`.
-    """
+def visit(workload: Workload, port: int, made: Visit, begin: float) -> Visit:
+    """One visit, from connect to disconnect, told in `made`; its times count from `begin`."""
     try:
-        async with asyncio.timeout(CONNECT_S_MAX):
-            reader, writer = await asyncio.open_connection(HOST, port)
-    except (OSError, TimeoutError) as error:
-        made.fault = f"not connected: {error or 'timeout'}"
-        return
-    made.connected_s = time.perf_counter() - begin
-    replies = Replies()
-    try:
-        for number in range(workload.lines):
-            if number:
-                await asyncio.sleep(workload.pause_s)
-            line = b"Hello World!:%d\n" % number
-            sent = time.perf_counter()
-            replies.sent(line)
-            writer.write(line)
-            async with asyncio.timeout(workload.patience_s):
-                while replies.owing:
-                    await _receive(reader, replies)
-            made.replies_s.append(time.perf_counter() - sent)
-            if not number:
-                made.first_reply_s = time.perf_counter() - begin
-        writer.write_eof()
-        async with asyncio.timeout(workload.patience_s):
-            if surplus := await reader.read(RECV_BYTES):  # the server closes (§1.4)
-                _judge(replies, surplus)
-    except Fault as error:
-        made.fault = str(error)
-    except TimeoutError:
-        made.fault = f"silence for {workload.patience_s:g} s"
-    except OSError as error:
+        with PlainClient(HOST, port, reply_s_max=workload.patience_s) as client:
+            made.connected_s = time.perf_counter() - begin
+            for number in range(workload.lines):
+                if number:
+                    time.sleep(workload.pause_s)
+                sent = time.perf_counter()
+                client.ask(b"Hello World!:%d\n" % number)
+                made.replies_s.append(time.perf_counter() - sent)
+                made.first_reply_s = made.first_reply_s or time.perf_counter() - begin
+            client.finish()
+    except ConnectFailed as error:
+        made.fault = f"not connected: {error}"
+    except EarlyClose as error:
         made.fault = f"closed early: {error}"
-    finally:
-        writer.close()
+    except ReplyTimeout:
+        made.fault = f"silence for {workload.patience_s:g} s"
+    except WrongReply as error:
+        made.fault = str(error.detail)
+    except ServerError as error:
+        made.fault = str(error)
+    made.ended_s = time.perf_counter() - begin
+    return made
 
 
-async def _receive(reader: asyncio.StreamReader, replies: Replies) -> None:
-    data = await reader.read(RECV_BYTES)
-    if not data:
-        raise Fault("closed early: end of stream")
-    _judge(replies, data)
-
-
-def _judge(replies: Replies, data: bytes) -> None:
-    replies.received(data)
-    if replies.fault:
-        raise Fault(str(replies.fault))
-
-
-async def play(workload: Workload, port: int) -> list[Visit]:
+def play(workload: Workload, port: int) -> list[Visit]:
     """Every loop, one after the other; a loop ends with its last client."""
-    visits = []
-    for loop in range(workload.loops):
-        begin = time.perf_counter()
-
-        async def one(made: Visit, begin: float = begin) -> Visit:
-            await visit(workload, port, made, begin)
-            made.ended_s = time.perf_counter() - begin
-            return made
-
-        clients = (one(Visit(loop, number)) for number in range(workload.clients))
-        visits += await asyncio.gather(*clients)
+    visits: list[Visit] = []
+    with ThreadPoolExecutor(workload.clients) as pool:
+        for loop in range(workload.loops):
+            made = [Visit(loop, number) for number in range(workload.clients)]
+            begin = time.perf_counter()
+            visits += pool.map(lambda one, begin=begin: visit(workload, port, one, begin), made)
     return visits
 
 
@@ -189,7 +152,7 @@ def main() -> None:
     args = parser.parse_args()
     workload = Workload(args.clients, args.lines, args.pause_s, args.loops)
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    visits = asyncio.run(play(workload, args.port))
+    visits = play(workload, args.port)
     result = {
         "cpu_s": time.process_time() - cpu_s,
         "wall_s": time.perf_counter() - wall_s,

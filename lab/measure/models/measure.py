@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from lab.measure.serving import Running
     from lab.measure.session import Session
 
+CLIENTS = ("-m", "gevent.monkey", "--module", "lab.measure.models.clients")
+
 # The visits of one system in one repeat.
 Visits = dict[tuple[str, int], list[Visit]]
 
@@ -130,7 +132,7 @@ def measure(system: System, repeat: int, workload: Workload) -> tuple[Row, list[
 
 
 def _play(workload: Workload, port: int) -> dict[str, Any]:
-    command = [sys.executable, "-m", "lab.measure.models.clients"]
+    command = [sys.executable, *CLIENTS]
     command += flags({"port": port, **asdict(workload)})
     try:
         done = subprocess.run(
