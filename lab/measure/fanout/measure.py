@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 
 from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
-from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters, daemons_of
+from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters
 from lab.measure.generator import SLACK_S, Generator, flags
 from lab.measure.histogram import percentile
 from lab.measure.peers import servers
-from lab.measure.serving import REDIS, SERVERS
+from lab.measure.serving import REDIS, SERVERS, Daemons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,7 +147,8 @@ def _daemons(plan: Plan, step: Step, repeat: int) -> Fronts:
     """Of which there are more and more."""
     with ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
-        daemons = daemons_of(step.system, stack, made, plan.appendfsync)
+        flags = f"--room-route={step.system.route}", f"--room-tick-s={step.system.tick_s:g}"
+        daemons = Daemons(stack, made, plan.appendfsync, *flags)
         for count in step.counts(repeat):
             yield count, daemons.running(count, "session")
 
