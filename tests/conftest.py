@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import redis as redis_py
+from hypothesis import settings
 
 from lab import web
 from lab.fleet import processes, redis_server
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
     from lab.fleet.processes import Process
     from lab.fleet.redis_server import RedisServer
+
+# How long an example may take says something of the machine, and nothing of what is tested.
+settings.register_profile("echofleet", deadline=None)
+settings.load_profile("echofleet")
 
 
 class Echod:
