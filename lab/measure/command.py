@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import os
 import sys
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Number = TypeVar("Number", int, float)
+One = TypeVar("One")
 
 # More of any is a mistake: it would run for hours.
 REPEATS_MAX, DAEMONS_MAX, SECONDS_MAX = 100, 64, 60.0
@@ -110,25 +111,14 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
-class Named(Protocol):
-    """What has a name to be chosen by."""
-
-    @property
-    def name(self) -> str:
-        """Unlike all others'."""
-
-
-One = TypeVar("One", bound=Named)
-
-
-def choose(flag: str, what: str, patterns: Sequence[str], known: Sequence[One]) -> list[One]:
-    """Of the `known`, each a `what`, those whose name fits any of the patterns (`*`, `?`), in their own order.
+def choose(flag: str, what: str, patterns: Sequence[str], known: Mapping[str, One]) -> list[One]:
+    """Of the `known`, by name, those that fit any of the patterns (`*`, `?`), in their own order.
 
     Raises:
-        MeasureError: A pattern fits none.
+        MeasureError: A pattern fits no `what`.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(one.name, pattern) for one in known):
-            there = ", ".join(one.name for one in known)
-            raise MeasureError(f"{flag} {pattern}: fits no {what}; there are {there}")
-    return [one for one in known if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
+        if not fnmatch.filter(known, pattern):
+            raise MeasureError(f"{flag} {pattern}: fits no {what}; there are {', '.join(known)}")
+    fitting = {name for pattern in patterns for name in fnmatch.filter(known, pattern)}
+    return [one for name, one in known.items() if name in fitting]

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import select
 import subprocess
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.measure.clocks import Used
 
 Told = TypeVar("Told")
-Seen = TypeVar("Seen")
 
 # Beside its own times: a busy machine starts and ends it late.
 SLACK_S = 30.0
-
-# What it may have to say: the histogram's few hundred buckets in one line.
-_READ_BYTES = 65_536
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:
     """A generator's settings as it takes them: each under its name, a bool as 0 or 1."""
     words = []
     for name, value in settings.items():
-        words += [
-            f"--{name.replace('_', '-')}",
-            str(int(value) if value is True or value is False else value),
-        ]
+        text = str(int(value) if isinstance(value, bool) else value)
+        words += [f"--{name.replace('_', '-')}", text]
     return words
 
 
@@ -109,10 +103,10 @@ class Generator(Generic[Told]):
         """
         self._took_s_max = took_s_max
         self._log = log
-        self._unread = b""
         with log.open("wb") as output:
+            # Unbuffered: what is not read yet must be seen by `select`.
             self._popen = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
+                argv, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
             )
 
     def __enter__(self) -> Self:
@@ -120,10 +114,7 @@ class Generator(Generic[Told]):
 
     def __exit__(self, *_: object) -> None:
         self._popen.kill()
-        self._popen.wait()
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe:
-                pipe.close()
+        self._popen.communicate()
 
     def await_connected(self) -> None:
         """All connections are made and accepted, and say nothing."""
@@ -131,10 +122,7 @@ class Generator(Generic[Told]):
 
     def go(self) -> None:
         """Begin the warm-up; returns when it is over and the measured period begins."""
-        if not self._popen.stdin:
-            raise AssertionError("it was started with a pipe")
-        self._popen.stdin.write(b"go\n")
-        self._popen.stdin.flush()
+        cast("IO[bytes]", self._popen.stdin).write(b"go\n")
         self._await("measuring")
 
     def await_measured(self) -> None:
@@ -153,25 +141,16 @@ class Generator(Generic[Told]):
         return self._log.read_text(errors="replace").strip()
 
     def _await(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + self._took_s_max
-        while b"\n" not in self._unread:
-            self._unread += self._read(name, deadline - time.monotonic())
-        line, _, self._unread = self._unread.partition(b"\n")
+        said = cast("IO[bytes]", self._popen.stdout)
+        if not select.select([said], [], [], self._took_s_max)[0]:
+            raise MeasureError(f"the load generator hung before {name}: {self.words()}")
+        line = said.readline()
+        if not line:
+            raise MeasureError(f"the load generator ended before {name}: {self.words()}")
         event: dict[str, Any] = json.loads(line)
         if event["event"] != name:
             raise MeasureError(f"the load generator said {event['event']}, not {name}")
         return event
-
-    def _read(self, name: str, wait_s: float) -> bytes:
-        if not self._popen.stdout:
-            raise AssertionError("it was started with a pipe")
-        descriptor = self._popen.stdout.fileno()
-        if not select.select([descriptor], [], [], max(0.0, wait_s))[0]:
-            raise MeasureError(f"the load generator hung before {name}: {self.words()}")
-        data = os.read(descriptor, _READ_BYTES)
-        if not data:
-            raise MeasureError(f"the load generator ended before {name}: {self.words()}")
-        return data
 
 
 class Load(Generator[Result]):
@@ -194,14 +173,14 @@ class Load(Generator[Result]):
             raise MeasureError(f"{result.explain()}\n{self.words()}".strip())
         return result
 
-    def play(self, look: Callable[[], Seen]) -> tuple[Result, Seen, Seen]:
-        """Go, and measure; what `look` saw when the measured period began and when it ended.
+    def play(self, parts: Mapping[str, Sequence[int]]) -> tuple[Result, Used]:
+        """Go, and measure; what the processes of `parts` used in the measured period.
 
         Raises:
             MeasureError: As `right_result`.
         """
         self.go()
-        before = look()
+        before = Clocks.now(parts)
         self.await_measured()
-        after = look()
-        return self.right_result(), before, after
+        used = Clocks.now(parts).since(before)
+        return self.right_result(), used

@@ -81,13 +81,9 @@ class Repeats:
         """Of all."""
         return max(self.by_repeat.values())
 
-    def map(self, change: Callable[[float], float]) -> Repeats:
-        """Each of them changed."""
-        return Repeats({repeat: change(value) for repeat, value in self.by_repeat.items()})
-
     def times(self, factor: float) -> Repeats:
         """Each of them times `factor`."""
-        return self.map(lambda value: value * factor)
+        return Repeats({repeat: value * factor for repeat, value in self.by_repeat.items()})
 
 
 class Repeated(Protocol):
@@ -99,6 +95,7 @@ class Repeated(Protocol):
 
 
 Made = TypeVar("Made", bound=Repeated)
+One = TypeVar("One")
 Key = TypeVar("Key")
 
 
@@ -133,10 +130,10 @@ class Figure:
         return group.of(self._read)
 
 
-def grouped(made: Iterable[Made], key: Callable[[Made], Key]) -> dict[Key, list[Made]]:
+def grouped(those: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[One]]:
     """Those with the same key together, in the order of their first."""
-    groups: dict[Key, list[Made]] = {}
-    for one in made:
+    groups: dict[Key, list[One]] = {}
+    for one in those:
         groups.setdefault(key(one), []).append(one)
     return groups
 
@@ -201,12 +198,8 @@ def left_out(count: int) -> int | None:
     return None
 
 
-def _deciding_min() -> int:
-    return next(count for count in range(1, 100) if left_out(count) is not None)
-
-
 # With fewer repeats nothing is decided.
-REPEATS_MIN = _deciding_min()
+REPEATS_MIN = next(count for count in range(1, 100) if left_out(count) is not None)
 
 
 def ratio(one: Repeats, other: Repeats) -> Interval:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from lab.measure.bench import rows, table
-from lab.measure.bench.compare import Comparison
+from lab.measure.bench.cli import turns
 from lab.measure.bench.many import Outcome
 from lab.measure.bench.measure import Run
-from lab.measure.bench.summary import Spread, judge, summarise
+from lab.measure.bench.table import Spread, judge, summarise
 from lab.measure.cores import Cores, choose_cores, parse_cpu_list
 from lab.measure.errors import MeasureError
 from lab.measure.histogram import percentile
@@ -20,6 +20,7 @@ RUN = Run(
     row=rows.FLOOR,
     connections=100,
     round=1,
+    round_trips=200_000,
     round_trips_per_s=100_000.0,
     server_us=8.0,
     server_kernel_share=0.9,
@@ -152,7 +153,7 @@ def test_rows_are_selected_by_pattern_in_their_order() -> None:
 
 def test_commands_are_filled_in() -> None:
     """No word of a command keeps a placeholder, and only rows with a Redis have a store."""
-    words = {"python": "PY", "programs": "/built", "baselines": "/py", "store": "redis://there"}
+    words = {"programs": "/built", "store": "redis://there"}
     for row in rows.ROWS:
         command = row.command(words)
         assert not any("{" in word for word in command)
@@ -162,10 +163,7 @@ def test_commands_are_filled_in() -> None:
 def test_rounds_are_interleaved() -> None:
     """Every row has its first round before any has its second; many connections get fewer."""
     chosen = rows.select(["c-*", "uv*"])
-    comparison = Comparison(chosen, (100, 5_000), 3, seconds=1, line_bytes=64, warm_up_s=0)
-    order = [
-        (load.connections, number, row.name) for load, number, row in comparison.measurements()
-    ]
+    order = [(count, number, row.name) for count, number, row in turns((100, 5_000), 3, chosen)]
 
     assert order[:3] == [(100, 1, rows.FLOOR), (100, 1, rows.UVLOOP), (100, 2, rows.FLOOR)]
     assert order[6:] == [(5_000, 1, rows.FLOOR), (5_000, 1, rows.UVLOOP)]

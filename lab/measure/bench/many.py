@@ -14,15 +14,12 @@ from typing import TYPE_CHECKING
 
 from lab.fleet.local import Fleet, Plan
 from lab.measure.bench import rows
-from lab.measure.bench.measure import PARTS, measure
-from lab.measure.clocks import rss_bytes, rss_bytes_max
-from lab.measure.generator import Load, Settings
-from lab.measure.histogram import percentile
-from lab.measure.serving import port_of
+from lab.measure.bench.measure import beside_the_load, measure, measure_running
+from lab.measure.generator import Settings
+from lab.measure.serving import REDIS, SERVERS, Running, port_of
 
 if TYPE_CHECKING:
     from lab.measure.bench.measure import Place
-    from lab.measure.generator import Result
 
 # What the project promises (docs/bench.md).
 P999_MS_MAX = 250.0
@@ -70,9 +67,15 @@ class Outcome:
         )
 
 
-def settings(connections: int, seconds: float, line_bytes: int) -> Settings:
-    """The paced load."""
-    return Settings(
+def measure_many(
+    scenario: str, connections: int, seconds: float, line_bytes: int, place: Place
+) -> Outcome:
+    """One daemon on a core of its own, or the local fleet without its own load, unpinned.
+
+    Raises:
+        lab.errors.LabError: It could not be run, or a reply failed.
+    """
+    load = Settings(
         connections=connections,
         seconds=seconds,
         line_bytes=line_bytes,
@@ -80,49 +83,26 @@ def settings(connections: int, seconds: float, line_bytes: int) -> Settings:
         interval_s=INTERVAL_S,
         connects_per_s=CONNECTS_PER_S,
     )
-
-
-def alone(load: Settings, place: Place) -> Outcome:
-    """One daemon, on a core of its own.
-
-    Raises:
-        lab.errors.LabError: It could not be run, or a reply failed.
-    """
-    (row,) = rows.select([f"{rows.COMMIT}-always"])
-    run, result = measure(row, 1, load, place)
-    return _outcome("many", load, result, run.memory_bytes_max)
-
-
-def through_haproxy(load: Settings, place: Place) -> Outcome:
-    """The local fleet without its own load; nothing is pinned.
-
-    Raises:
-        lab.errors.LabError: It could not be run, or a reply failed.
-    """
-    with tempfile.TemporaryDirectory(dir=place.cache) as made:
-        directory = Path(made)
-        plan = Plan(directory / "fleet", daemons=DAEMONS, durability="commit", load=False)
-        with Fleet(plan) as fleet:
-            port = port_of(fleet.ready["echo"])
-            pids = [daemon.pid for daemon in fleet.daemons]
-            rss_alone = sum(map(rss_bytes, pids))
-            with Load(place.programs / "load", port, load, directory / "load.log") as running:
-                running.await_connected()
-                result, _, _ = running.play(lambda: None)
-            memory = (sum(map(rss_bytes_max, pids)) - rss_alone) / load.connections
-    return _outcome("many-haproxy", load, result, memory)
-
-
-def _outcome(scenario: str, load: Settings, result: Result, memory_bytes: float) -> Outcome:
-    p50, p99, p999 = (percentile(result.histogram_ns, part) / 1e6 for part in PARTS)
+    if scenario == "many":
+        (row,) = rows.select([f"{rows.COMMIT}-always"])
+        with beside_the_load(place):
+            run = measure(row, 1, load, place)
+    else:
+        with tempfile.TemporaryDirectory(dir=place.cache) as made:
+            plan = Plan(Path(made) / "fleet", daemons=DAEMONS, durability="commit", load=False)
+            with Fleet(plan) as fleet:
+                servers = [daemon.pid for daemon in fleet.daemons]
+                parts = {SERVERS: servers, REDIS: [fleet.parts["redis"].pid]}
+                running = Running([port_of(fleet.ready["echo"])], parts)
+                run = measure_running(running, scenario, 1, load, place)
     return Outcome(
         scenario=scenario,
-        connections=load.connections,
-        seconds=load.seconds,
-        round_trips=result.round_trips,
-        p50_ms=p50,
-        p99_ms=p99,
-        p999_ms=p999,
-        max_ms=result.histogram_ns[-1][0] / 1e6,
-        memory_bytes=memory_bytes,
+        connections=connections,
+        seconds=seconds,
+        round_trips=run.round_trips,
+        p50_ms=run.p50_us / 1e3,
+        p99_ms=run.p99_us / 1e3,
+        p999_ms=run.p999_us / 1e3,
+        max_ms=run.max_us / 1e3,
+        memory_bytes=run.memory_bytes_max,
     )

@@ -106,7 +106,7 @@ def hold(plan: Plan, wanted: int, progress: Progress) -> Held:
         interval_s=interval_s,
         connects_per_s=PER_S,
     )
-    run, _ = measure(row, 1, settings, Place(UNPINNED, plan.data, plan.programs))
+    run = measure(row, 1, settings, Place(UNPINNED, plan.data, plan.programs))
     return Held(
         connections=count,
         interval_s=interval_s,
@@ -134,5 +134,5 @@ def _burst(plan: Plan, count: int) -> tuple[float, float]:
         load.await_connected()
         took_s = time.perf_counter() - begin
         used_s = Clocks.now(running.parts).since(before).s(SERVERS)
-        load.play(lambda: None)
+        load.play(running.parts)
     return count / took_s, used_s / count * 1e6
