@@ -47,11 +47,10 @@ def add_flags(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
             flag.name,
             type=flag.parse,
             metavar=flag.metavar,
-            help=f"{flag.help} [{flag.shown or flag.default}]".strip(),
+            help=f"{flag.help} [{flag.shown or flag.default}]",
         )
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
-    )
+    quick = "a smoke run; its figures mean nothing"
+    parser.add_argument("--quick", action="store_true", help=quick)
 
 
 def add_common(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
@@ -85,7 +84,7 @@ def typed() -> str:
     return " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])  # noqa: PTH119 — no path is meant
 
 
-def between(kind: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
+def between(kind: type[Number], least: Number, most: Number) -> Callable[[str], Number]:
     """A flag's number, within these limits."""
 
     def parse(text: str) -> Number:
@@ -94,7 +93,7 @@ def between(kind: Callable[[str], Number], least: Number, most: Number) -> Calla
             raise argparse.ArgumentTypeError(f"{text}: must be {least:g} to {most:g}")
         return value
 
-    parse.__name__ = getattr(kind, "__name__", "number")  # argparse names it in its error
+    parse.__name__ = kind.__name__  # argparse names it in its error
     return parse
 
 

@@ -26,15 +26,13 @@ import statistics
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from lab.report.answers import NO, SAME, YES
 from lab.report.words import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from lab.report.words import Range
 
 # Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
 CONTRADICTION_MAX = 1 / 1000
@@ -138,17 +136,12 @@ def grouped(those: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[O
     return groups
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Where a figure lies. Too few repeats leave it open: -inf to inf."""
 
     middle: float
     low: float
     high: float
-
-    def map(self, change: Callable[[float], float]) -> Interval:
-        """All three through a rising function."""
-        return Interval(change(self.middle), change(self.low), change(self.high))
 
     @property
     def known(self) -> bool:
@@ -212,7 +205,7 @@ def ratio(one: Repeats, other: Repeats) -> Interval:
     if min(one.min, other.min) <= 0:
         raise ValueError("no ratio to what is not above 0")
     logs = [math.log(one.by_repeat[repeat] / other.by_repeat[repeat]) for repeat in common]
-    return interval(logs).map(math.exp)
+    return Interval(*map(math.exp, interval(logs)))
 
 
 def comparable(one: Repeats, other: Repeats) -> bool:
@@ -227,7 +220,7 @@ def at_least(one: Interval, factor: float, grey: float = GREY) -> str:
     return NO if one.high < factor / grey else SAME
 
 
-def ranged(one: Range, unit: str = "") -> str:
+def ranged(one: Repeats, unit: str = "") -> str:
     """`1.02 s (1.01-1.05)`, for a sentence or a cell; without the range if there is none."""
     return _with_range(one.median, one.min, one.max, unit)
 
@@ -247,3 +240,8 @@ def _with_range(middle: float, low: float, high: float, unit: str) -> str:
 def spread(values: Sequence[float]) -> Repeats:
     """Values that are no repeats of each other, to show their median and range."""
     return Repeats(dict(enumerate(values)))
+
+
+def whiskers(of: Sequence[Repeats]) -> list[list[float]]:
+    """From the medians down to the least and up to the most, as matplotlib's errors."""
+    return [[one.median - one.min for one in of], [one.max - one.median for one in of]]

@@ -47,16 +47,24 @@ class Session:
     """
 
     def __init__(self, args: argparse.Namespace, name: str, repeats: int, steps: int) -> None:
-        self._quick: bool = args.quick
         self._root = args.results
         self._name = name
-        self._repeats = repeats
         self._started = datetime.now().astimezone()
+        # Why the answers of so small a run must not be trusted.
+        self._cautions: list[str] = []
+        if args.quick:
+            self._cautions.append(
+                "This was a smoke run (--quick): it shows that it works, and no figure."
+            )
+        elif repeats < REPEATS_MIN:
+            self._cautions.append(
+                f"With fewer than {REPEATS_MIN} repeats no comparison is decided."
+            )
         self.directory = results.new_directory(self._root, name, self._started)
         self.machine = machine.describe()
         self.progress = Progress(steps)
         # A smoke run does not wait for a quiet machine.
-        self._calm = Calm(repeats, extra_s=0.0 if self._quick else EXTRA_S)
+        self._calm = Calm(repeats, extra_s=0.0 if args.quick else EXTRA_S)
         self.failed: list[str] = []
 
     def measure(
@@ -95,7 +103,7 @@ class Session:
             date=f"{self._started:%Y-%m-%d %H:%M:%S %z}",
             reading=READING,
             warnings=[
-                *self._cautions(),
+                *self._cautions,
                 *self.machine.warnings,
                 *self._calm.warnings(),
                 *(f"{name} was left out: {reason}." for name, reason in (left_out or {}).items()),
@@ -104,8 +112,7 @@ class Session:
         )
         agreement = results.against_the_last(self._root, typed(), report.answers)
         report = replace(report, agreement=f"This run {agreement}." if agreement else "")
-        failed = bool(self.failed)
-        results.write_run(self.directory, report, self._name, typed(), failed=failed)
+        results.write_run(self.directory, report, self._name, typed(), failed=bool(self.failed))
         index = results.write_index(self._root)
         print(f"{report.title}\n\n{report.lead}")
         for answer in report.answers:
@@ -115,12 +122,4 @@ class Session:
         if report.agreement:
             print(f"\n{report.agreement}")
         print(f"\nreport: {self.directory / 'report.html'}\nall runs: {index}")
-        return 1 if failed else 0
-
-    def _cautions(self) -> list[str]:
-        """Why the answers of so small a run must not be trusted."""
-        if self._quick:
-            return ["This was a smoke run (--quick): it shows that it works, and no figure."]
-        if self._repeats < REPEATS_MIN:
-            return [f"With fewer than {REPEATS_MIN} repeats no comparison is decided."]
-        return []
+        return 1 if self.failed else 0

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lab.measure.fanout.answers import NAMES, short
 from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.measure.samples import whiskers
 from lab.report import plots
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _line(axes: Axes, found: Sequence[Summary], route: str, label: str) -> None:
     medians = [one.total_us.median for one in found]
     axes.errorbar(
         [one.servers for one in found], medians,
-        yerr=plots.whiskers([one.total_us for one in found]),
+        yerr=whiskers([one.total_us for one in found]),
         fmt=marker, linestyle=dashes, color=colour, capsize=3, markersize=6, label=label,
     )  # fmt: skip
     axes.set_xticks([one.servers for one in found])
@@ -71,7 +72,7 @@ def systems(compared: Mapping[str, Mapping[str, Summary]], titles: Mapping[str, 
         medians = [one.per_cpu_s.median for _, one in shown]
         axes.barh(
             [row for row, _ in shown], medians, height=0.62,
-            xerr=plots.whiskers([one.per_cpu_s for _, one in shown]),
+            xerr=whiskers([one.per_cpu_s for _, one in shown]),
             color=[plots.GREY if one.copies.max == 0 else plots.BLUE for _, one in shown],
             error_kw={"ecolor": plots.INK, "capsize": 3, "linewidth": 1},
         )  # fmt: skip

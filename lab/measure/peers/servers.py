@@ -47,7 +47,7 @@ class Peer:
 
 @contextmanager
 def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[Running]:
-    """Start `count` processes and their Redis in `directory`; all is killed at the end.
+    """Start `count` processes and their Redis, all killed at the end.
 
     Args:
         peer: Which.
@@ -63,10 +63,8 @@ def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[
         stack.callback(redis.process.kill)
         servers = []
         for number in range(1, count + 1):
-            log = directory / f"{peer.name}-{number}.log"
-            server = peer.start(program, log, redis)
-            stack.callback(server.kill)
-            servers.append(server)
+            servers.append(peer.start(program, directory / f"{peer.name}-{number}.log", redis))
+            stack.callback(servers[-1].kill)
         for server in servers:
             if not server.ready:
                 server.await_ready(READY_S_MAX)
@@ -76,17 +74,14 @@ def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[
         )
 
 
-def _socketio(kind: str) -> Callable[[Path, Path, RedisServer], Process]:
+def _socketio(kind: str, title: str) -> Peer:
     def start(directory: Path, log: Path, redis: RedisServer) -> Process:
-        program = str(directory / "socketio_server.mjs")
-        return processes.start(
-            ["node", program, kind, redis.url],
-            log=log,
-            env={"NODE_ENV": "production"},
-            expect_ready=False,
-        )
+        program = ["node", str(directory / "socketio_server.mjs"), kind, redis.url]
+        return processes.start(program, log=log, env={"NODE_ENV": "production"}, expect_ready=False)
 
-    return start
+    full_title = f"Socket.IO, {title} (Node.js)"
+    prepare = install.node_directory
+    return Peer(f"socketio-{kind}", full_title, "socketio", start, prepare, NODE_SETTLE_S)
 
 
 def _python_socketio(python: Path, log: Path, redis: RedisServer) -> Process:
@@ -104,9 +99,8 @@ def _channels(python: Path, log: Path, redis: RedisServer) -> Process:
             env={"ECHOFLEET_PEERS_REDIS": redis.url, "PYTHONPATH": str(install.HERE)},
             expect_ready=False,
         )
-        process.await_sign(
-            lambda: process.listens_on(number), f"daphne on port {number}", READY_S_MAX
-        )
+        listens = f"daphne on port {number}"
+        process.await_sign(lambda: process.listens_on(number), listens, READY_S_MAX)
         process.ready = {"port": number}
         return process
 
@@ -114,34 +108,10 @@ def _channels(python: Path, log: Path, redis: RedisServer) -> Process:
 
 
 PEERS = (
-    Peer(
-        "socketio-redis",
-        "Socket.IO, Redis adapter (Node.js)",
-        "socketio",
-        _socketio("redis"),
-        install.node_directory,
-        NODE_SETTLE_S,
-    ),
-    Peer(
-        "socketio-streams",
-        "Socket.IO, Redis streams adapter (Node.js)",
-        "socketio",
-        _socketio("streams"),
-        install.node_directory,
-        NODE_SETTLE_S,
-    ),
-    Peer(
-        "python-socketio",
-        "python-socketio, Redis manager (gevent)",
-        "socketio",
-        _python_socketio,
-        install.python_program,
-    ),
-    Peer(
-        "channels",
-        "Django Channels, channels_redis (daphne)",
-        "channels",
-        _channels,
-        install.python_program,
-    ),
-)
+    _socketio("redis", "Redis adapter"),
+    _socketio("streams", "Redis streams adapter"),
+    Peer("python-socketio", "python-socketio, Redis manager (gevent)", "socketio",
+         _python_socketio, install.python_program),
+    Peer("channels", "Django Channels, channels_redis (daphne)", "channels",
+         _channels, install.python_program),
+)  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.measure.samples import whiskers
 from lab.measure.scaling import costs
 from lab.measure.scaling.answers import daemons
 from lab.report import plots
@@ -46,7 +47,7 @@ def throughput(
         medians = [one.rate.median for one in group]
         axes.errorbar(
             [one.daemons for one in group], medians,
-            yerr=plots.whiskers([one.rate for one in group]),
+            yerr=whiskers([one.rate for one in group]),
             fmt=marker, color=colour, capsize=3, markersize=6.5, label=shape,
         )  # fmt: skip
         if shape in laws:
