@@ -110,29 +110,24 @@ class Browser:
 
     def click(self, words: str) -> bool:
         """Click the button, tab or link that says so; False if there is none (yet)."""
-        return bool(
-            self.run(
-                "(words => {"
-                "const all = [...document.querySelectorAll('button, a, [role=tab]')];"
-                "const one = all.find(e => e.innerText.trim().toLowerCase() === words);"
-                "one?.click(); return Boolean(one) })"
-                f"({json.dumps(words.lower())})"
-            )
+        return self._found(
+            "const all = [...document.querySelectorAll('button, a, [role=tab]')];"
+            "const one = all.find(e => e.innerText.trim().toLowerCase() === given[0]);"
+            "one?.click(); return Boolean(one)",
+            words.lower(),
         )
 
     def fill(self, name: str, value: str) -> bool:
         """Write into the input of that name, as a person would; False if there is none (yet)."""
-        return bool(
-            self.run(
-                "((name, value) => {"
-                "const one = document.querySelector(`input[name=${name}]`);"
-                "if (!one) return false;"
-                # React looks at the property of the class, and waits for the event.
-                "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
-                ".set.call(one, value);"
-                "one.dispatchEvent(new Event('input', {bubbles: true})); return true })"
-                f"({json.dumps(name)}, {json.dumps(value)})"
-            )
+        return self._found(
+            "const one = document.querySelector(`input[name=${given[0]}]`);"
+            "if (!one) return false;"
+            # React looks at the property of the class, and waits for the event.
+            "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
+            ".set.call(one, given[1]);"
+            "one.dispatchEvent(new Event('input', {bubbles: true})); return true",
+            name,
+            value,
         )
 
     def shoot(self, path: Path, height: int | None = None) -> None:
@@ -158,6 +153,10 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _found(self, script: str, *given: str) -> bool:
+        """Whether the body of a JavaScript function returns true."""
+        return bool(self.run(f"((...given) => {{{script}}})(...{json.dumps(given)})"))
 
     def _ask(self, method: str, **parameters: object) -> dict[str, Any]:
         """A command and its answer; events on the way are let pass."""

@@ -8,8 +8,9 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from lab.fleet.redis_server import Appendfsync
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ One = TypeVar("One")
 
 # More of any is a mistake: it would run for hours.
 REPEATS_MAX, DAEMONS_MAX, SECONDS_MAX = 100, 64, 60.0
-
-APPENDFSYNC = ("no-aof", "no", "everysec", "always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ def add_appendfsync(parser: argparse.ArgumentParser, whose: str) -> None:
     """Add --appendfsync."""
     parser.add_argument(
         "--appendfsync",
-        choices=APPENDFSYNC,
+        choices=get_args(Appendfsync),
         default="always",
         help=f"setting of {whose} [%(default)s, as shipped]",
     )

@@ -5,17 +5,21 @@ Session ─▶ measure, again and again: progress, calm, what failed ─▶ fini
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from lab.errors import LabError
 from lab.measure.calm import EXTRA_S, Calm
 from lab.measure.command import typed
 from lab.measure.samples import READING, REPEATS_MIN
 from lab.report import machine, results
-from lab.report.progress import Progress
 
 if TYPE_CHECKING:
     import argparse
@@ -29,6 +33,44 @@ FILES = (
     ("*.svg, *.png", "the plots"),
     ("run.json", "the answers, for the index and the next run"),
 )
+
+
+class Progress:
+    """How far a run is, on stderr: a bar on a terminal's last line, else a line for each step."""
+
+    def __init__(self, steps: int) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Bar(
+            *(BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn()),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            auto_refresh=False,  # no thread that draws while something is measured
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps)
+        self._steps = steps
+        self._done = -1
+        self._begin = time.monotonic()
+
+    def step(self, text: str) -> None:
+        """Say what begins now."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done, description=text, refresh=True)
+        if self._bar.disable:
+            self.note(f"{self._done + 1:>{len(str(self._steps))}}/{self._steps}  {text}")
+
+    def note(self, text: str) -> None:
+        """Say what is done between two steps."""
+        self._console.print(text, markup=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+        self.note(f"{self._done + 1} steps in {time.monotonic() - self._begin:.0f} s")
 
 
 class Session:

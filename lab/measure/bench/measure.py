@@ -16,19 +16,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.fleet import processes, redis_server
+from lab.fleet import processes
 from lab.measure.clocks import rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
-from lab.measure.generator import Load
-from lab.measure.histogram import percentile
-from lab.measure.serving import REDIS, SERVERS, Running, port_of
+from lab.measure.generator import Load, percentile
+from lab.measure.serving import REDIS, SERVERS, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lab.fleet.processes import Process
     from lab.measure.bench.rows import Row
     from lab.measure.cores import Cores
     from lab.measure.generator import Settings
+    from lab.measure.serving import Running
 
 # The first line to a server that has just said that it is ready.
 FIRST_LINE_S_MAX = 10.0
@@ -128,7 +129,7 @@ def measure_running(
 
 @contextmanager
 def beside_the_load(place: Place) -> Iterator[None]:
-    """This process, and the generators that it starts, on the load's core."""
+    """This process, and what it starts without a core of its own, on the load's core."""
     before = os.sched_getaffinity(0)
     if place.cores.pinned:
         os.sched_setaffinity(0, {place.cores.load})
@@ -140,29 +141,22 @@ def beside_the_load(place: Place) -> Iterator[None]:
 
 @contextmanager
 def _serving(row: Row, place: Place) -> Iterator[Running]:
-    """The row's server, and its Redis, on their cores; killed at the end: no drain is measured."""
-    cores = place.cores
-    words = {"programs": str(place.programs)}
-    parts: dict[str, list[int]] = {REDIS: []}
+    """The row's server on its core, and its Redis on the load's."""
+    cpu = place.cores.server if place.cores.pinned else None
+
+    def start(_: str, log: Path, store: str) -> Process:
+        command = row.command({"programs": str(place.programs), "store": store})
+        return processes.start(command, log=log, cpu=cpu, expect_ready=False)
+
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place.cache)))
+        servers = Servers(stack, data, row.appendfsync, "server", start)
+        running = servers.running(1, row.port)
+        _first_line(running.ports[0], row.port)
         try:
-            if row.appendfsync:
-                cpu = cores.load if cores.pinned else None
-                redis = redis_server.start(data / "redis", appendfsync=row.appendfsync, cpu=cpu)
-                stack.callback(redis.process.kill)
-                words["store"] = redis.url
-                parts[REDIS] = [redis.pid]
-            cpu = cores.server if cores.pinned else None
-            server = processes.start(row.command(words), log=data / "server.log", cpu=cpu)
-        except OSError as error:
-            raise MeasureError(f"{row.name}: {error}") from None
-        stack.callback(server.kill)
-        port = port_of(server.ready[row.port])
-        _first_line(port, row.port)
-        try:
-            yield Running([port], {**parts, SERVERS: [server.pid]})
+            yield running
         except MeasureError as error:
+            (server,) = servers.grow(1)
             raise MeasureError(f"{error}\n{server.log_tail()}".strip()) from None
 
 

@@ -18,7 +18,7 @@ from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
 from lab.measure.fanout.generator import Fanout, Settings
 from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters
-from lab.measure.histogram import percentile
+from lab.measure.generator import percentile
 from lab.measure.serving import REDIS, SERVERS
 
 if TYPE_CHECKING:

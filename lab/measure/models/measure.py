@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from lab.fleet import processes
 from lab.measure.clocks import Clocks, rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
-from lab.measure.histogram import percentile
+from lab.measure.generator import percentile
 from lab.measure.models import systems
 from lab.measure.models.workload import Visit, Workload, served, unevenness
 

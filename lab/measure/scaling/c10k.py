@@ -26,7 +26,7 @@ from lab.measure.serving import SERVERS, Daemons
 
 if TYPE_CHECKING:
     from lab.measure.scaling.measure import Plan
-    from lab.report.progress import Progress
+    from lab.measure.session import Progress
 
 # Within any daemon's backlog (4,096 where the kernel allows it), so none is tried again.
 BURST = 1_000

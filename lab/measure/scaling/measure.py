@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.measure.clocks import Clocks
-from lab.measure.generator import Load, Settings
-from lab.measure.histogram import percentile
+from lab.measure.generator import Load, Settings, percentile
 from lab.measure.scaling import stack
 from lab.measure.scaling.costs import Busy
 from lab.measure.serving import HAPROXY, REDIS, SERVERS
