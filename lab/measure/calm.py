@@ -1,8 +1,7 @@
 """What other programs used of the CPUs during a measurement; measuring again if it was much.
 
-A figure of CPU grows when strangers share the caches, and a rate falls when they share the
-CPUs. So each measurement is watched from outside: what the CPUs did, less what this program
-and all that it started used. Called by `session.py`.
+Each measurement is watched from outside: what the CPUs did, less what this program and all that
+it started used. Called by `session.py`.
 """
 
 from __future__ import annotations

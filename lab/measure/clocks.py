@@ -1,9 +1,7 @@
 """What the kernel counts (Linux): CPU time and memory of processes, and of the whole machine.
 
-CPU time is the process's POSIX CPU clock, in nanoseconds: it counts threads that have ended
-too, which a sum over `/proc/PID/task` forgets. `utime` and `stime` have 10 ms steps, and
-where CONFIG_TICK_CPU_ACCOUNTING is set they are samples. Those two only say how it divides
-into user and kernel.
+CPU time is the process's POSIX CPU clock, which counts threads that have ended too. `utime` and
+`stime` are samples in steps of 10 ms: they only say how it divides into user and kernel.
 """
 
 from __future__ import annotations

@@ -120,12 +120,9 @@ class Generator(Generic[Told]):
     """Made of what the program says last, by name."""
 
     def __init__(self, argv: Sequence[str], took_s_max: float, log: Path) -> None:
-        """Start it; it connects at once.
+        """Start it: it connects at once, and hangs if a step takes over `took_s_max`.
 
-        Args:
-            argv: The program and its arguments.
-            took_s_max: How long any of its steps may take before it counts as hung.
-            log: Takes its stderr.
+        `log` takes its stderr.
         """
         self._took_s_max = took_s_max
         self._log = log

@@ -1,20 +1,4 @@
-"""Repeats of one figure, and when two figures differ. Pure.
-
-A report's sentence must come out the same in the next run. Four things make it so:
-
-  pairs     two figures are compared within each repeat, where they were measured shortly
-            after one another: what slows a minute slows both, and leaves their ratio alone;
-  interval  the ratio lies within the middle of all means of two repeats: Hodges' and
-            Lehmann's interval, by Wilcoxon's signed ranks. No law of the noise is assumed but
-            that it hits either side alike; one wild repeat moves one end, by half its distance;
-  factor    a question names a factor (`at_least`), and is answered only if the whole interval
-            lies on one side of it, with `GREY` between the sides; else the answer is `SAME`;
-  distance  questions name factors that are far from what is the case: one whose truth lies
-            at the margin is the wrong question.
-
-So for any truth and noise, two runs contradict each other less than once in
-1 / `CONTRADICTION_MAX` times, as long as their repeats are independent. That one decides and
-the other does not depends on the last point; tests/unit/test_experiment_verdicts.py has both.
+"""Repeats of one figure, and when two figures differ, by the rules of docs/experiments.md. Pure.
 
 E. L. Lehmann, "Nonparametrics: Statistical Methods Based on Ranks", 1975, sections 3.2 and 4.5.
 """

@@ -74,17 +74,10 @@ class Progress:
 
 
 class Session:
-    """A run: where its files go, and what every experiment does with its measurements.
-
-    Args:
-        args: The command line, with `add_common`'s flags filled in.
-        name: Of the experiment.
-        repeats: Of each measurement.
-        steps: Measurements in all.
+    """A run: where its files go, and what every experiment does with its `steps` measurements.
 
     Attributes:
         directory: `results/NAME-DATE`, for raw figures and plots.
-        machine: What it runs on.
         failed: In words; any makes the exit status 1.
     """
 
@@ -131,12 +124,7 @@ class Session:
             self.failed.append(f"{what}: {error}")
 
     def finish(self, report: Report, left_out: Mapping[str, str] | None = None) -> int:
-        """Fill in what is the run's, write it and tell it; the exit status.
-
-        Args:
-            report: The experiment's own part.
-            left_out: What could not be measured here, with the reason.
-        """
+        """Fill in what is the run's, and what was `left_out` why; write it, tell it; the exit status."""
         report = replace(
             report,
             files=[*report.files, *FILES],

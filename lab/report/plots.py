@@ -30,9 +30,6 @@ INK = "#16181b"
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
 SKY, GREY = "#56b4e9", "#8a9099"
 
-# `g` turns to exponents here.
-MILLION = 1e6
-
 WIDTH_INCHES = 8.4
 PNG_DPI = 160
 
@@ -40,20 +37,14 @@ _LOOK: dict[Any, Any] = {
     "svg.fonttype": "path",  # the same letters in every browser
     "svg.hashsalt": "echofleet",  # the same figures make the same file
     "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color"), INK),
+    **dict.fromkeys(("ytick.color", "grid.color", "legend.labelcolor", "hatch.color"), INK),
     "grid.alpha": 0.14,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "hatch.color": INK,
     "hatch.linewidth": 0.6,
 }
 
@@ -102,13 +93,9 @@ def stacked(axes: Axes, parts: Sequence[Part], names: Sequence[str]) -> list[flo
 
 
 def save(figure: Figure, directory: Path, name: str, label: str) -> str:
-    """Write `name`.png and `name`.svg, and return the SVG as a part of a page, in its colours.
+    """Write `name`.png and `name`.svg of what was drawn within `look()`.
 
-    Args:
-        figure: Drawn within `look()`.
-        directory: Where the files go.
-        name: Of the files, without the suffix.
-        label: What a reader hears who can't see it.
+    Returns the SVG as a part of a page, in its colours; who can't see it hears the `label`.
     """
     file = directory / f"{name}.svg"
     with look():
@@ -125,7 +112,7 @@ def plain_numbers(*axes: Axis) -> None:
     """1, 2, 5, 10 on a logarithmic axis instead of powers of ten."""
 
     def text(value: float, _: object = None) -> str:
-        return f"{value:,g}" if value < MILLION else f"{value:,.0f}"
+        return f"{value:,.10g}"
 
     for axis in axes:
         axis.set_major_formatter(text)

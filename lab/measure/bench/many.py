@@ -1,8 +1,7 @@
-"""Many quiet connections: each sends a line once a second, for a minute.
+"""Many quiet connections: each sends a line once a second, for a minute (docs/bench.md).
 
 `many` is one daemon alone; `many-haproxy` is the local fleet, four daemons behind HAProxy.
-Both with Redis as it is shipped, fsync always. A reply's time counts from when its line was
-due, so a daemon that stalls is charged for every line it kept waiting.
+Both with Redis as it is shipped, fsync always.
 """
 
 from __future__ import annotations
