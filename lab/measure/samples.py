@@ -77,7 +77,6 @@ class Repeated(Protocol):
 
 
 Made = TypeVar("Made", bound=Repeated)
-One = TypeVar("One")
 Key = TypeVar("Key")
 
 
@@ -112,10 +111,10 @@ class Figure:
         return group.of(self._read)
 
 
-def grouped(those: Iterable[One], key: Callable[[One], Key]) -> dict[Key, list[One]]:
+def grouped(made: Iterable[Made], key: Callable[[Made], Key]) -> dict[Key, list[Made]]:
     """Those with the same key together, in the order of their first."""
-    groups: dict[Key, list[One]] = {}
-    for one in those:
+    groups: dict[Key, list[Made]] = {}
+    for one in made:
         groups.setdefault(key(one), []).append(one)
     return groups
 

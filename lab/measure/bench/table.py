@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.measure.bench import rows
-from lab.measure.samples import grouped
 from lab.report.words import align
 
 if TYPE_CHECKING:
@@ -124,7 +123,9 @@ PROMISES = (
 
 def summarise(runs: Iterable[Run]) -> list[Summary]:
     """One summary for each row at each number of connections, in the order of the runs."""
-    groups = grouped(runs, lambda run: (run.connections, run.row))
+    groups: dict[tuple[int, str], list[Run]] = {}
+    for run in runs:
+        groups.setdefault((run.connections, run.row), []).append(run)
     figures = {key: _figures(group) for key, group in groups.items()}
     summaries = []
     for (connections, row), group in groups.items():
