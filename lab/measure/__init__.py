@@ -6,6 +6,6 @@
     fanout ─ peers┘                      ├─▶ calm: what other programs did meanwhile
                                          └─▶ samples: repeats, and when two figures differ
 
-`samples`, each `answers` and `summary`, `scaling.usl` and `scaling.costs` are pure: measurements
-go in, sentences and figures come out. What is written is `lab.report`'s.
+`samples`, each `answers`, `scaling.usl` and `scaling.costs` are pure:
+measurements go in, sentences and figures come out. What is written is `lab.report`'s.
 """

@@ -9,14 +9,13 @@ import math
 import statistics
 from dataclasses import dataclass
 from functools import cache
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab.report.answers import NO, SAME, YES
 from lab.report.words import number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
 CONTRADICTION_MAX = 1 / 1000
@@ -68,55 +67,45 @@ class Repeats:
         return Repeats({repeat: value * factor for repeat, value in self.by_repeat.items()})
 
 
-class Repeated(Protocol):
-    """A measurement, of which there are repeats."""
-
-    @property
-    def repeat(self) -> int:
-        """Counted from 1."""
+# One measurement, once: a line of an experiment's CSV file, by the names of its columns. What a
+# system does not have is None.
+Row = dict[str, Any]
 
 
-Made = TypeVar("Made", bound=Repeated)
-Key = TypeVar("Key")
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One measurement, repeated: rows that differ in `repeat` and in their figures."""
+
+    rows: Sequence[Row]
+
+    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 — a number or a text
+        """What is the same in all of them."""
+        return self.rows[0][name]
+
+    def of(self, name: str) -> Repeats:
+        """One figure; of what is not there it is 0."""
+        return Repeats({row["repeat"]: row[name] or 0.0 for row in self.rows})
+
+    def all(self, name: str) -> list[Any]:
+        """One column."""
+        return [row[name] for row in self.rows]
 
 
-class Group(Generic[Made]):
-    """The repeats of one measurement. A subclass names its figures, each a `Figure`."""
-
-    def __init__(self, repeats: Sequence[Made]) -> None:
-        self.repeats = repeats
-
-    @property
-    def first(self) -> Made:
-        """One of them, for what is the same in all."""
-        return self.repeats[0]
-
-    def of(self, figure: Callable[[Made], float]) -> Repeats:
-        """One figure of all of them."""
-        return Repeats({one.repeat: figure(one) for one in self.repeats})
+def measurements(rows: Iterable[Row], *keys: str) -> list[Measurement]:
+    """Rows that are the same in `keys` together, in the order of their first."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        found.setdefault(tuple(row[key] for key in keys), []).append(row)
+    return [Measurement(group) for group in found.values()]
 
 
-class Figure:
-    """A figure of a `Group`: read of each repeat by `read`, or under its own name."""
-
-    def __init__(self, read: Callable[[Any], float] | None = None) -> None:
-        self._read = read
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._read = self._read or attrgetter(name)
-
-    def __get__(self, group: Group[Any], owner: type) -> Repeats:
-        if self._read is None:
-            raise AssertionError("a figure is an attribute of a class")
-        return group.of(self._read)
-
-
-def grouped(made: Iterable[Made], key: Callable[[Made], Key]) -> dict[Key, list[Made]]:
-    """Those with the same key together, in the order of their first."""
-    groups: dict[Key, list[Made]] = {}
-    for one in made:
-        groups.setdefault(key(one), []).append(one)
-    return groups
+def beside(
+    one: Measurement | None, other: Measurement | None, name: str
+) -> tuple[Measurement, Measurement, Interval] | None:
+    """The two, and how many times `other`'s figure `one`'s is; None if there is no ratio."""
+    if one is None or other is None or not comparable(one.of(name), other.of(name)):
+        return None
+    return one, other, ratio(one.of(name), other.of(name))
 
 
 class Interval(NamedTuple):

@@ -15,7 +15,7 @@ from lab.measure import compiler
 from lab.measure.errors import MeasureError
 from lab.measure.fanout import measure as fanout
 from lab.measure.fanout import systems as fanout_systems
-from lab.measure.fanout.generator import Fanout, Result
+from lab.measure.fanout.measure import Fanout, Result
 from lab.measure.peers import install, servers
 from lab.measure.peers.servers import PEERS, Peer
 

@@ -10,7 +10,7 @@ import pytest
 
 from lab.measure import compiler
 from lab.measure.errors import MeasureError
-from lab.measure.fanout.generator import Fanout, Result, Settings
+from lab.measure.fanout.measure import Fanout, Result, Settings
 from tests.lab.fanout_servers import CLOSE, frame, right, serving
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Who is put under load: routes and peers by name, counters from a page, locks without a host."""
+"""Who is put under load: routes and peers by name, locks without a host."""
 
 from __future__ import annotations
 
@@ -11,21 +11,8 @@ import pytest
 
 from lab.measure.errors import MeasureError
 from lab.measure.fanout import systems as fanout_systems
-from lab.measure.fanout.systems import POSTS, PUBLICATIONS, ROUTES, VAIN, daemons
+from lab.measure.fanout.systems import ROUTES, daemons
 from lab.measure.peers import install, servers
-
-PAGE = """# HELP echod_room_posts_total SAYs sent to the store.
-# TYPE echod_room_posts_total counter
-echod_room_posts_total 12.0
-echod_room_publications_total 4.8e+01
-echod_room_deliveries_total 1000.0
-"""
-
-
-def test_counters_are_read() -> None:
-    """What is there, and 0 for what is not."""
-    found = fanout_systems.parse_counters(PAGE)
-    assert found == {POSTS: 12.0, PUBLICATIONS: 48.0, VAIN: 0.0}
 
 
 def test_names_are_checked() -> None:

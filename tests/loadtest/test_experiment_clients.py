@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.models.clients import play
-from lab.measure.models.workload import Workload
+from lab.measure.models.clients import Workload, play
+from lab.measure.models.measure import CLIENTS
 from tests.loadtest import loadtest_servers as servers
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ SHORT = Workload(clients=4, lines=3, pause_s=0.01, loops=2)
 def test_right_servers_have_no_fault(behaviour: Behaviour) -> None:
     """Each client of each loop visits once, in order of time, and has every reply's time."""
     with servers.Server(behaviour) as server:
-        visits = asyncio.run(play(SHORT, server.port))
+        visits = play(SHORT, server.port)
     assert sorted((visit.loop, visit.client) for visit in visits) == [
         (loop, client) for loop in range(2) for client in range(4)
     ]
@@ -48,32 +47,26 @@ def test_right_servers_have_no_fault(behaviour: Behaviour) -> None:
 def test_wrong_servers_are_told(behaviour: Behaviour, fault: str) -> None:
     """By what was wrong first."""
     with servers.Server(behaviour) as server:
-        visits = asyncio.run(play(SHORT, server.port))
+        visits = play(SHORT, server.port)
     assert all(fault in visit.fault for visit in visits), visits
 
 
 def test_silence_and_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that does not come is given up; so is a port where nobody listens."""
-    monkeypatch.setattr("lab.measure.models.workload.PATIENCE_S", 0.2)
+    monkeypatch.setattr("lab.measure.models.clients.PATIENCE_S", 0.2)
     workload = Workload(clients=2, lines=2, pause_s=0.0)
     with servers.Server(servers.half_a_reply) as server:
-        visits = asyncio.run(play(workload, server.port))
+        visits = play(workload, server.port)
         port = server.port
     assert [visit.fault for visit in visits] == ["silence for 0.2 s"] * 2
-    visits = asyncio.run(play(workload, port))
+    visits = play(workload, port)
     assert all(visit.fault.startswith("not connected") for visit in visits)
 
 
 def test_as_a_program() -> None:
     """One JSON line on stdout, with the process's own CPU time."""
     with servers.Server(servers.right) as server:
-        command = [
-            sys.executable,
-            "-m",
-            "lab.measure.models.clients",
-            "--port",
-            str(server.port),
-        ]
+        command = [sys.executable, *CLIENTS, "--port", str(server.port)]
         command += ["--clients", "3", "--lines", "2", "--pause-s", "0", "--loops", "1"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     result = json.loads(done.stdout)

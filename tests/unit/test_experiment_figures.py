@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.measure.models.workload import Visit, Workload, served, unevenness
-from lab.measure.samples import REPEATS_MIN, Interval, Repeats, bounded, ranged
+from lab.measure.models.clients import Visit, Workload, served, unevenness
+from lab.measure.samples import (
+    REPEATS_MIN,
+    Interval,
+    Measurement,
+    Repeats,
+    bounded,
+    measurements,
+    ranged,
+)
 from lab.measure.scaling import costs, usl
-from lab.measure.scaling.costs import Busy, Costs
 from lab.report.answers import SAME, Answer, disagreements
 from lab.report.words import number
 
 POSITIVE = st.floats(0.01, 1e6)
-IDLE = Busy(daemons=0.1, redis=0.1, redis_disk=0.0, haproxy=0.1, load=0.1, machine=0.3)
+IDLE = {
+    "daemons": 0.1,
+    "redis_thread": 0.1,
+    "haproxy": 0.1,
+    "load": 0.1,
+    "machine": 0.3,
+}
 
 
 def exact(value: float) -> Repeats:
@@ -126,27 +138,47 @@ def test_the_law_needs_points(points: list[tuple[int, float]]) -> None:
     "repeats,part",
     [
         ([IDLE] * 8, costs.NOTHING),
-        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.9)] * 4, costs.DAEMONS),
-        ([replace(IDLE, daemons=0.95)] * 8 + [replace(IDLE, daemons=0.82)], costs.DAEMONS),
-        ([replace(IDLE, daemons=0.95), replace(IDLE, daemons=0.81)] * 4, SAME),
-        ([replace(IDLE, redis=0.5, redis_disk=0.45)] * 8, costs.REDIS),
-        ([replace(IDLE, haproxy=0.99)] * 8, costs.HAPROXY),
-        ([replace(IDLE, load=0.99)] * 8, costs.LOAD),
-        ([replace(IDLE, machine=0.99)] * 8, costs.CPUS),
-        ([replace(IDLE, machine=0.99)] * (REPEATS_MIN - 1), SAME),
-        ([replace(IDLE, daemons=0.97, machine=1.0)] * 8, costs.DAEMONS),
-        ([replace(IDLE, daemons=0.84, machine=1.0)] * 8, SAME),
-        ([replace(IDLE, machine=0.85)] * 8, SAME),
+        ([IDLE | {"daemons": 0.95}, IDLE | {"daemons": 0.9}] * 4, costs.DAEMONS),
+        ([IDLE | {"daemons": 0.95}] * 8 + [IDLE | {"daemons": 0.82}], costs.DAEMONS),
+        ([IDLE | {"daemons": 0.95}, IDLE | {"daemons": 0.81}] * 4, SAME),
+        ([IDLE | {"redis_thread": 0.95}] * 8, costs.REDIS),
+        ([IDLE | {"haproxy": 0.99}] * 8, costs.HAPROXY),
+        ([IDLE | {"load": 0.99}] * 8, costs.LOAD),
+        ([IDLE | {"machine": 0.99}] * 8, costs.CPUS),
+        ([IDLE | {"machine": 0.99}] * (REPEATS_MIN - 1), SAME),
+        ([IDLE | {"daemons": 0.97, "machine": 1.0}] * 8, costs.DAEMONS),
+        ([IDLE | {"daemons": 0.84, "machine": 1.0}] * 8, SAME),
+        ([IDLE | {"machine": 0.85}] * 8, SAME),
     ],
 )
-def test_what_is_full(repeats: list[Busy], part: str) -> None:
+def test_what_is_full(repeats: list[dict[str, float]], part: str) -> None:
     """A part's own limit before the machine's, and no verdict from what is nearly full."""
-    assert costs.saturated(repeats) == part
+    rows = [
+        {"repeat": at, **{f"{name}_busy": share for name, share in busy.items()}}
+        for at, busy in enumerate(repeats)
+    ]
+    assert costs.saturated(Measurement(rows)) == part
+
+
+def test_repeats_of_a_measurement_are_gathered() -> None:
+    """By their keys, in the order of their first; what is not there is 0."""
+    rows = [
+        {"system": name, "repeat": repeat, "a": 2.0 * repeat, "b": None if name == "x" else 1.0}
+        for repeat in (1, 2)
+        for name in ("y", "x")
+    ]
+    y, x = measurements(rows, "system")
+    assert (y["system"], x["system"]) == ("y", "x")
+    assert x.of("a").by_repeat == {1: 2.0, 2: 4.0}
+    assert y.of("b").by_repeat == {1: 1.0, 2: 1.0}
+    assert x.of("b").by_repeat == {1: 0.0, 2: 0.0}
+    assert y.all("a") == [2.0, 4.0]
 
 
 def test_predictions_follow_their_formulas() -> None:
     """20 + 10 + 10 µs: 8 CPUs give 200,000/s, Redis's thread 100,000, or 50,000 with the disk."""
-    measured = Costs(exact(20), redis=exact(10), redis_disk=exact(10), haproxy=exact(10))
+    measured = {"daemons_us": exact(20), "haproxy_us": exact(10)}
+    measured |= {"redis_us": exact(10), "redis_disk_us": exact(10)}
     few, many = costs.predict(measured, 1), costs.predict(measured, 8)
     assert few.all_cpus == pytest.approx((25_000, 25_000))
     assert few.redis == pytest.approx((50_000, 100_000))
@@ -155,13 +187,11 @@ def test_predictions_follow_their_formulas() -> None:
     assert many.first == costs.REDIS
     assert many.limit == pytest.approx((50_000, 100_000))
     assert costs.predict(measured, 3).first == SAME
-    used = costs.needs(measured, 100_000)
-    assert (used.daemons, used.haproxy, used.redis) == pytest.approx((2, 1, 1))
 
 
 def visit(client: int, first_reply_s: float, ended_s: float, fault: str = "") -> Visit:
     """A visit with these times."""
-    return Visit(0, client, 0.0, first_reply_s, ended_s, (first_reply_s,), fault)
+    return Visit(0, client, 0.0, first_reply_s, ended_s, [first_reply_s], fault)
 
 
 @given(st.lists(st.tuples(POSITIVE, POSITIVE), max_size=30))

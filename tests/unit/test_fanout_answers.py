@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.measure.fanout import answers as fanout_answers
-from lab.measure.fanout.answers import DAEMONS_FIRST, REDIS_FIRST, Promise, promises
-from lab.measure.fanout.measure import Busy, Point
-from lab.measure.fanout.plan import LOADS, TICK_S, Load
-from lab.measure.fanout.summary import summarise
-from lab.measure.fanout.systems import BROADCAST, DIRECTED, ROOM, daemons
+from lab.measure.fanout.answers import DAEMONS_FIRST, REDIS_FIRST, Promise, promises, summarise
+from lab.measure.fanout.systems import BROADCAST, DIRECTED, LOADS, ROOM, TICK_S, Load, daemons
 from lab.report.answers import NO, SAME, YES, Answer
 from tests.unit.test_fanout_summary import point
+
+if TYPE_CHECKING:
+    from lab.measure.samples import Row
 
 REPEATS = 8
 GRID, FAST = LOADS.grid, LOADS.fast
@@ -26,7 +26,7 @@ def copies(route: str, servers: int, load: Load) -> float:
     return float(servers if route == BROADCAST else min(servers, load.members))
 
 
-def run(seed: int = 1, noise: float = 0.03, dear: float = 100.0) -> list[Point]:
+def run(seed: int = 1, noise: float = 0.03, dear: float = 100.0) -> list[Row]:
     """Every route on 1, 4 and 8 daemons, the tick and two peers, by a law with some noise."""
     rng = random.Random(seed)
     points = []
@@ -58,7 +58,7 @@ def run(seed: int = 1, noise: float = 0.03, dear: float = 100.0) -> list[Point]:
     return points
 
 
-def answers(points: list[Point]) -> dict[str, Answer]:
+def answers(points: list[Row]) -> dict[str, Answer]:
     """By their questions."""
     found = fanout_answers.answers(summarise(points), LOADS, promises(LOADS))
     return {answer.question: answer for answer in found}
@@ -107,7 +107,7 @@ def test_the_tick_and_the_promises() -> None:
 
 def test_what_was_not_measured_is_not_answered() -> None:
     """Without peers no promise; without any point no answer and no crash."""
-    own = [one for one in run() if one.system.startswith("echod")]
+    own = [one for one in run() if one["system"].startswith("echod")]
     assert not any("Socket.IO" in question for question in answers(own))
     assert answers([]) == {}
     assert fanout_answers.lead([], GRID) == "The routes were not compared: see below."
@@ -115,17 +115,15 @@ def test_what_was_not_measured_is_not_answered() -> None:
 
 def test_too_few_repeats_decide_nothing() -> None:
     """Of one repeat every comparison is left open."""
-    found = answers([one for one in run() if one.repeat == 1])
+    found = answers([one for one in run() if one["repeat"] == 1])
     assert the(found, "500 rooms of 2", "a delivery by one channel for all take").verdict == SAME
     assert the(found, "1.6 times Socket.IO").verdict == SAME
 
 
 def test_a_full_machine_and_losses_are_told() -> None:
     """Beside the verdict, where it was so."""
-    full = Busy(server=0.95, redis=0.1, load=0.1, machine=0.99)
-    points = [
-        replace(one, busy=full, lost=7) if one.system == "socketio-redis" else one for one in run()
-    ]
+    full = {"server_busy": 0.95, "machine_busy": 0.99, "lost": 7}
+    points = [{**one, **full} if one["system"] == "socketio-redis" else one for one in run()]
     text = the(answers(points), "1,000 at 40", "1.6 times Socket.IO").text
     assert "nothing to spare" in text
     assert f"lost {7 * REPEATS} deliveries" in text

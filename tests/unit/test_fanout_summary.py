@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.measure.fanout.measure import Busy, Point
-from lab.measure.fanout.plan import Load
-from lab.measure.fanout.summary import PostCost, post_cost, stop, summarise
-from lab.measure.samples import Repeats
+from lab.measure.fanout.answers import stop, summarise
+from lab.measure.fanout.systems import Load
+
+if TYPE_CHECKING:
+    from lab.measure.samples import Row
 
 SMALL = Load(500, 2, 200)
-IDLE = Busy(server=0.2, redis=0.1, load=0.1, machine=0.4)
 
 
 def point(
@@ -23,16 +25,29 @@ def point(
     load: Load = SMALL,
     repeat: int = 1,
     **figures: float,
-) -> Point:
+) -> Row:
     """A measurement, as it might be but for what is given."""
-    given = {
-        "deliveries_per_s": 400.0, "p50_ms": 1.0, "p99_ms": 3.0, "servers_us": 90.0,
-        "redis_us": 10.0, "load_us": 5.0, "copies": 2.0, "vain": 0.0, "late_ms": 0.1, **figures,
-    }  # fmt: skip
-    return Point(system, servers, load, repeat, **given, lost=0, reordered=0, busy=IDLE)
+    row: Row = {
+        "system": system,
+        "servers": servers,
+        "repeat": repeat,
+        **asdict(load),
+        "p50_ms": 1.0,
+        "p99_ms": 3.0,
+        "servers_us": 90.0,
+        "redis_us": 10.0,
+        "copies": 2.0,
+        "vain": 0.0,
+        "lost": 0,
+        "server_busy": 0.2,
+        "machine_busy": 0.4,
+        **figures,
+    }
+    total_us = row["servers_us"] + row["redis_us"]
+    return {**row, "total_us": total_us, "per_cpu_s": 1e6 / total_us}
 
 
-def costs(copies: float, post_us: float, redis_copy_us: float, daemon_copy_us: float) -> Point:
+def costs(copies: float, post_us: float, redis_copy_us: float, daemon_copy_us: float) -> Row:
     """By a law: so much for a post, so much for each copy of it."""
     return point(
         servers=int(copies),
@@ -56,37 +71,38 @@ def test_the_law_is_found_again(
             costs(copies, post_us, redis_copy_us, daemon_copy_us),
         ]
     )
-    found = post_cost(few, many)
+    found = stop(few, many, 100, everywhere=True)
     assert found is not None
-    assert found.redis_copy.median == pytest.approx(redis_copy_us, rel=1e-6, abs=1e-6)
-    assert found.daemon_copy.median == pytest.approx(daemon_copy_us, rel=1e-6, abs=1e-6)
-    predicted = stop(found, 100, everywhere=True)
-    assert predicted.redis == pytest.approx(1e6 / (post_us + 100 * redis_copy_us), rel=1e-6)
-    assert predicted.daemon == pytest.approx(1e6 / daemon_copy_us, rel=1e-6)
-    assert predicted.first == min(predicted.redis, predicted.daemon)
+    assert found.redis == pytest.approx(1e6 / (post_us + 100 * redis_copy_us), rel=1e-6)
+    assert found.daemon == pytest.approx(1e6 / daemon_copy_us, rel=1e-6)
 
 
 def test_no_more_copies_no_cost_of_one() -> None:
     """Nothing is divided by nothing."""
     few, many = summarise([point(servers=1, copies=1), point(servers=8, copies=1)])
-    assert post_cost(few, many) is None
+    assert stop(few, many, 64, everywhere=True) is None
 
 
 def test_cheaper_with_more_copies_is_noise() -> None:
     """A copy never costs less than nothing; then daemons are no limit."""
     few, many = summarise([costs(1, 500, 1, 1), point(servers=8, copies=8.0)])
-    found = post_cost(few, many)
+    found = stop(few, many, 64, everywhere=True)
     assert found is not None
-    assert found.redis_copy.median == found.daemon_copy.median == 0
-    assert math.isinf(stop(found, 64, everywhere=True).daemon)
+    assert math.isinf(found.daemon)
+    assert found.redis == pytest.approx(1e6 / (10 * SMALL.members))
 
 
 def test_shared_copies_are_no_limit_of_daemons() -> None:
     """What more daemons share is not in the way."""
-    cost = PostCost(Repeats({1: 100.0}), Repeats({1: 10.0}), Repeats({1: 50.0}), copies=2)
-    assert stop(cost, 2, everywhere=False).first == pytest.approx(10_000)
-    assert stop(cost, 12, everywhere=False).first == pytest.approx(5_000)
-    assert stop(cost, 12, everywhere=True).daemon == pytest.approx(20_000)
+    few, many = summarise([costs(1, 80, 10, 50), costs(2, 80, 10, 50)])
+    for copies, everywhere, redis, daemon in (
+        (2, False, 10_000, math.inf),
+        (12, False, 5_000, math.inf),
+        (12, True, 5_000, 20_000),
+    ):
+        found = stop(few, many, copies, everywhere=everywhere)
+        assert found is not None
+        assert (found.redis, found.daemon) == pytest.approx((redis, daemon))
 
 
 def test_repeats_are_gathered() -> None:
@@ -98,7 +114,6 @@ def test_repeats_are_gathered() -> None:
             point(repeat=1, servers=8),
         ]
     )
-    assert (one.servers, two.servers) == (4, 8)
-    assert one.total_us.by_repeat == {1: 100.0, 2: 50.0}
-    assert one.per_cpu_s.by_repeat == pytest.approx({1: 10_000.0, 2: 20_000.0})
-    assert not one.saturated
+    assert (one["servers"], two["servers"]) == (4, 8)
+    assert one.of("total_us").by_repeat == {1: 100.0, 2: 50.0}
+    assert one.of("per_cpu_s").by_repeat == pytest.approx({1: 10_000.0, 2: 20_000.0})

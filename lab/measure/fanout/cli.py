@@ -8,9 +8,8 @@ from lab import cache
 from lab.measure import command, compiler, cores
 from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between
 from lab.measure.fanout import systems
-from lab.measure.fanout.plan import COMPARED_SERVERS, LOADS, QUICK, Plan, steps
-from lab.measure.fanout.run import Run
-from lab.measure.fanout.systems import ROUTES
+from lab.measure.fanout.measure import measure_all
+from lab.measure.fanout.systems import COMPARED_SERVERS, LOADS, QUICK, ROUTES, Plan, steps
 from lab.measure.peers.servers import PEERS
 
 if TYPE_CHECKING:
@@ -87,7 +86,6 @@ def run(args: argparse.Namespace) -> int:
     )
     cores.require(max(load.rooms * load.members for load in (*loads.grid, loads.fast)))
     session = Session(args, "fanout", plan.repeats, plan.measurements)
-    measured = Run(plan, session)
     with session.progress:
-        measured.measure_all()
-    return session.finish(report.write(session.directory, plan, measured.points), left_out)
+        rows = measure_all(plan, session)
+    return session.finish(report.write(session.directory, plan, rows), left_out)

@@ -1,102 +1,228 @@
-"""One measurement of `fleet experiment fanout`: a load on the servers of one system.
+"""All measurements of `fleet experiment fanout`, in their order.
 
-    members join ─▶ warm-up ─▶ CPU clocks ─▶ posts ─▶ CPU clocks ─▶ the account ─▶ Point
+    for some repeats: start the peers, and let them settle under each load:
+        for each of those repeats: for each system: for each number of servers: for each load:
+            members join ─▶ warm-up ─▶ CPU clocks ─▶ posts ─▶ CPU clocks ─▶ the account ─▶ a row
 
 The load (c/fanout.c) is an open loop: so many posts a second, whatever becomes of them, at
 rates that leave the machine some of its CPUs. What is compared is what a delivery costs.
-`run.py` has measurement after measurement made.
+Daemons are started afresh in each repeat.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
-from lab.measure.fanout.generator import Fanout, Settings
-from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters
-from lab.measure.generator import percentile
+from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters, daemons_of
+from lab.measure.generator import SLACK_S, Generator, flags, percentile
+from lab.measure.peers import servers
 from lab.measure.serving import REDIS, SERVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Sequence
 
     from lab.measure.clocks import Used
-    from lab.measure.fanout.generator import Result
-    from lab.measure.fanout.plan import Load, Plan
-    from lab.measure.fanout.systems import System
+    from lab.measure.fanout.systems import Load, Plan, Step, System
+    from lab.measure.samples import Row
     from lab.measure.serving import Running
+    from lab.measure.session import Session
+
+    # What is put under load, by the number of its servers.
+    Fronts = Iterator[tuple[int, Running]]
+
+# Peers are started afresh so often: to settle takes them longer than to be measured.
+REPEATS_OF_A_PEER = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Busy:
-    """How much of what it can have each part used: 1 is all of it."""
+class Settings:
+    """What the generator is told; c/fanout.c says what each means."""
 
-    server: float
-    """The busiest server process."""
-    redis: float
-    load: float
-    machine: float
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement. µs are CPU for a delivery."""
-
-    system: str
-    servers: int
-    load: Load
-    repeat: int
-    deliveries_per_s: float
-    p50_ms: float
-    p99_ms: float
-    servers_us: float
-    redis_us: float
-    load_us: float
-    copies: float
-    """Publications that reached a daemon, for a post; 0 for a peer."""
-    vain: float
-    """The share of them that found no member there."""
-    late_ms: float
-    """How late the generator sent, at worst."""
-    lost: int
-    """Deliveries missing, repeated or wrong: never of a daemon, a finding of a peer."""
-    reordered: int
-    """Deliveries behind a later post; no peer promises an order."""
-    busy: Busy
-    others: float = 0.0
-    """What other programs used of the CPUs meanwhile (calm.py), 0 to 1."""
+    speech: str
+    rooms: int
+    members: int
+    """Of each room."""
+    posts_per_s: float
+    """In all rooms together."""
+    seconds: float
+    warm_up_s: float = 1.0
+    text_bytes: int = 64
+    joining_max: int = 32
+    answer_s_max: float = 5.0
+    join_s_max: float = 60.0
 
     @property
-    def per_cpu_s(self) -> float:
-        """Deliveries for a CPU second of servers and Redis together."""
-        return 1e6 / (self.servers_us + self.redis_us)
+    def took_s_max(self) -> float:
+        """How long any of its steps may take before it counts as hung."""
+        return self.join_s_max + self.warm_up_s + self.seconds + self.answer_s_max + SLACK_S
 
 
 @dataclass(frozen=True, slots=True)
-class _Played:
-    """One load, as it was played."""
+class Result:
+    """What it measured; what went wrong is counted from the first post, the warm-up's included."""
 
-    result: Result
-    words: str
-    counted: Mapping[str, float]
-    used: Used
+    deliveries: int
+    posts: int
+    seconds: float
+    cpu_s: float
+    late_ns_max: int
+    """How late a post left, at worst: the generator's own fault."""
+    wrong: int
+    duplicated: int
+    reordered: int
+    missing: int
+    unacknowledged: int
+    closed: int
+    histogram_ns: list[tuple[int, int]]
+    """From a post to each of its deliveries."""
+
+    @property
+    def lost(self) -> int:
+        """Deliveries that were wrong, repeated or missing, and connections that ended."""
+        return self.wrong + self.duplicated + self.missing + self.unacknowledged + self.closed
+
+    def explain(self) -> str:
+        """What went wrong, by kind, in words."""
+        return (
+            f"{self.missing} deliveries missing, {self.wrong} wrong, {self.duplicated} repeated,"
+            f" {self.reordered} out of order, {self.unacknowledged} posts unacknowledged,"
+            f" {self.closed} connections closed"
+        )
 
 
-def play(plan: Plan, system: System, front: Running, load: Load, seconds: float) -> _Played:
-    """Have one load played.
+class Fanout(Generator[Result]):
+    """The generator, with members on every one of `ports` of 127.0.0.1."""
+
+    result = Result
+
+    def __init__(self, program: Path, ports: Sequence[int], settings: Settings, log: Path) -> None:
+        told = {"ports": ",".join(map(str, ports)), **asdict(settings)}
+        super().__init__([str(program), *flags(told)], settings.took_s_max, log)
+
+
+def measure_all(plan: Plan, session: Session) -> list[Row]:
+    """Every step in every repeat, every second time in reverse."""
+    rows: list[Row] = []
+    for first in range(1, plan.repeats + 1, REPEATS_OF_A_PEER):
+        with ExitStack() as running:
+            peers = _peers(plan, session, running)
+            for repeat in range(first, min(first + REPEATS_OF_A_PEER, plan.repeats + 1)):
+                for step in plan.steps if repeat % 2 else reversed(plan.steps):
+                    with session.collecting(f"{step.system.title}, repeat {repeat}"):
+                        fronts = (
+                            iter(peers.get(step.system.name, []))
+                            if step.system.peer
+                            else _daemons(plan, step, repeat)
+                        )
+                        _step(plan, session, step, fronts, repeat, rows)
+    return rows
+
+
+def _step(  # noqa: PLR0913, PLR0917 — what is measured, on what, and where it goes
+    plan: Plan, session: Session, step: Step, fronts: Fronts, repeat: int, rows: list[Row]
+) -> None:
+    """Every load on every number of servers."""
+    for count, front in fronts:
+        for load in step.loads[count]:
+            made = session.measure(
+                f"{step.system.title}: {count} servers, {load.title}",
+                repeat,
+                partial(measure, plan, step.system, front, load),
+            )
+            if made:
+                figures, others = made
+                named = {"system": step.system.name, "servers": count, "repeat": repeat}
+                rows.append({**asdict(load), **named, **figures, "others": others})
+
+
+def _daemons(plan: Plan, step: Step, repeat: int) -> Fronts:
+    """Of which there are more and more."""
+    with ExitStack() as stack:
+        made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
+        daemons = daemons_of(step.system, stack, made, plan.appendfsync)
+        for count in step.counts(repeat):
+            yield count, daemons.running(count, "session")
+
+
+def _peers(
+    plan: Plan, session: Session, running: ExitStack
+) -> dict[str, list[tuple[int, Running]]]:
+    """Every peer that starts, by name, settled under its loads; `running` ends them."""
+    found: dict[str, list[tuple[int, Running]]] = {}
+    for step in plan.steps:
+        system, peer = step.system, step.system.peer
+        if peer is None:
+            continue
+        session.progress.note(f"{system.title}: starts")
+        with session.collecting(system.title):
+            fronts = []
+            for count, loads in step.loads.items():
+                made = Path(running.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
+                program = plan.peers[peer.name]
+                front = running.enter_context(servers.running(peer, program, count, made))
+                for load in loads if plan.settle and peer.settle_s else ():
+                    session.progress.note(f"{system.title} settles: {load.title}")
+                    play(plan, system, front, load, peer.settle_s)
+                fronts.append((count, front))
+            found[system.name] = fronts
+    return found
+
+
+def measure(plan: Plan, system: System, front: Running, load: Load) -> Row:
+    """The figures of one measurement. µs are CPU for a delivery; busy is 0 to 1.
+
+    Raises:
+        LabError: It could not be made, or a daemon did not deliver what it promises.
+    """
+    result, words, counted, used = play(plan, system, front, load, plan.seconds)
+    if not result.deliveries or (system.peer is None and (result.lost or result.reordered)):
+        raise MeasureError(f"{result.explain()}\n{words}".strip())
+    us = 1e6 / result.deliveries
+    servers_us, redis_us = used.s(SERVERS) * us, used.s(REDIS) * us
+    publications = counted[PUBLICATIONS]
+    return {
+        "deliveries_per_s": result.deliveries / result.seconds,
+        "p50_ms": percentile(result.histogram_ns, 0.5) / 1e6,
+        "p99_ms": percentile(result.histogram_ns, 0.99) / 1e6,
+        "servers_us": servers_us,
+        "redis_us": redis_us,
+        "total_us": servers_us + redis_us,
+        "per_cpu_s": 1e6 / (servers_us + redis_us),  # deliveries for a CPU second of both
+        "load_us": result.cpu_s * us,
+        # Publications that reached a daemon, for a post, and the share of them that found no
+        # member there; 0 for a peer.
+        "copies": publications / counted[POSTS] if counted[POSTS] else 0.0,
+        "vain": counted[VAIN] / publications if publications else 0.0,
+        "late_ms": result.late_ns_max / 1e6,  # how late the generator sent, at worst
+        # Deliveries missing, repeated or wrong: never of a daemon, a finding of a peer. And those
+        # behind a later post: no peer promises an order.
+        "lost": result.lost,
+        "reordered": result.reordered,
+        "server_busy": max(used.each_s[SERVERS]) / result.seconds,  # the busiest process
+        "redis_busy": used.s(REDIS) / result.seconds,
+        "load_busy": result.cpu_s / result.seconds,
+        "machine_busy": used.machine,
+    }
+
+
+def play(
+    plan: Plan, system: System, front: Running, load: Load, seconds: float
+) -> tuple[Result, str, dict[str, float], Used]:
+    """Have one load played: what the generator measured and said, daemons counted, and CPU.
 
     Raises:
         LabError: It could not be.
     """
     settings = Settings(
-        speech=system.speech,
-        rooms=load.rooms,
-        members=load.members,
-        posts_per_s=load.posts_per_s,
+        system.speech,
+        **asdict(load),
         seconds=seconds,
         warm_up_s=plan.warm_up_s,
     )
@@ -111,38 +237,4 @@ def play(plan: Plan, system: System, front: Running, load: Load, seconds: float)
             used = Clocks.now(front.parts).since(before)
             result = fanout.await_result()
             counted = {name: value - earlier[name] for name, value in counters(front).items()}
-            return _Played(result, fanout.words(), counted, used)
-
-
-def measure(plan: Plan, system: System, front: Running, load: Load, repeat: int) -> Point:
-    """One measurement.
-
-    Raises:
-        LabError: It could not be made, or a daemon did not deliver what it promises.
-    """
-    played = play(plan, system, front, load, plan.seconds)
-    result, used, counted = played.result, played.used, played.counted
-    if not result.deliveries or (system.peer is None and (result.lost or result.reordered)):
-        raise MeasureError(f"{result.explain()}\n{played.words}".strip())
-    us = 1e6 / result.deliveries
-    publications = counted.get(PUBLICATIONS, 0.0)
-    return Point(
-        *(system.name, len(front.ports), load, repeat),
-        deliveries_per_s=result.deliveries / result.seconds,
-        p50_ms=percentile(result.histogram_ns, 0.5) / 1e6,
-        p99_ms=percentile(result.histogram_ns, 0.99) / 1e6,
-        servers_us=used.s(SERVERS) * us,
-        redis_us=used.s(REDIS) * us,
-        load_us=result.cpu_s * us,
-        copies=publications / counted[POSTS] if counted.get(POSTS) else 0.0,
-        vain=counted[VAIN] / publications if publications else 0.0,
-        late_ms=result.late_ns_max / 1e6,
-        lost=result.lost,
-        reordered=result.reordered,
-        busy=Busy(
-            server=max(used.each_s[SERVERS]) / result.seconds,
-            redis=used.s(REDIS) / result.seconds,
-            load=result.cpu_s / result.seconds,
-            machine=used.machine,
-        ),
-    )
+            return result, fanout.words(), counted, used

@@ -1,7 +1,7 @@
 """What `fleet experiment models` concludes, from the figures of its run alone. Pure.
 
 Each question is fixed and names a factor, its verdict is chosen by the interval of the repeats
-(samples.py), and its text has the figures. `summary.py` comes first.
+(samples.py), and its text has the figures. `summarise` comes first.
 """
 
 from __future__ import annotations
@@ -9,29 +9,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.measure.models import systems
+from lab.measure.models.measure import by_part
 from lab.measure.samples import (
     A_QUARTER_MORE,
     A_TENTH_MORE,
     HALF_AGAIN,
     TWICE,
-    Interval,
-    Repeats,
     at_least,
+    beside,
     bounded,
-    comparable,
     interval,
+    measurements,
     ranged,
-    ratio,
 )
 from lab.measure.serving import SERVERS
 from lab.report.answers import NO, SAME, YES, Answer
 from lab.report.words import number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lab.measure.models.summary import Summary
-    from lab.measure.models.workload import Workload
+    from lab.measure.models.clients import Workload
+    from lab.measure.samples import Interval, Measurement, Row
+
+    # The systems by their names.
+    Measured = Mapping[str, Measurement]
 
 # So many times slower than the others is asked of the serial server, by the clients: alone it
 # serves them one after the other, so it is as many times slower but for what is no pause. For the
@@ -46,69 +48,84 @@ UNEVENNESS_MAX = 0.15
 # been what was measured. Between them nobody can say.
 LOAD_BUSY_FREE, LOAD_BUSY_FULL = 0.5, 0.8
 
+# The columns of CPU for a loop, by part.
+CPU = by_part("cpu_s")
 
 # Who is compared with whom: the question, the one, the other, which figure, its name, and the
 # factor asked for. Each lies far from every ratio that was ever measured (samples.py, distance).
-PAIRS: tuple[tuple[str, str, str, Callable[[Summary], Repeats], str, float], ...] = (
+PAIRS = (
     (
         "Do threads take at least a tenth more CPU than greenlets?",
-        *("threads", "gevent_streamserver", lambda s: s.cpu_s, "CPU", A_TENTH_MORE),
+        *("threads", "gevent_streamserver", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Do threads take at least a quarter more memory than greenlets?",
-        *("threads", "gevent_streamserver", lambda s: s.most_bytes, "memory", A_QUARTER_MORE),
+        *("threads", "gevent_streamserver", "most_bytes", "memory", A_QUARTER_MORE),
     ),
     (
         "Does asyncio with streams take at least a tenth more CPU than gevent?",
-        *("asyncio_streams", "gevent_streamserver", lambda s: s.cpu_s, "CPU", A_TENTH_MORE),
+        *("asyncio_streams", "gevent_streamserver", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Do asyncio's streams take at least a tenth more CPU than its callbacks?",
-        *("asyncio_streams", "asyncio_protocol", lambda s: s.cpu_s, "CPU", A_TENTH_MORE),
+        *("asyncio_streams", "asyncio_protocol", "cpu_s", "CPU", A_TENTH_MORE),
     ),
     (
         "Does async/await take Node.js twice the CPU of callbacks?",
-        *("node_async", "node_callbacks", lambda s: s.cpu_s, "CPU", TWICE),
+        *("node_async", "node_callbacks", "cpu_s", "CPU", TWICE),
     ),
     (
         "Does Node.js take twice the memory of gevent?",
-        *("node_async", "gevent_streamserver", lambda s: s.most_bytes, "memory", TWICE),
+        *("node_async", "gevent_streamserver", "most_bytes", "memory", TWICE),
     ),
 )
 
 
-# What state in Redis and HAProxy in front cost is seen between these.
-FLEET_AND_BARE = ("fleet_1", "gevent_streamserver")
+def summarise(rows: Iterable[Row], workload: Workload) -> dict[str, Measurement]:
+    """By system, in the order of their first repeat.
 
-
-def answers(summaries: Mapping[str, Summary], workload: Workload) -> list[Answer]:
-    """Every conclusion that these systems allow."""
-    made = [
-        _serial(summaries, workload),
-        _concurrent(summaries, workload),
-        *(_pair(summaries, *pair) for pair in PAIRS),
-        _state_time(summaries),
-        _state_cpu(summaries),
-        _daemons(summaries, workload),
-        _load(summaries),
+    Each row gets `all_s`, the time of a loop of all clients: of a system that was given fewer it
+    is `extrapolated`.
+    """
+    extended = [
+        {
+            **row,
+            "all_s": row["loop_s"] * (workload.clients / row["clients"]),
+            "extrapolated": row["clients"] < workload.clients,
+        }
+        for row in rows
     ]
-    return [answer for answer in made if answer]
+    return {one["system"]: one for one in measurements(extended, "system")}
 
 
-def lead(summaries: Mapping[str, Summary], workload: Workload) -> str:
+def answers(measured: Measured, workload: Workload) -> Iterator[Answer]:
+    """Every conclusion that these systems allow."""
+    yield from _serial(measured, workload)
+    yield from _concurrent(measured, workload)
+    for question, name, other_name, column, what, factor in PAIRS:
+        if pair := beside(measured.get(name), measured.get(other_name), column):
+            one, other, times = pair
+            text = f"Here {_title(one)} takes {bounded(times)} times the {what} of {_title(other)}."
+            yield Answer(question, at_least(times, factor), text)
+    yield from _state(measured)
+    yield from _daemons(measured, workload)
+    yield from _load(measured)
+
+
+def lead(measured: Measured, workload: Workload) -> str:
     """What the article's reader should take away, in one paragraph."""
-    serial, others = summaries.get(systems.SERIAL), _concurrent_ones(summaries)
+    serial, others = measured.get(systems.SERIAL), _concurrent_ones(measured)
     if not serial or not others:
         return "Serial and concurrent servers were not both measured: see the answers below."
     slower = _times_slower(serial, others)
     if not slower:
         return "Serial and concurrent servers have no repeat in common: see the answers below."
+    by_time = _by_time(others)
     text = (
         f"A loop of {workload.clients} clients takes the serial server"
-        f" {number(serial.loop_s.median)} s"
-        f"{' (extrapolated)' if serial.extrapolated else ''}, and every server that can wait for"
-        f" many clients at once {number(min(one.loop_s.median for one in others))} to"
-        f" {number(max(one.loop_s.median for one in others))} s: the serial one is"
+        f" {number(serial.of('all_s').median)} s"
+        f"{' (extrapolated)' if serial['extrapolated'] else ''}, and every server that can wait"
+        f" for many clients at once {_loop(by_time[0])} to {_loop(by_time[-1])} s: the serial one is"
         f" {_from_to(slower)} times slower."
     )
     return (
@@ -121,13 +138,11 @@ def lead(summaries: Mapping[str, Summary], workload: Workload) -> str:
     )
 
 
-def _serial(summaries: Mapping[str, Summary], workload: Workload) -> Answer | None:
-    serial, others = summaries.get(systems.SERIAL), _concurrent_ones(summaries)
-    if not serial or not others:
-        return None
-    slower = _times_slower(serial, others)
-    if not slower:
-        return None
+def _serial(measured: Measured, workload: Workload) -> Iterator[Answer]:
+    serial = measured.get(systems.SERIAL)
+    slower = _times_slower(serial, _concurrent_ones(measured))
+    if not serial or not slower:
+        return
     factor = SLOWER_BY_CLIENTS * workload.clients
     verdicts = {at_least(one, factor) for one in slower}
     verdict = NO if NO in verdicts else SAME if SAME in verdicts else YES
@@ -137,178 +152,139 @@ def _serial(summaries: Mapping[str, Summary], workload: Workload) -> Answer | No
         f" {workload.clients} clients x {workload.lines - 1} pauses x {workload.pause_s:g} s ="
         f" {workload.clients * workload.visit_s:g} s, however fast the server is."
     )
-    if serial.extrapolated:
+    if serial["extrapolated"]:
+        clients, uneven = serial["clients"], max(serial.all("unevenness"))
         text += (
-            f" Measured were {serial.clients} clients, {ranged(serial.measured_loop_s, ' s')};"
-            f" x {workload.clients}/{serial.clients} is extrapolated."
+            f" Measured were {clients} clients, {ranged(serial.of('loop_s'), ' s')};"
+            f" x {workload.clients}/{clients} is extrapolated."
         )
-        even = serial.unevenness <= UNEVENNESS_MAX
-        text += (
-            f" They left one after the other in even steps (within"
-            f" {number(100 * serial.unevenness)} % of the loop), which is what allows that."
-            if even
-            else f" They did not leave in even steps ({number(100 * serial.unevenness)} % off):"
-            " the extrapolation may be wrong."
-        )
-        if not even:
+        if uneven <= UNEVENNESS_MAX:
+            text += (
+                " They left one after the other in even steps (within"
+                f" {number(100 * uneven)} % of the loop), which is what allows that."
+            )
+        else:
             verdict = SAME
+            text += (
+                f" They did not leave in even steps ({number(100 * uneven)} % off):"
+                " the extrapolation may be wrong."
+            )
     question = f"Is it at least {factor:g} times slower to serve one client at a time?"
-    return Answer(question, verdict, text)
+    yield Answer(question, verdict, text)
 
 
-def _concurrent(summaries: Mapping[str, Summary], workload: Workload) -> Answer | None:
-    others = _concurrent_ones(summaries)
+def _concurrent(measured: Measured, workload: Workload) -> Iterator[Answer]:
+    others = _concurrent_ones(measured)
     if len(others) < 2:  # noqa: PLR2004 — a comparison
-        return None
-    fastest, slowest = _extremes(others)
+        return
+    fastest, *_, slowest = _by_time(others)
     text = f"The clients' own pauses make {workload.visit_s:g} s of every loop."
     verdict = _slowest_against_fastest(others)
     if verdict == YES:
         text += (
-            f" Fastest is {_title(fastest)}, {ranged(fastest.loop_s, ' s')}; slowest is"
-            f" {_title(slowest)}, {ranged(slowest.loop_s, ' s')}."
+            f" Fastest is {_title(fastest)}, {ranged(fastest.of('all_s'), ' s')}; slowest is"
+            f" {_title(slowest)}, {ranged(slowest.of('all_s'), ' s')}."
         )
     else:  # then which of them is the slowest is chance, and not named
-        text += (
-            f" The medians of the servers lie between {number(fastest.loop_s.median)} and"
-            f" {number(slowest.loop_s.median)} s."
-        )
+        text += f" The medians of the servers lie between {_loop(fastest)} and {_loop(slowest)} s."
     if verdict == NO:
         text += (
             " Clients that mostly wait need a server that can wait for all of them; how it does so"
             " shows in CPU and memory."
         )
     question = "Does one kind of concurrency make its clients wait half as long again as another?"
-    return Answer(question, verdict, text)
+    yield Answer(question, verdict, text)
 
 
-def _pair(  # noqa: PLR0913, PLR0917 — the columns of PAIRS
-    summaries: Mapping[str, Summary],
-    question: str,
-    name: str,
-    other_name: str,
-    figure: Callable[[Summary], Repeats],
-    what: str,
-    factor: float,
-) -> Answer | None:
-    found = _beside(summaries, name, other_name, figure)
-    if not found:
-        return None
-    one, other, times = found
-    text = f"Here {_title(one)} takes {bounded(times)} times the {what} of {_title(other)}."
-    return Answer(question, at_least(times, factor), text)
+def _state(measured: Measured) -> Iterator[Answer]:
+    """What state in Redis and HAProxy in front cost."""
+    pair = measured.get("fleet_1"), measured.get("gevent_streamserver")
+    if found := beside(*pair, "all_s"):
+        fleet, bare, times = found
+        yield Answer(
+            "State in Redis, behind HAProxy: do clients wait half as long again as for the bare"
+            " server?",
+            at_least(times, HALF_AGAIN),
+            f"A loop takes {ranged(fleet.of('all_s'), ' s')} against"
+            f" {ranged(bare.of('all_s'), ' s')}, {bounded(times)} times as long. Every reply is on"
+            " disk before it is sent.",
+        )
+    if found := beside(*pair, "cpu_s"):
+        fleet, bare, times = found
+        parts = ", ".join(
+            f"{part} {number(1e3 * fleet.of(column).median)} ms" for part, column in CPU.items()
+        )
+        yield Answer(
+            "State in Redis, behind HAProxy: does it take a quarter more CPU than the bare server?",
+            at_least(times, A_QUARTER_MORE),
+            f"It takes {bounded(times)} times the CPU of {_title(bare)} ({parts} a loop; health"
+            " checks go on meanwhile). For that, a reply is safe from the end of any process.",
+        )
 
 
-def _beside(
-    summaries: Mapping[str, Summary],
-    name: str,
-    other_name: str,
-    figure: Callable[[Summary], Repeats],
-) -> tuple[Summary, Summary, Interval] | None:
-    """Two systems, and their ratio; None if they have none."""
-    one, other = summaries.get(name), summaries.get(other_name)
-    if not one or not other or not comparable(figure(one), figure(other)):
-        return None
-    return one, other, ratio(figure(one), figure(other))
-
-
-def _state_time(summaries: Mapping[str, Summary]) -> Answer | None:
-    found = _beside(summaries, *FLEET_AND_BARE, lambda one: one.loop_s)
-    if not found:
-        return None
-    fleet, bare, times = found
-    return Answer(
-        "State in Redis, behind HAProxy: do clients wait half as long again as for the bare server?",
-        at_least(times, HALF_AGAIN),
-        f"A loop takes {ranged(fleet.loop_s, ' s')} against {ranged(bare.loop_s, ' s')},"
-        f" {bounded(times)} times as long. Every reply is on disk before it is sent.",
-    )
-
-
-def _state_cpu(summaries: Mapping[str, Summary]) -> Answer | None:
-    found = _beside(summaries, *FLEET_AND_BARE, lambda one: one.cpu_s)
-    if not found:
-        return None
-    fleet, bare, times = found
-    parts = ", ".join(
-        f"{part} {number(1e3 * fleet.cpu_s_of(part).median)} ms"
-        for part in fleet.first.cpu_s_by_part
-    )
-    return Answer(
-        "State in Redis, behind HAProxy: does it take a quarter more CPU than the bare server?",
-        at_least(times, A_QUARTER_MORE),
-        f"It takes {bounded(times)} times the CPU of {_title(bare)} ({parts} a loop; health checks"
-        " go on meanwhile). For that, a reply is safe from the end of any process.",
-    )
-
-
-def _daemons(summaries: Mapping[str, Summary], workload: Workload) -> Answer | None:
-    fleets = [name for name in summaries if name.startswith("fleet_")]
+def _daemons(measured: Measured, workload: Workload) -> Iterator[Answer]:
+    fleets = [one for name, one in measured.items() if name.startswith("fleet_")]
     if len(fleets) < 2:  # noqa: PLR2004 — a comparison
-        return None
-    found = _beside(summaries, fleets[0], fleets[-1], lambda one: one.loop_s)
-    if not found:
-        return None
-    few, many, times = found
-    used = few.cpu_s_of(SERVERS).median / few.loop_s.median
-    rate = workload.clients / workload.pause_s if workload.pause_s else 0.0
-    text = (
-        f"The {_title(few)} takes {bounded(times)} times as long as the {_title(many)}. The whole"
-        f" workload is {number(rate)} lines a second at most, for which one daemon used"
-        f" {number(100 * used)} % of a CPU. What daemons bring under a load that fills them is the"
-        " question of `fleet experiment scaling`."
-    )
-    return Answer(
-        "Does one daemon take half as long again for the article's workload as more of them?",
-        at_least(times, HALF_AGAIN),
-        text,
-    )
+        return
+    if found := beside(fleets[0], fleets[-1], "all_s"):
+        few, many, times = found
+        used = few.of(CPU[SERVERS]).median / few.of("all_s").median
+        rate = workload.clients / workload.pause_s if workload.pause_s else 0.0
+        yield Answer(
+            "Does one daemon take half as long again for the article's workload as more of them?",
+            at_least(times, HALF_AGAIN),
+            f"The {_title(few)} takes {bounded(times)} times as long as the {_title(many)}. The"
+            f" whole workload is {number(rate)} lines a second at most, for which one daemon used"
+            f" {number(100 * used)} % of a CPU. What daemons bring under a load that fills them is"
+            " the question of `fleet experiment scaling`.",
+        )
 
 
-def _load(summaries: Mapping[str, Summary]) -> Answer | None:
-    if not summaries:
-        return None
-    busiest = max(summaries.values(), key=lambda one: one.load_busy.median)
-    busy = interval(busiest.load_busy.by_repeat.values())
+def _load(measured: Measured) -> Iterator[Answer]:
+    if not measured:
+        return
+    busiest = max((one.of("load_busy") for one in measured.values()), key=lambda one: one.median)
+    busy = interval(busiest.by_repeat.values())
     verdict = YES if busy.low >= LOAD_BUSY_FULL else NO if busy.high < LOAD_BUSY_FREE else SAME
     text = {
         NO: "No.",
         YES: "Yes: times are those of the load generator at least as much as the servers'.",
         SAME: "It was busy enough to have delayed some replies, or was seen too seldom to say.",
     }[verdict]
-    return Answer(
+    yield Answer(
         "Was the load generator itself the bottleneck?",
         verdict,
         f"{text} With the server that gave it the most to do it used"
-        f" {ranged(busiest.load_busy.times(100), ' %')} of one CPU.",
+        f" {ranged(busiest.times(100), ' %')} of one CPU.",
     )
 
 
-def _title(one: Summary) -> str:
-    return systems.TITLES[one.system]
+def _title(one: Measurement) -> str:
+    return systems.TITLES[one["system"]]
 
 
-def _concurrent_ones(summaries: Mapping[str, Summary]) -> list[Summary]:
-    return [one for name, one in summaries.items() if name != systems.SERIAL]
+def _loop(one: Measurement) -> str:
+    return number(one.of("all_s").median)
 
 
-def _extremes(summaries: Sequence[Summary]) -> tuple[Summary, Summary]:
-    by_time = sorted(summaries, key=lambda one: one.loop_s.median)
-    return by_time[0], by_time[-1]
+def _concurrent_ones(measured: Measured) -> list[Measurement]:
+    return [one for name, one in measured.items() if name != systems.SERIAL]
 
 
-def _slowest_against_fastest(summaries: Sequence[Summary]) -> str:
-    fastest, slowest = _extremes(summaries)
-    if not comparable(slowest.loop_s, fastest.loop_s):
-        return SAME
-    return at_least(ratio(slowest.loop_s, fastest.loop_s), HALF_AGAIN)
+def _by_time(ones: Iterable[Measurement]) -> list[Measurement]:
+    return sorted(ones, key=lambda one: one.of("all_s").median)
 
 
-def _times_slower(serial: Summary, others: Sequence[Summary]) -> list[Interval]:
+def _slowest_against_fastest(ones: Sequence[Measurement]) -> str:
+    by_time = _by_time(ones)
+    found = beside(by_time[-1], by_time[0], "all_s")
+    return at_least(found[2], HALF_AGAIN) if found else SAME
+
+
+def _times_slower(serial: Measurement | None, others: Iterable[Measurement]) -> list[Interval]:
     """Than each of the others that it was measured beside."""
-    return [
-        ratio(serial.loop_s, one.loop_s) for one in others if comparable(serial.loop_s, one.loop_s)
-    ]
+    pairs = (beside(serial, one, "all_s") for one in others)
+    return [times for _, _, times in filter(None, pairs)]
 
 
 def _from_to(intervals: Sequence[Interval]) -> str:

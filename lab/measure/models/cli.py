@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lab.measure import command, cores
 from lab.measure.command import REPEATS_MAX, Flag, between
 from lab.measure.models import systems
+from lab.measure.models.clients import PAUSE_S, Workload
 from lab.measure.models.measure import Plan, measure_all
-from lab.measure.models.workload import PAUSE_S, Workload
 
 if TYPE_CHECKING:
     import argparse
@@ -69,5 +69,5 @@ def run(args: argparse.Namespace) -> int:
     plan = Plan(chosen, workload, args.serial_clients, args.repeat)
     session = Session(args, "models", plan.repeats, steps=plan.repeats * len(chosen))
     with session.progress:
-        outcome = measure_all(plan, session)
-    return session.finish(report.write(session.directory, plan, outcome), left_out)
+        rows, visits = measure_all(plan, session)
+    return session.finish(report.write(session.directory, plan, rows, visits), left_out)

@@ -1,136 +1,162 @@
-"""The article's clients as one process: asyncio sockets, every byte judged.
+"""The article's workload, and its clients as one process: loadtest's client, every byte judged.
 
-    python -m lab.measure.models.clients --port 1234 --clients 100 --lines 10 --pause-s 0.1
+    python -m gevent.monkey --module lab.measure.models.clients --port 1234 --clients 100 …
 
-stdout gets one JSON line: a `Visit` (workload.py) for each client of each loop, and the
-process's own CPU time while they ran, so that a load generator that was itself the
-bottleneck can be told. Started by `measure.py`.
+A client connects, sends its lines with a pause between, checks each reply, disconnects; so many
+at once make a loop. Each has a thread, of which gevent makes a greenlet. stdout gets one JSON
+line: a `Visit` for each client of each loop, and the process's own CPU time while they ran, so
+that a load generator that was itself the bottleneck can be told. Started by `measure.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import dataclasses
 import json
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
-from lab.measure.models.workload import Visit, Workload
-from loadtest.plain import Replies
+from loadtest.client import (
+    ConnectFailed,
+    EarlyClose,
+    PlainClient,
+    ReplyTimeout,
+    ServerError,
+    WrongReply,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HOST = "127.0.0.1"
-RECV_BYTES = 16_384
 
-# As loadtest's: a SYN lost twice is sent again after 1 s and 3 s.
-CONNECT_S_MAX = 5.0
+# The article's pause between two lines.
+PAUSE_S = 1.0
 
-
-class Fault(Exception):  # noqa: N818 — what the visit's field is called
-    """The server did not do as PROTOCOL §1 says; the text says how."""
+# Beside what the pauses make: connecting, replies, a machine that stood still.
+PATIENCE_S = 20.0
 
 
-class Client:
-    """One visit; times are counted from `begin`, of `time.perf_counter`."""
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What every system is given."""
 
-    def __init__(self, workload: Workload, port: int, begin: float) -> None:
-        self.workload = workload
-        self.port = port
-        self.begin = begin
-        self.replies = Replies()
-        self.connected_s = self.first_reply_s = 0.0
-        self.replies_s: list[float] = []
+    clients: int
+    lines: int
+    pause_s: float
+    """Between two lines of one client; the article's second, scaled."""
+    loops: int = 1
 
-    async def visit(self) -> str:
-        """From connect to disconnect; returns the fault, empty for none."""
-        try:
-            async with asyncio.timeout(CONNECT_S_MAX):
-                reader, writer = await asyncio.open_connection(HOST, self.port)
-        except (OSError, TimeoutError) as error:
-            return f"not connected: {error or 'timeout'}"
-        self.connected_s = time.perf_counter() - self.begin
-        try:
-            for number in range(self.workload.lines):
+    @property
+    def visit_s(self) -> float:
+        """What one client's pauses add up to: a visit can't be shorter."""
+        return (self.lines - 1) * self.pause_s
+
+    @property
+    def patience_s(self) -> float:
+        """For a reply: a serial server answers the last client after all the others."""
+        return PATIENCE_S + 3 * self.clients * self.visit_s
+
+
+@dataclass(slots=True)
+class Visit:
+    """One client's connection, in seconds from the loop's beginning; 0: it did not come so far."""
+
+    loop: int
+    client: int
+    connected_s: float = 0.0
+    first_reply_s: float = 0.0
+    ended_s: float = 0.0
+    replies_s: list[float] = field(default_factory=list)
+    """From each line to its whole reply."""
+    fault: str = ""
+    """Why it ended early; empty if every byte was right."""
+
+
+def served(visits: Sequence[Visit]) -> list[tuple[float, int]]:
+    """How many connections were served at once: (from when, how many), by rising time.
+
+    Connected is not served: the kernel connects a client that nobody has accepted. One is
+    served from its first reply to its end.
+    """
+    changes = Counter({0.0: 0})
+    for visit in visits:
+        if not visit.fault:
+            changes[visit.first_reply_s] += 1
+            changes[visit.ended_s] -= 1
+    times = sorted(changes)
+    return list(zip(times, accumulate(changes[at_s] for at_s in times), strict=True))
+
+
+def unevenness(visits: Sequence[Visit]) -> float:
+    """How far the departures of one loop are from even steps, as a part of the whole loop.
+
+    0 when the k-th of n clients left at k/n of the loop: the loop's time then is
+    proportional to the number of clients, and may be extrapolated.
+    """
+    ends = sorted(visit.ended_s for visit in visits)
+    if not ends:
+        raise ValueError("no visits")
+    return max(
+        abs(end - ends[-1] * number / len(ends)) / ends[-1] for number, end in enumerate(ends, 1)
+    )
+
+
+def visit(workload: Workload, port: int, made: Visit, begin: float) -> Visit:
+    """One visit, from connect to disconnect, told in `made`; its times count from `begin`."""
+    try:
+        with PlainClient(HOST, port, reply_s_max=workload.patience_s) as client:
+            made.connected_s = time.perf_counter() - begin
+            for number in range(workload.lines):
                 if number:
-                    await asyncio.sleep(self.workload.pause_s)
-                await self._ask(reader, writer, b"Hello World!:%d\n" % number)
-            writer.write_eof()
-            await self._end(reader)
-        except Fault as error:
-            return str(error)
-        except TimeoutError:
-            return f"silence for {self.workload.patience_s:g} s"
-        except OSError as error:
-            return f"closed early: {error}"
-        finally:
-            writer.close()
-        return ""
-
-    async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, line: bytes
-    ) -> None:
-        sent = time.perf_counter()
-        self.replies.sent(line)
-        writer.write(line)
-        async with asyncio.timeout(self.workload.patience_s):
-            while self.replies.owing:
-                await self._receive(reader)
-        now = time.perf_counter()
-        self.replies_s.append(now - sent)
-        if not self.first_reply_s:
-            self.first_reply_s = now - self.begin
-
-    async def _receive(self, reader: asyncio.StreamReader) -> None:
-        data = await reader.read(RECV_BYTES)
-        if not data:
-            raise Fault("closed early: end of stream")
-        self.replies.received(data)
-        if self.replies.fault:
-            raise Fault(str(self.replies.fault))
-
-    async def _end(self, reader: asyncio.StreamReader) -> None:
-        """The server closes, and nothing more came (§1.4)."""
-        async with asyncio.timeout(self.workload.patience_s):
-            surplus = await reader.read(RECV_BYTES)
-        if surplus:
-            self.replies.received(surplus)
-            raise Fault(str(self.replies.fault))
+                    time.sleep(workload.pause_s)
+                sent = time.perf_counter()
+                client.ask(b"Hello World!:%d\n" % number)
+                made.replies_s.append(time.perf_counter() - sent)
+                made.first_reply_s = made.first_reply_s or time.perf_counter() - begin
+            client.finish()
+    except ConnectFailed as error:
+        made.fault = f"not connected: {error}"
+    except EarlyClose as error:
+        made.fault = f"closed early: {error}"
+    except ReplyTimeout:
+        made.fault = f"silence for {workload.patience_s:g} s"
+    except WrongReply as error:
+        made.fault = str(error.detail)
+    except ServerError as error:
+        made.fault = str(error)
+    made.ended_s = time.perf_counter() - begin
+    return made
 
 
-async def play(workload: Workload, port: int) -> list[Visit]:
+def play(workload: Workload, port: int) -> list[Visit]:
     """Every loop, one after the other; a loop ends with its last client."""
-    visits = []
-    for loop in range(workload.loops):
-        begin = time.perf_counter()
-
-        async def one(number: int, loop: int = loop, begin: float = begin) -> Visit:
-            client = Client(workload, port, begin)
-            fault = await client.visit()
-            ended_s = time.perf_counter() - begin
-            return Visit(
-                *(loop, number, client.connected_s, client.first_reply_s, ended_s),
-                replies_s=tuple(client.replies_s),
-                fault=fault,
-            )
-
-        visits += await asyncio.gather(*(one(number) for number in range(workload.clients)))
+    visits: list[Visit] = []
+    with ThreadPoolExecutor(workload.clients) as pool:
+        for loop in range(workload.loops):
+            made = [Visit(loop, number) for number in range(workload.clients)]
+            begin = time.perf_counter()
+            visits += pool.map(lambda one, begin=begin: visit(workload, port, one, begin), made)
     return visits
 
 
 def main() -> None:
     """Parse, play, print the visits."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    for name, kind in (("clients", int), ("lines", int), ("pause-s", float), ("loops", int)):
+    kinds = {"port": int, "clients": int, "lines": int, "pause-s": float, "loops": int}
+    for name, kind in kinds.items():
         parser.add_argument(f"--{name}", type=kind, required=True)
     args = parser.parse_args()
     workload = Workload(args.clients, args.lines, args.pause_s, args.loops)
     cpu_s, wall_s = time.process_time(), time.perf_counter()
-    visits = asyncio.run(play(workload, args.port))
+    visits = play(workload, args.port)
     result = {
-        "event": "result",
         "cpu_s": time.process_time() - cpu_s,
         "wall_s": time.perf_counter() - wall_s,
-        "visits": [dataclasses.asdict(visit) for visit in visits],
+        "visits": [asdict(visit) for visit in visits],
     }
     print(json.dumps(result), flush=True)
 

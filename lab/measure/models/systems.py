@@ -37,11 +37,6 @@ class System:
     """In server/variants; empty for a fleet."""
     daemons: int = 0
 
-    @property
-    def concurrent(self) -> bool:
-        """Whether it serves more than one client at once."""
-        return self.name != SERIAL
-
 
 SYSTEMS = (
     System(SERIAL, "serial, blocking (A1)", "serial.py"),

@@ -1,7 +1,7 @@
 """Server processes of one peer on one Redis: started, listening, and ended.
 
 Redis is as it comes, without an append-only file: none of the peers asks for one. Called by
-`lab.measure.fanout.run`.
+`lab.measure.fanout.measure`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ import resource
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from lab.measure.generator import Load, Settings
 from lab.measure.serving import SERVERS, Daemons
 
 if TYPE_CHECKING:
+    from lab.measure.samples import Row
     from lab.measure.scaling.measure import Plan
     from lab.measure.session import Progress
 
@@ -43,27 +43,6 @@ PER_S = 4_000.0
 
 # Each connection sends a line in this time, or longer if there are more than it has room for.
 INTERVAL_S_MIN = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """What one daemon did; no reply was wrong, or there would be a `MeasureError`."""
-
-    connections: int
-    interval_s: float
-    """Between two lines of one connection."""
-    limited_by: str
-    """What kept it from more, in words."""
-    idle_bytes: float
-    """Growth of resident memory for a connection that has said nothing."""
-    busy_bytes: float
-    """At the highest moment of the load."""
-    p50_ms: float
-    p99_ms: float
-    accepts_per_s: float
-    """Of a burst, load generator and daemon on the same machine."""
-    accept_us: float
-    """The daemon's CPU for one."""
 
 
 def limit() -> tuple[int, str]:
@@ -85,7 +64,7 @@ def limit() -> tuple[int, str]:
     return min(choices)
 
 
-def hold(plan: Plan, wanted: int, progress: Progress) -> Held:
+def hold(plan: Plan, wanted: int, progress: Progress) -> Row:
     """Measure both; `wanted` connections, or as many as can be.
 
     Raises:
@@ -107,17 +86,19 @@ def hold(plan: Plan, wanted: int, progress: Progress) -> Held:
         connects_per_s=PER_S,
     )
     run = measure(row, 1, settings, Place(UNPINNED, plan.data, plan.programs))
-    return Held(
-        connections=count,
-        interval_s=interval_s,
-        limited_by="what was asked for" if wanted < most else why,
-        idle_bytes=run.memory_bytes,
-        busy_bytes=run.memory_bytes_max,
-        p50_ms=run.p50_us / 1e3,
-        p99_ms=run.p99_us / 1e3,
-        accepts_per_s=accepts_per_s,
-        accept_us=accept_us,
-    )
+    return {
+        "connections": count,
+        "interval_s": interval_s,  # between two lines of one connection
+        "limited_by": "what was asked for" if wanted < most else why,
+        # The growth of resident memory for a connection that has said nothing, and at the
+        # highest moment of the load.
+        "idle_bytes": run.memory_bytes,
+        "busy_bytes": run.memory_bytes_max,
+        "p50_ms": run.p50_us / 1e3,
+        "p99_ms": run.p99_us / 1e3,
+        "accepts_per_s": accepts_per_s,
+        "accept_us": accept_us,
+    }
 
 
 def _burst(plan: Plan, count: int) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from lab import cache
 from lab.measure import command, compiler, cores
 from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between
 from lab.measure.errors import MeasureError
-from lab.measure.scaling import c10k, stack
-from lab.measure.scaling.measure import Plan, measure_all
+from lab.measure.scaling import c10k
+from lab.measure.scaling.measure import SHAPES, Plan, measure_all
 
 if TYPE_CHECKING:
     import argparse
@@ -70,12 +70,12 @@ def run(args: argparse.Namespace) -> int:
     if plan.connections < max(plan.daemons):
         raise MeasureError(f"{max(plan.daemons)} daemons need as many --connections")
     cores.require(plan.connections)
-    steps = plan.repeats * len(stack.SHAPES) * len(plan.daemons)
+    steps = plan.repeats * len(SHAPES) * len(plan.daemons)
     session = Session(args, "scaling", plan.repeats, steps + (c10k.STEPS if args.c10k else 0))
     held = None
     with session.progress:
-        points = measure_all(plan, session)
+        rows = measure_all(plan, session)
         if args.c10k:
             with session.collecting("many connections"):
                 held = c10k.hold(plan, args.c10k, session.progress)
-    return session.finish(report.write(session.directory, plan, points, held, session.machine.cpus))
+    return session.finish(report.write(session.directory, plan, rows, held, session.machine.cpus))

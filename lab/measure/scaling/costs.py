@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from lab.measure.samples import interval
+from lab.measure.samples import Repeats, interval, spread
 from lab.report.answers import SAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.measure.samples import Repeats
+    from lab.measure.samples import Measurement
 
 # Of what a part can use: it is full if the interval of its repeats (samples.py) lies above the
 # first, and free if it lies below the second. What lies between them says nothing.
@@ -26,41 +25,24 @@ DAEMONS, REDIS, HAPROXY, LOAD, CPUS, NOTHING = (
     "no part",
 )
 
-
 # In a prediction: the load generator is elsewhere then.
 PREDICTED_CPUS = "the CPUs, with daemons and HAProxy"
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
-    """How busy each part was in one measurement, 0 to 1 of what it can use.
-
-    `redis` is its thread's CPU and `redis_disk` its time in the disk: both fill the thread.
-    `machine` is all CPUs of the machine together, whoever used them.
-    """
-
-    daemons: float
-    redis: float
-    redis_disk: float
-    haproxy: float
-    load: float
-    machine: float
-
-
-def saturated(repeats: Sequence[Busy]) -> str:
+def saturated(measured: Measurement) -> str:
     """The part that was full; `SAME` if that is not certain.
 
     A part's own limit comes before the machine's: a daemon that fills its CPU is the limit
     also where no CPU is left. A machine without a free CPU hides every other limit.
     """
-    for name, values in (
-        (DAEMONS, [one.daemons for one in repeats]),
-        (REDIS, [one.redis + one.redis_disk for one in repeats]),
-        (HAPROXY, [one.haproxy for one in repeats]),
-        (LOAD, [one.load for one in repeats]),
-        (CPUS, [one.machine for one in repeats]),
+    for name, column in (
+        (DAEMONS, "daemons_busy"),
+        (REDIS, "redis_thread_busy"),
+        (HAPROXY, "haproxy_busy"),
+        (LOAD, "load_busy"),
+        (CPUS, "machine_busy"),
     ):
-        used = interval(values)
+        used = interval(measured.of(column).by_repeat.values())
         if used.low >= FULL:
             return name
         if used.high >= FREE:
@@ -68,21 +50,19 @@ def saturated(repeats: Sequence[Busy]) -> str:
     return NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """µs of each part for a round trip; ranges over all repeats and numbers of daemons."""
-
-    daemon: Repeats
-    redis: Repeats
-    redis_disk: Repeats
-    haproxy: Repeats
+# µs of each part for a round trip, by its column; ranges over all numbers of daemons.
+Costs = dict[str, Repeats]
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+def costs(fleet: Sequence[Measurement]) -> Costs:
+    """The medians, with each number of daemons."""
+    columns = "daemons_us", "redis_us", "redis_disk_us", "haproxy_us"
+    return {column: spread([one.of(column).median for one in fleet]) for column in columns}
+
+
+class Prediction(NamedTuple):
     """Limits in round trips/s of a machine with so many CPUs: (least, most)."""
 
-    cpus: int
     all_cpus: tuple[float, float]
     redis: tuple[float, float]
 
@@ -101,31 +81,16 @@ class Prediction:
         return SAME
 
 
-def predict(costs: Costs, cpus: int) -> Prediction:
+def predict(measured: Costs, cpus: int) -> Prediction:
     """By `all_cpus = cpus / (daemon + HAProxy + Redis)` and `redis = 1 / (Redis + disk)`.
 
     Costs are of a round trip, and are taken as they were measured: with more load the disk's
     share falls, for one fsync then serves more lines. So its wait is in the least limit only.
     """
-    dear = costs.daemon.max + costs.haproxy.max + costs.redis.max
-    cheap = costs.daemon.min + costs.haproxy.min + costs.redis.min
-    thread_dear = costs.redis.max + costs.redis_disk.max
+    parts = [measured[column] for column in ("daemons_us", "haproxy_us", "redis_us")]
+    dear, cheap = sum(part.max for part in parts), sum(part.min for part in parts)
+    redis, disk = measured["redis_us"], measured["redis_disk_us"]
     return Prediction(
-        cpus=cpus,
         all_cpus=(cpus * 1e6 / dear, cpus * 1e6 / cheap),
-        redis=(1e6 / thread_dear, 1e6 / costs.redis.min),
+        redis=(1e6 / (redis.max + disk.max), 1e6 / redis.min),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """CPUs that each part uses at some rate."""
-
-    daemons: float
-    haproxy: float
-    redis: float
-
-
-def needs(costs: Costs, rate: float) -> Needs:
-    """At `rate` round trips/s, by the least costs: rate times µs / 10^6."""
-    return Needs(*(rate * part.min / 1e6 for part in (costs.daemon, costs.haproxy, costs.redis)))

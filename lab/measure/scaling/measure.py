@@ -2,10 +2,12 @@
 
     for every two repeats: for each shape: start 8 daemons:
         for each of the two repeats: for each number of daemons, rising, then falling:
-            load processes ─▶ connected ─▶ warm-up ─▶ CPU clocks ─▶ load ─▶ CPU clocks ─▶ Point
+            load processes ─▶ connected ─▶ warm-up ─▶ CPU clocks ─▶ load ─▶ CPU clocks ─▶ a row
 
 There are as many load processes (c/load.c) as daemons in use: directly, each has a daemon
-of its own; through HAProxy they share its port.
+of its own; through HAProxy they share its port. `lab.fleet.local.Fleet` is the fleet as shipped;
+here the daemons stay while the number of them in use changes, and each of Redis and HAProxy may
+be absent.
 """
 
 from __future__ import annotations
@@ -22,17 +24,17 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.fleet import haproxy_server
+from lab.fleet.local import ROOT
 from lab.measure.clocks import Clocks
 from lab.measure.generator import Load, Settings, percentile
-from lab.measure.scaling import stack
-from lab.measure.scaling.costs import Busy
-from lab.measure.serving import HAPROXY, REDIS, SERVERS
+from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lab.fleet.redis_server import Appendfsync
-    from lab.measure.scaling.stack import Shape, Stack
+    from lab.measure.samples import Row
     from lab.measure.serving import Running
     from lab.measure.session import Session
 
@@ -45,6 +47,17 @@ LOOK_EVERY_S = 0.005
 
 # The kernel's letter for a thread that waits for a disk (proc(5), stat).
 DISK_WAIT = "D"
+
+
+# By their names in tables, plots and files: with Redis and durability `commit`, or without and
+# `none`; behind HAProxy, or clients go to the daemons directly. Those that are compared with each
+# other are neighbours, so that they are measured near in time.
+SHAPES = {
+    "no store, direct": {"stored": False, "proxied": False},
+    "Redis, direct": {"stored": True, "proxied": False},
+    "Redis, HAProxy": {"stored": True, "proxied": True},
+    "no store, HAProxy": {"stored": False, "proxied": True},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,69 +77,77 @@ class Plan:
     """For Redis's files: a disk, not memory, or fsync costs nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement. µs are CPU for a round trip."""
-
-    shape: Shape
-    daemons: int
-    repeat: int
-    round_trips_per_s: float
-    p50_us: float
-    p99_us: float
-    daemons_us: float
-    redis_us: float
-    redis_disk_us: float
-    """Redis's wait for the disk for a round trip; sampled."""
-    haproxy_us: float
-    load_us: float
-    busy: Busy
-    others: float = 0.0
-    """What other programs used of the CPUs meanwhile (calm.py), 0 to 1."""
-
-
-def measure_all(plan: Plan, session: Session) -> list[Point]:
+def measure_all(plan: Plan, session: Session) -> list[Row]:
     """Every shape with every number of daemons, in every repeat."""
-    points: list[Point] = []
+    rows: list[Row] = []
     for start in range(ceil(plan.repeats / REPEATS_OF_A_START)):
         first = start * REPEATS_OF_A_START + 1
         repeats = range(first, min(first + REPEATS_OF_A_START, plan.repeats + 1))
-        for shape in reversed(stack.SHAPES) if start % 2 else stack.SHAPES:
-            with (
-                tempfile.TemporaryDirectory(dir=plan.data) as made,
-                session.collecting(f"{shape.name}, repeat {first}"),
-                stack.running(shape, max(plan.daemons), plan.appendfsync, Path(made)) as running,
-            ):
+        for shape in reversed(SHAPES) if start % 2 else SHAPES:
+            with session.collecting(f"{shape}, repeat {first}"), ExitStack() as stack:
+                made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
+                daemons = _daemons(plan, shape, stack, made)
                 for repeat in repeats:
                     for count in plan.daemons if repeat % 2 else reversed(plan.daemons):
-                        points += _measured(running, count, repeat, plan, session)
-    return points
+                        what = f"{shape}, {count} daemons"
+                        with (
+                            session.collecting(f"{what}, repeat {repeat}"),
+                            _front(shape, daemons, count, made) as front,
+                        ):
+                            make = partial(_measure, front, made, plan)
+                            if seen := session.measure(what, repeat, make):
+                                figures, others = seen
+                                named = {"shape": shape, "daemons": count, "repeat": repeat}
+                                rows.append({**named, **SHAPES[shape], **figures, "others": others})
+    return rows
 
 
-def _measured(
-    running: Stack, count: int, repeat: int, plan: Plan, session: Session
-) -> Iterator[Point]:
-    """One, or none if it failed."""
-    what = f"{running.shape.name}, {count} daemons"
-    with session.collecting(f"{what}, repeat {repeat}"), running.front(count) as front:
-        made = session.measure(what, repeat, partial(_measure, running, front, repeat, plan))
-        if made:
-            point, others = made
-            yield replace(point, others=others)
+def _daemons(plan: Plan, shape: str, stack: ExitStack, directory: Path) -> Daemons:
+    """The most that are measured, and their Redis if the shape has one."""
+    stored, proxied = SHAPES[shape]["stored"], SHAPES[shape]["proxied"]
+    flags = ["--durability", "commit" if stored else "none"]
+    flags += ["--proxy-protocol"] if proxied else []
+    daemons = Daemons(stack, directory, plan.appendfsync if stored else None, *flags)
+    daemons.grow(max(plan.daemons))
+    return daemons
 
 
-def _measure(running: Stack, front: Running, repeat: int, plan: Plan) -> Point:
+@contextmanager
+def _front(shape: str, daemons: Daemons, count: int, directory: Path) -> Iterator[Running]:
+    """The first `count` daemons, behind a HAProxy if the shape has one.
+
+    Raises:
+        lab.errors.LabError: A part did not start.
+    """
+    direct = daemons.running(count, "echo")
+    if not SHAPES[shape]["proxied"]:
+        yield direct
+        return
+    haproxy = haproxy_server.start(
+        directory,
+        ROOT / "haproxy" / "haproxy.cfg",
+        [haproxy_server.Daemon.of(daemon.ready) for daemon in daemons.grow(count)],
+    )
+    try:
+        port = port_of(haproxy.ready["echo"])
+        parts = {**direct.parts, HAPROXY: [haproxy.pid]}
+        yield replace(direct, ports=[port] * count, parts=parts)
+    finally:
+        haproxy.kill()
+
+
+def _measure(front: Running, directory: Path, plan: Plan) -> Row:
+    """The figures of one measurement. µs are CPU for a round trip; busy is 0 to 1."""
     count = len(front.ports)
     settings = Settings(
         connections=max(1, plan.connections // count),
         seconds=plan.seconds,
         warm_up_s=plan.warm_up_s,
     )
-    program = plan.programs / "load"
     with ExitStack() as opened, ThreadPoolExecutor(count) as pool:
         loads = [
             opened.enter_context(
-                Load(program, port, settings, running.directory / f"load{number}.log")
+                Load(plan.programs / "load", port, settings, directory / f"load{number}.log")
             )
             for number, port in enumerate(front.ports)
         ]
@@ -137,35 +158,31 @@ def _measure(running: Stack, front: Running, repeat: int, plan: Plan) -> Point:
             list(pool.map(Load.await_measured, loads))
             used = Clocks.now(front.parts).since(before)
         results = list(pool.map(Load.right_result, loads))
-    trips = sum(result.round_trips for result in results)
     took_s = sum(result.seconds for result in results) / len(results)
-    us = 1e6 / trips
+    us = 1e6 / sum(result.round_trips for result in results)
     disk_share = sum(disk) / len(disk) if disk else 0.0
     counted: Counter[int] = Counter()
     for result in results:
         counted.update(dict(result.histogram_ns))
     latencies = sorted(counted.items())
-    return Point(
-        shape=running.shape,
-        daemons=count,
-        repeat=repeat,
-        round_trips_per_s=sum(result.round_trips / result.seconds for result in results),
-        p50_us=percentile(latencies, 0.5) / 1e3,
-        p99_us=percentile(latencies, 0.99) / 1e3,
-        daemons_us=used.s(SERVERS) * us,
-        redis_us=used.s(REDIS) * us,
-        redis_disk_us=disk_share * took_s * us,
-        haproxy_us=used.s(HAPROXY) * us,
-        load_us=sum(result.cpu_s for result in results) * us,
-        busy=Busy(
-            daemons=used.s(SERVERS) / took_s / count,
-            redis=used.s(REDIS) / took_s,
-            redis_disk=disk_share,
-            haproxy=used.s(HAPROXY) / took_s / len(os.sched_getaffinity(0)),  # a thread a CPU
-            load=max(result.cpu_s / result.seconds for result in results),
-            machine=used.machine,
-        ),
-    )
+    return {
+        "round_trips_per_s": sum(result.round_trips / result.seconds for result in results),
+        "p50_us": percentile(latencies, 0.5) / 1e3,
+        "p99_us": percentile(latencies, 0.99) / 1e3,
+        "daemons_us": used.s(SERVERS) * us,
+        "redis_us": used.s(REDIS) * us,
+        "redis_disk_us": disk_share * took_s * us,  # its wait for the disk; sampled
+        "haproxy_us": used.s(HAPROXY) * us,
+        "servers_us": sum(map(used.s, (SERVERS, REDIS, HAPROXY))) * us,  # of the three together
+        "load_us": sum(result.cpu_s for result in results) * us,
+        "daemons_busy": used.s(SERVERS) / took_s / count,
+        "redis_busy": used.s(REDIS) / took_s,
+        "redis_disk_busy": disk_share,
+        "redis_thread_busy": used.s(REDIS) / took_s + disk_share,  # both fill it
+        "haproxy_busy": used.s(HAPROXY) / took_s / len(os.sched_getaffinity(0)),  # a thread a CPU
+        "load_busy": max(result.cpu_s / result.seconds for result in results),
+        "machine_busy": used.machine,  # all CPUs together, whoever used them
+    }
 
 
 @contextmanager

@@ -1,52 +1,74 @@
-"""The report of `fleet experiment scaling`: raw data, plots, tables, words."""
+"""The report of `fleet experiment scaling`: raw data, pictures, tables, words."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab.measure import calm
-from lab.measure.samples import ranged
-from lab.measure.scaling import answers, costs, pictures, summary
+from lab.measure.samples import measurements, ranged, whiskers
+from lab.measure.scaling import answers, costs, usl
+from lab.measure.scaling.answers import FULL_FLEET, RATE, by_shape, daemons
 from lab.measure.scaling.measure import REPEATS_OF_A_START
-from lab.report import results
+from lab.report import plots, results
 from lab.report.page import Report, Table
-from lab.report.plots import plot
+from lab.report.plots import Part, plot
 from lab.report.words import number, percent, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from lab.measure.samples import Repeats
-    from lab.measure.scaling.c10k import Held
-    from lab.measure.scaling.measure import Plan, Point
-    from lab.measure.scaling.summary import Summary
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lab.measure.samples import Measurement, Row
+    from lab.measure.scaling.costs import Costs
+    from lab.measure.scaling.measure import Plan
     from lab.measure.scaling.usl import Law
     from lab.report.page import Plot
 
+    # Each shape's measurements, by rising number of daemons.
+    Shapes = Mapping[str, Sequence[Measurement]]
 
-def write(
-    directory: Path, plan: Plan, points: Sequence[Point], held: Held | None, cpus: int
-) -> Report:
+SERIES = {
+    "no store, direct": (plots.GREY, "s", "-"),
+    "no store, HAProxy": (plots.SKY, "D", "--"),
+    "Redis, direct": (plots.ORANGE, "^", "-"),
+    "Redis, HAProxy": (plots.BLUE, "o", "-"),
+}
+BARS = (
+    ("daemons", "daemons_us", plots.BLUE, ""),
+    ("Redis", "redis_us", plots.ORANGE, "//"),
+    ("HAProxy", "haproxy_us", plots.GREEN, "xx"),
+    ("load generator", "load_us", plots.GREY, ""),
+)
+CURVE_STEPS = 60
+PREDICTED_CPUS_MAX = 128
+
+
+def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cpus: int) -> Report:
     """Write the raw figures and the plots into `directory`, and put everything together."""
-    results.write_csv(directory / "points.csv", [_flat(point) for point in points])
+    results.write_csv(directory / "points.csv", rows)
     if held:
-        results.write_csv(directory / "c10k.csv", [asdict(held)])
-    summaries = summary.summarise(points)
-    laws = summary.laws(points)
+        results.write_csv(directory / "c10k.csv", [held])
+    measured = measurements(rows, "shape", "daemons")
+    laws = {}
+    for one in measurements(rows, "shape"):
+        pairs = list(zip(one.all("daemons"), one.all(RATE), strict=True))
+        if len(set(one.all("daemons"))) >= usl.SIZES_MIN:
+            laws[one["shape"]] = usl.fit(pairs)
     counts = ", ".join(map(str, plan.daemons))
     return Report(
         title="How the fleet scales",
         question=f"The same {plan.connections} connections, each with one line in flight, on"
         f" {counts} daemons: how many round trips do they get, what does each part of the fleet"
         " pay for one, which part is full, and what would more CPUs bring?",
-        lead=answers.lead(summaries, cpus),
-        answers=answers.answers(summaries, cpus, held),
-        plots=_plots(directory, summaries, laws, cpus) if summaries else [],
-        tables=[_table(summaries), _busy(summaries), _laws(laws)],
+        lead=answers.lead(measured, cpus),
+        answers=list(answers.answers(measured, cpus, held)),
+        plots=_plots(directory, measured, laws, cpus) if measured else [],
+        tables=[_table(measured), _busy(measured), _laws(laws)],
         method=_method(plan),
         files=[
             ("points.csv", "every measurement: rate, latency, CPU and busyness by part"),
@@ -56,10 +78,9 @@ def write(
 
 
 def _plots(
-    directory: Path, summaries: Sequence[Summary], laws: Mapping[str, Law], cpus: int
+    directory: Path, measured: Sequence[Measurement], laws: Mapping[str, Law], cpus: int
 ) -> list[Plot]:
-    shapes = summary.by_shape(summaries)
-    measured = summary.fleet_costs(summaries)
+    shapes = by_shape(measured)
     drawn = [
         plot(
             directory,
@@ -68,7 +89,7 @@ def _plots(
             "Points are medians with their range, curves the fitted law (figures below). A"
             " curve that rises in a straight line scales; one that lies flat has met a limit."
             " Right of the dotted line there are more daemons than CPUs.",
-            partial(pictures.throughput, shapes, laws, cpus),
+            partial(_throughput, shapes, laws, cpus),
         ),
         plot(
             directory,
@@ -76,7 +97,7 @@ def _plots(
             "What each part pays for a round trip",
             "CPU time, so it shows what a part costs, not how long a client waits. It is what"
             " the prediction below is made from.",
-            partial(pictures.cpu, summaries),
+            partial(_cpu, measured),
         ),
         plot(
             directory,
@@ -84,10 +105,10 @@ def _plots(
             "Time to a reply",
             "Every connection asks again as soon as it is answered, so these times follow from"
             " the rates: compare them with each other, not with a fleet at rest.",
-            partial(pictures.latency, shapes),
+            partial(_latency, shapes),
         ),
     ]
-    if measured:
+    if FULL_FLEET in shapes:
         drawn.append(
             plot(
                 directory,
@@ -97,51 +118,156 @@ def _plots(
                 " its wait for the disk), between the wait as measured and none. The fleet"
                 " can't be above the lower of the two; where the bands cross, more CPUs stop"
                 " helping one Redis. The load generator is taken to be elsewhere.",
-                partial(pictures.prediction, measured),
+                partial(_prediction, costs.costs(shapes[FULL_FLEET])),
             )
         )
     return drawn
 
 
-def _table(summaries: Sequence[Summary]) -> Table:
-    def cost(part: Callable[[Summary], Repeats]) -> Callable[[Summary], str]:
-        return lambda one: ranged(part(one)) if part(one).max else "-"
+def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
+    """Round trips/s by daemons, with ranges, the fitted curve, and where the CPUs end."""
+    figure, (axes,) = plots.canvas(4.2)
+    most = max(one["daemons"] for group in shapes.values() for one in group)
+    for shape, group in shapes.items():
+        colour, marker, dashes = SERIES[shape]
+        medians = [one.of(RATE).median for one in group]
+        axes.errorbar(
+            [one["daemons"] for one in group], medians,
+            yerr=whiskers([one.of(RATE) for one in group]),
+            fmt=marker, color=colour, capsize=3, markersize=6.5, label=shape,
+        )  # fmt: skip
+        if shape in laws:
+            sizes = [1 + (most - 1) * step / CURVE_STEPS for step in range(CURVE_STEPS + 1)]
+            axes.plot(
+                sizes, [laws[shape].throughput(size) for size in sizes],
+                dashes, color=colour, linewidth=1.4,
+            )  # fmt: skip
+    if cpus <= most:
+        axes.axvline(cpus, color=plots.INK, linewidth=1, linestyle=":")
+        axes.annotate(
+            f"this machine: {cpus} CPUs", (cpus, 0), xycoords=("data", "axes fraction"),
+            xytext=(5, 4), textcoords="offset points", va="bottom", fontsize=9,
+        )  # fmt: skip
+    axes.set_ylim(bottom=0)
+    axes.set_xticks(sorted({one["daemons"] for group in shapes.values() for one in group}))
+    axes.set_xlabel("daemons")
+    axes.set_ylabel("round trips a second")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    figure.legend(loc="outside upper right", ncols=len(SERIES))
+    return figure
+
+
+def _latency(shapes: Shapes) -> Figure:
+    """p50 and p99 by daemons, side by side."""
+    figure, both = plots.canvas(3.4, columns=2)
+    for axes, column, title in zip(
+        both, ("p50_us", "p99_us"), ("half of all replies (p50)", "99 of 100 (p99)"), strict=True
+    ):
+        for shape, group in shapes.items():
+            colour, marker, dashes = SERIES[shape]
+            axes.plot(
+                [one["daemons"] for one in group],
+                [one.of(column).median / 1e3 for one in group],
+                dashes, marker=marker, color=colour, label=shape if axes is both[0] else "_",
+            )  # fmt: skip
+        axes.set_title(title, fontsize=10)
+        axes.set_xticks(sorted({one["daemons"] for group in shapes.values() for one in group}))
+        axes.set_xlabel("daemons")
+        axes.set_ylim(bottom=0)
+    both[0].set_ylabel("milliseconds")
+    figure.legend(loc="outside upper right", ncols=len(SERIES))
+    return figure
+
+
+def _cpu(measured: Sequence[Measurement]) -> Figure:
+    """CPU µs for a round trip by part, stacked, a bar for each measurement."""
+    shown = measured[::-1]
+    figure, (axes,) = plots.canvas(0.29 * len(shown) + 1.2)
+    parts = [
+        Part(name, colour, hatch, [one.of(column).median for one in shown])
+        for name, column, colour, hatch in BARS
+    ]
+    plots.stacked(axes, parts, [f"{one['shape']}, {daemons(one)}" for one in shown])
+    axes.set_xlabel("CPU µs for a round trip, median")
+    figure.legend(loc="outside upper right", ncols=len(BARS))
+    return figure
+
+
+def _prediction(measured: Costs) -> Figure:
+    """The limits by CPUs: all of them, Redis's thread, and the lower of the two."""
+    figure, (axes,) = plots.canvas(3.8)
+    sizes = range(2, PREDICTED_CPUS_MAX + 1)
+    predicted = [costs.predict(measured, size) for size in sizes]
+    _band(axes, sizes, [one.all_cpus for one in predicted], plots.BLUE, "all CPUs")
+    _band(axes, sizes, [one.redis for one in predicted], plots.ORANGE, "Redis's single thread")
+    axes.plot(
+        sizes, [one.limit[1] for one in predicted],
+        color=plots.INK, linewidth=2, linestyle="--", label="the lower of the two, at best",
+    )  # fmt: skip
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks([2, 4, 8, 16, 32, 64, PREDICTED_CPUS_MAX])
+    axes.set_xlabel("CPUs of the machine, logarithmic")
+    axes.set_ylabel("round trips a second,\nlogarithmic")
+    plots.plain_numbers(axes.xaxis, axes.yaxis)
+    figure.legend(loc="outside upper right", ncols=3)
+    return figure
+
+
+def _band(
+    axes: Axes,
+    sizes: Sequence[float],
+    limits: Sequence[tuple[float, float]],
+    colour: str,
+    label: str,
+) -> None:
+    low, high = zip(*limits, strict=True)
+    axes.fill_between(sizes, low, high, color=colour, alpha=0.35, linewidth=0, label=label)
+    axes.plot(sizes, high, color=colour, linewidth=1.2)
+
+
+def _table(measured: Sequence[Measurement]) -> Table:
+    def cost(column: str) -> Callable[[Measurement], str]:
+        return lambda one: ranged(one.of(column)) if one.of(column).max else "-"
 
     return Table.of(
         "Rates, latencies, costs",
         "Medians of the repeats, in brackets their range. µs are CPU for a round trip: of all"
         " daemons, of Redis, of HAProxy, of the load generator.",
-        summaries,
+        measured,
         {
-            "parts": lambda one: one.shape,
-            "daemons": lambda one: str(one.daemons),
-            "round trips/s": lambda one: ranged(one.rate),
-            "p50, ms": lambda one: ranged(one.p50_us.times(1e-3)),
-            "p99, ms": lambda one: ranged(one.p99_us.times(1e-3)),
-            "daemons, µs": cost(lambda one: one.daemons_us),
-            "Redis, µs": cost(lambda one: one.redis_us),
-            "HAProxy, µs": cost(lambda one: one.haproxy_us),
-            "load, µs": cost(lambda one: one.load_us),
+            "parts": lambda one: one["shape"],
+            "daemons": lambda one: str(one["daemons"]),
+            "round trips/s": lambda one: ranged(one.of(RATE)),
+            "p50, ms": lambda one: ranged(one.of("p50_us").times(1e-3)),
+            "p99, ms": lambda one: ranged(one.of("p99_us").times(1e-3)),
+            "daemons, µs": cost("daemons_us"),
+            "Redis, µs": cost("redis_us"),
+            "HAProxy, µs": cost("haproxy_us"),
+            "load, µs": cost("load_us"),
         },
     )
 
 
-def _busy(summaries: Sequence[Summary]) -> Table:
+def _busy(measured: Sequence[Measurement]) -> Table:
+    def busy(column: str) -> Callable[[Measurement], str]:
+        return lambda one: span(one.all(column))
+
     return Table.of(
         "How busy each part was",
         "The least to the most of the repeats. A daemon, Redis's thread and a load process can"
         " have one CPU each, HAProxy as many as there are; disk is Redis's thread waiting for"
         " it, seen by looking at the thread's state; machine is all CPUs together.",
-        summaries,
+        measured,
         {
-            "parts": lambda one: one.shape,
-            "daemons": lambda one: str(one.daemons),
-            "each daemon": lambda one: span(busy.daemons for busy in one.busy),
-            "Redis: CPU": lambda one: span(busy.redis for busy in one.busy),
-            "disk": lambda one: span(busy.redis_disk for busy in one.busy),
-            "HAProxy": lambda one: span(busy.haproxy for busy in one.busy),
-            "load": lambda one: span(busy.load for busy in one.busy),
-            "machine": lambda one: span(busy.machine for busy in one.busy),
+            "parts": lambda one: one["shape"],
+            "daemons": lambda one: str(one["daemons"]),
+            "each daemon": busy("daemons_busy"),
+            "Redis: CPU": busy("redis_busy"),
+            "disk": busy("redis_disk_busy"),
+            "HAProxy": busy("haproxy_busy"),
+            "load": busy("load_busy"),
+            "machine": busy("machine_busy"),
         },
     )
 
@@ -189,9 +315,3 @@ def _method(plan: Plan) -> list[str]:
         ),
         calm.METHOD,
     ]
-
-
-def _flat(point: Point) -> dict[str, Any]:
-    row = asdict(point)
-    shape, busy = row.pop("shape"), row.pop("busy")
-    return {**shape, **row, **{f"{name}_busy": value for name, value in busy.items()}}
