@@ -120,7 +120,7 @@ def test_a_wrong_server_fails_the_bench(
     source = (BASELINES / "asyncio_streams.py").read_text()
     assert "previous = line" in source
     wrong.write_text(source.replace("previous = line", "previous = b''"))
-    row = rows.Row("wrong", (sys.executable, str(wrong)))
+    row = rows.Server("wrong", (sys.executable, str(wrong)))
     monkeypatch.setattr(rows, "ROWS", (rows.ROWS[0], row))
 
     status, report = bench(tmp_path / "b.json", "--connections", "10")

@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,8 @@ from typing import TYPE_CHECKING, Any
 from lab import cache
 from lab.errors import LabError
 from lab.measure import command, compiler, cores
-from lab.measure.bench import rows, table
-from lab.measure.bench.many import measure_many
-from lab.measure.bench.measure import Place, Run, beside_the_load, measure
+from lab.measure.bench import many, rows, table
+from lab.measure.bench.measure import Place, beside_the_load, measure
 from lab.measure.command import Flag, between, names
 from lab.measure.errors import MeasureError
 from lab.measure.generator import Settings
@@ -30,7 +28,7 @@ from lab.report import machine
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.measure.bench.rows import Row
+    from lab.measure.samples import Row
 
 # By scenario: connections, seconds, rounds. The table takes under 5 minutes. HAProxy needs two
 # files a connection: twice 4,900 fit where a process may have 20,000.
@@ -142,8 +140,8 @@ def rounds_at(connections: int, rounds: int) -> int:
 
 
 def turns(
-    connections: tuple[int, ...], rounds: int, chosen: list[Row]
-) -> Iterator[tuple[int, int, Row]]:
+    connections: tuple[int, ...], rounds: int, chosen: list[rows.Server]
+) -> Iterator[tuple[int, int, rows.Server]]:
     """Every measurement in its order: the connections, the round from 1, the row.
 
     Rounds are interleaved, so a machine that grows slower slows every row alike.
@@ -156,7 +154,7 @@ def turns(
 
 def _table(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]]:
     """Whether every row was measured in every round, and the figures."""
-    runs: list[Run] = []
+    runs: list[Row] = []
     failed: list[str] = []
     warm_up_s = WARM_UP_QUICK_S if args.quick else WARM_UP_S
     with beside_the_load(place):
@@ -173,11 +171,11 @@ def _table(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]
                 continue
             runs.append(made)
             took_s = time.monotonic() - begin
-            _say(f"{made.server_us:.1f} µs, {made.round_trips_per_s:,.0f}/s ({took_s:.1f} s)")
+            _say(f"{made['server_us']:.1f} µs, {made['round_trips_per_s']:,.0f}/s ({took_s:.1f} s)")
     summaries = table.summarise(runs)
     judged = table.judge(summaries)
     for count in args.connections:
-        lines = [summary for summary in summaries if summary.connections == count]
+        lines = [one for one in summaries if one["connections"] == count]
         if lines:
             rounds = f"{rounds_at(count, args.rounds)} x {args.seconds:g} s"
             print(f"{count:,} connections, {rounds}\n\n{table.table(lines)}\n")
@@ -186,24 +184,22 @@ def _table(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]
         print(f"\n{table.verdicts(judged)}")
     for text in failed:
         print(f"\nFAILED {text}")
-    figures = {
-        "runs": [asdict(run) for run in runs],
-        "summaries": [asdict(summary) for summary in summaries],
-        "verdicts": [asdict(verdict) for verdict in judged],
+    return not failed, {
+        "runs": runs,
+        "summaries": summaries,
+        "verdicts": judged,
         "failed": failed,
     }
-    return not failed, figures
 
 
 def _many(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]]:
     """Whether the scenario's limits were kept, and the figures."""
     outcomes = []
     for count in args.connections:
-        outcome = measure_many(args.scenario, count, args.seconds, args.line_bytes, place)
-        print(outcome.explain(), flush=True)
+        outcome = many.measure_many(args.scenario, count, args.seconds, args.line_bytes, place)
+        print(many.explain(outcome), flush=True)
         outcomes.append(outcome)
-    kept = all(outcome.kept for outcome in outcomes)
-    return kept, {"outcomes": [asdict(outcome) for outcome in outcomes]}
+    return all(map(many.kept, outcomes)), {"outcomes": outcomes}
 
 
 def _say(text: str, end: str = "\n") -> None:

@@ -7,7 +7,6 @@ Both with Redis as it is shipped, fsync always.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from lab.measure.serving import REDIS, SERVERS, Running, port_of
 
 if TYPE_CHECKING:
     from lab.measure.bench.measure import Place
+    from lab.measure.samples import Row
 
 # What the project promises (docs/bench.md).
 P999_MS_MAX = 250.0
@@ -33,43 +33,31 @@ INTERVAL_S = 1.0
 WARM_UP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was seen; there were no failures, or there would be a `MeasureError` in its place."""
+def kept(outcome: Row) -> bool:
+    """Whether it is within what is promised."""
+    return bool(outcome["p999_ms"] < P999_MS_MAX and outcome["memory_bytes"] <= MEMORY_BYTES_MAX)
 
-    scenario: str
-    connections: int
-    seconds: float
-    round_trips: int
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
-    max_ms: float
-    memory_bytes: float
-    """Growth of the daemons' resident memory up to its highest, by connection."""
 
-    @property
-    def kept(self) -> bool:
-        """Whether it is within what is promised."""
-        return self.p999_ms < P999_MS_MAX and self.memory_bytes <= MEMORY_BYTES_MAX
-
-    def explain(self) -> str:
-        """The outcome in words, with the limits."""
-        return (
-            f"{self.scenario}: {self.connections:,} connections, a line a second each for"
-            f" {self.seconds:.0f} s, {self.round_trips:,} round trips, no failure\n"
-            f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, p99.9 {self.p999_ms:.1f} ms"
-            f" (limit {P999_MS_MAX:g}), longest {self.max_ms:.1f} ms\n"
-            f"{self.memory_bytes / 1e3:.1f} kB of the daemons' memory a connection"
-            f" (limit {MEMORY_BYTES_MAX / 1e3:g})\n"
-            f"{'kept' if self.kept else 'MISSED'}"
-        )
+def explain(outcome: Row) -> str:
+    """The outcome in words, with the limits."""
+    return (
+        "{scenario}: {connections:,} connections, a line a second each for {seconds:.0f} s,"
+        " {round_trips:,} round trips, no failure\n"
+        "p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms, p99.9 {p999_ms:.1f} ms"
+        f" (limit {P999_MS_MAX:g}), longest {{max_ms:.1f}} ms\n"
+        f"{outcome['memory_bytes'] / 1e3:.1f} kB of the daemons' memory a connection"
+        f" (limit {MEMORY_BYTES_MAX / 1e3:g})\n"
+        f"{'kept' if kept(outcome) else 'MISSED'}"
+    ).format(**outcome)
 
 
 def measure_many(
     scenario: str, connections: int, seconds: float, line_bytes: int, place: Place
-) -> Outcome:
+) -> Row:
     """One daemon on a core of its own, or the local fleet without its own load, unpinned.
+
+    Returns what was seen, by name, without a failure; memory is the growth of the daemons'
+    resident memory up to its highest, by connection.
 
     Raises:
         lab.errors.LabError: It could not be run, or a reply failed.
@@ -94,15 +82,15 @@ def measure_many(
                 parts = {SERVERS: servers, REDIS: [fleet.parts["redis"].pid]}
                 running = Running([port_of(fleet.ready["echo"])], parts)
                 run = measure_running(running, scenario, 1, load, place)
-    return Outcome(
-        scenario=scenario,
-        connections=connections,
-        seconds=seconds,
-        round_trips=run.round_trips,
-        p50_ms=run.p50_us / 1e3,
-        p99_ms=run.p99_us / 1e3,
-        p999_ms=run.p999_us / 1e3,
+    return {
+        "scenario": scenario,
+        "connections": connections,
+        "seconds": seconds,
+        "round_trips": run["round_trips"],
+        "p50_ms": run["p50_us"] / 1e3,
+        "p99_ms": run["p99_us"] / 1e3,
+        "p999_ms": run["p999_us"] / 1e3,
         # A percentile is a bucket's bound, up to 1 % above its values.
-        max_ms=max(run.p999_us, run.max_us) / 1e3,
-        memory_bytes=run.memory_bytes_max,
-    )
+        "max_ms": max(run["p999_us"], run["max_us"]) / 1e3,
+        "memory_bytes": run["memory_bytes_max"],
+    }

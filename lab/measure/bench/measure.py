@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lab.fleet.processes import Process
-    from lab.measure.bench.rows import Row
+    from lab.measure.bench import rows
     from lab.measure.cores import Cores
     from lab.measure.generator import Settings
+    from lab.measure.samples import Row
     from lab.measure.serving import Running
 
 # The first line to a server that has just said that it is ready.
@@ -51,33 +52,8 @@ class Place:
     """The built C programs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One row, once. CPU and latencies in µs, memory in bytes a connection."""
-
-    row: str
-    connections: int
-    round: int
-    round_trips: int
-    round_trips_per_s: float
-    server_us: float
-    """The server processes' CPU per round trip, user and kernel."""
-    server_kernel_share: float | None
-    server_busy: float
-    """Of one core, 0 to 1: below 0.95 it waited, for Redis or for the load."""
-    redis_us: float | None
-    load_us: float
-    p50_us: float
-    p99_us: float
-    p999_us: float
-    max_us: float
-    memory_bytes: float
-    memory_bytes_max: float
-    """As above, at the highest moment of the load."""
-
-
-def measure(row: Row, number: int, settings: Settings, place: Place) -> Run:
-    """Measure `row` in round `number`.
+def measure(row: rows.Server, number: int, settings: Settings, place: Place) -> Row:
+    """Measure `row` in round `number`; as `measure_running`.
 
     Raises:
         LabError: A server did not start, hung, or gave replies that are not right.
@@ -89,8 +65,11 @@ def measure(row: Row, number: int, settings: Settings, place: Place) -> Run:
 
 def measure_running(
     running: Running, name: str, number: int, settings: Settings, place: Place
-) -> Run:
-    """Measure what runs already, at its first port; memory is that of its servers.
+) -> Row:
+    """Measure what runs already, at its first port, once.
+
+    Returns its figures by name: CPU and latencies in µs, CPU for a round trip, memory of the
+    servers in bytes a connection.
 
     Raises:
         MeasureError: It gave replies that are not right, or hung.
@@ -107,24 +86,26 @@ def measure_running(
     p50_us, p99_us, p999_us = (
         percentile(result.histogram_ns, part) / 1e3 for part in (0.5, 0.99, 0.999)
     )
-    return Run(
-        row=name,
-        connections=connections,
-        round=number,
-        round_trips=result.round_trips,
-        round_trips_per_s=result.round_trips / result.seconds,
-        server_us=used.s(SERVERS) * us,
-        server_kernel_share=used.kernel_shares[SERVERS],
-        server_busy=used.s(SERVERS) / result.seconds,
-        redis_us=used.s(REDIS) * us if running.parts[REDIS] else None,
-        load_us=result.cpu_s * us,
-        p50_us=p50_us,
-        p99_us=p99_us,
-        p999_us=p999_us,
-        max_us=result.latency_ns_max / 1e3,
-        memory_bytes=(rss_idle - rss_alone) / connections,
-        memory_bytes_max=(sum(map(rss_bytes_max, servers)) - rss_alone) / connections,
-    )
+    return {
+        "row": name,
+        "connections": connections,
+        "round": number,
+        "round_trips": result.round_trips,
+        "round_trips_per_s": result.round_trips / result.seconds,
+        "server_us": used.s(SERVERS) * us,
+        "server_kernel_share": used.kernel_shares[SERVERS],
+        # Of one core: below 0.95 it waited, for Redis or for the load.
+        "server_busy": used.s(SERVERS) / result.seconds,
+        "redis_us": used.s(REDIS) * us if running.parts[REDIS] else None,
+        "load_us": result.cpu_s * us,
+        "p50_us": p50_us,
+        "p99_us": p99_us,
+        "p999_us": p999_us,
+        "max_us": result.latency_ns_max / 1e3,
+        "memory_bytes": (rss_idle - rss_alone) / connections,
+        # At the highest moment of the load.
+        "memory_bytes_max": (sum(map(rss_bytes_max, servers)) - rss_alone) / connections,
+    }
 
 
 @contextmanager
@@ -140,7 +121,7 @@ def beside_the_load(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _serving(row: Row, place: Place) -> Iterator[Running]:
+def _serving(row: rows.Server, place: Place) -> Iterator[Running]:
     """The row's server on its core, and its Redis on the load's."""
     cpu = place.cores.server if place.cores.pinned else None
 

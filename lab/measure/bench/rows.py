@@ -28,7 +28,7 @@ SESSION = "echod-session"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Server:
     """One server under test."""
 
     name: str
@@ -52,24 +52,24 @@ def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
 
 
 ROWS = (
-    Row(FLOOR, ("{programs}/echo_epoll", "--port", "0")),
-    Row(UVLOOP, _baseline("uvloop_protocol")),
-    Row("asyncio-streams", _baseline("asyncio_streams")),
-    Row("gevent-naive", _baseline("gevent_naive")),
-    Row(REDIS_PY, _baseline("redis_py_per_line", "{store}"), "no-aof"),
-    Row(f"{REDIS_PY}-always", _baseline("redis_py_per_line", "{store}"), "always"),
-    Row("echod-none", _echod("none"), "no-aof"),
-    Row("echod-async", _echod("async"), "no-aof"),
-    Row(COMMIT, _echod("commit"), "no-aof"),
-    Row(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet"), "no-aof"),
-    Row(f"{COMMIT}-everysec", _echod("commit"), "everysec"),
-    Row(f"{COMMIT}-always", _echod("commit"), "always"),
-    Row(SESSION, _echod("commit"), "no-aof", port="session"),
-    Row(f"{SESSION}-always", _echod("commit"), "always", port="session"),
+    Server(FLOOR, ("{programs}/echo_epoll", "--port", "0")),
+    Server(UVLOOP, _baseline("uvloop_protocol")),
+    Server("asyncio-streams", _baseline("asyncio_streams")),
+    Server("gevent-naive", _baseline("gevent_naive")),
+    Server(REDIS_PY, _baseline("redis_py_per_line", "{store}"), "no-aof"),
+    Server(f"{REDIS_PY}-always", _baseline("redis_py_per_line", "{store}"), "always"),
+    Server("echod-none", _echod("none"), "no-aof"),
+    Server("echod-async", _echod("async"), "no-aof"),
+    Server(COMMIT, _echod("commit"), "no-aof"),
+    Server(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet"), "no-aof"),
+    Server(f"{COMMIT}-everysec", _echod("commit"), "everysec"),
+    Server(f"{COMMIT}-always", _echod("commit"), "always"),
+    Server(SESSION, _echod("commit"), "no-aof", port="session"),
+    Server(f"{SESSION}-always", _echod("commit"), "always", port="session"),
 )
 
 
-def select(patterns: Sequence[str]) -> list[Row]:
+def select(patterns: Sequence[str]) -> list[Server]:
     """The rows whose name fits any of the patterns (`*`, `?`), in the table's order.
 
     Raises:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from lab.measure.bench import rows
+from lab.measure.samples import measurements
 from lab.report.words import align
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from lab.measure.bench.measure import Run
     from lab.measure.cores import Cores
+    from lab.measure.samples import Measurement, Row
     from lab.report.machine import Machine
 
 # Below this a server's own growth is not small beside its connections'.
@@ -50,30 +51,6 @@ Medians of the rounds. Compare within one run only; docs/bench.md says how to re
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """The rounds of one figure."""
-
-    median: float
-    min: float
-    max: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """One line of the table."""
-
-    row: str
-    connections: int
-    rounds: int
-    figures: dict[str, Spread]
-    """By the name in `COLUMNS`; what a row does not have is missing."""
-    cpu_to_floor: float | None
-    """Its CPU per round trip over the floor's."""
-    rate_to_redis_py: float | None
-    """Its round trips/s over those of one redis-py call a line, no AOF."""
-
-
-@dataclass(frozen=True, slots=True)
 class Promise:
     """A ratio of two rows' medians, and the limit that the project set itself for it."""
 
@@ -83,15 +60,6 @@ class Promise:
     figure: str
     at_most: float | None = None
     at_least: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A promise and what this run says to it."""
-
-    promise: Promise
-    ratio: float
-    kept: bool
 
 
 # Of 100 connections: there each row's server is what limits it.
@@ -121,37 +89,52 @@ PROMISES = (
 )
 
 
-def summarise(runs: Iterable[Run]) -> list[Summary]:
-    """One summary for each row at each number of connections, in the order of the runs."""
-    groups: dict[tuple[int, str], list[Run]] = {}
-    for run in runs:
-        groups.setdefault((run.connections, run.row), []).append(run)
+def summarise(runs: Iterable[Row]) -> list[Row]:
+    """A line of the table for each row at each number of connections, in the order of the runs.
+
+    `figures` has the median, min and max of what a row has, by the name in `COLUMNS`.
+    `cpu_to_floor` is its CPU per round trip over the floor's, and `rate_to_redis_py` its round
+    trips/s over those of one redis-py call a line (no AOF); None without the other row.
+    """
+    groups = {
+        (group["connections"], group["row"]): group
+        for group in measurements(runs, "connections", "row")
+    }
     figures = {key: _figures(group) for key, group in groups.items()}
     summaries = []
     for (connections, row), group in groups.items():
         own = figures[connections, row]
         floor = figures.get((connections, rows.FLOOR), {})
         redis_py = figures.get((connections, rows.REDIS_PY), {})
-        cpu_to_floor = _ratio(own, floor, "server_us")
-        rate_to_redis_py = _ratio(own, redis_py, "round_trips_per_s")
-        summaries.append(Summary(row, connections, len(group), own, cpu_to_floor, rate_to_redis_py))
+        summaries.append(
+            {
+                "row": row,
+                "connections": connections,
+                "rounds": len(group.rows),
+                "figures": own,
+                "cpu_to_floor": _ratio(own, floor, "server_us"),
+                "rate_to_redis_py": _ratio(own, redis_py, "round_trips_per_s"),
+            }
+        )
     return summaries
 
 
-def judge(summaries: Sequence[Summary]) -> list[Verdict]:
-    """The promises whose two rows were measured at `PROMISE_CONNECTIONS`."""
-    measured = {one.row: one.figures for one in summaries if one.connections == PROMISE_CONNECTIONS}
+def judge(summaries: Sequence[Row]) -> list[Row]:
+    """The promises whose two rows were measured at `PROMISE_CONNECTIONS`: `ratio`, and if `kept`."""
+    measured = {
+        one["row"]: one["figures"] for one in summaries if one["connections"] == PROMISE_CONNECTIONS
+    }
     verdicts = []
     for promise in PROMISES:
         own, other = measured.get(promise.row, {}), measured.get(promise.other, {})
         ratio = _ratio(own, other, promise.figure)
         if ratio is not None:
             kept = (promise.at_least or 0) <= ratio <= (promise.at_most or math.inf)
-            verdicts.append(Verdict(promise, ratio, kept))
+            verdicts.append({"promise": asdict(promise), "ratio": ratio, "kept": kept})
     return verdicts
 
 
-def table(summaries: Sequence[Summary]) -> str:
+def table(summaries: Sequence[Row]) -> str:
     """One aligned table of the summaries of one number of connections."""
     headers = ["server"]
     for header, name, _, _ in COLUMNS:
@@ -159,16 +142,16 @@ def table(summaries: Sequence[Summary]) -> str:
     return align([[*headers, "x floor", "x redis-py"], *map(_cells, summaries)])
 
 
-def verdicts(judged: Sequence[Verdict]) -> str:
+def verdicts(judged: Sequence[Row]) -> str:
     """A line for each promise: kept or missed, the ratio, the limit."""
     lines = []
     for verdict in judged:
-        promise = verdict.promise
+        promise = Promise(**verdict["promise"])
         limit = (
             f"at least {promise.at_least:g}" if promise.at_least else f"at most {promise.at_most:g}"
         )
-        kept = "kept" if verdict.kept else "MISSED"
-        lines.append((promise.text, f"{verdict.ratio:.2f} x", limit, kept))
+        kept = "kept" if verdict["kept"] else "MISSED"
+        lines.append((promise.text, f"{verdict['ratio']:.2f} x", limit, kept))
     return f"Promises, at {PROMISE_CONNECTIONS} connections:\n{align(lines)}" if lines else ""
 
 
@@ -190,29 +173,30 @@ def machine(found: Machine, cores: Cores, compiler: str) -> str:
     return "\n".join([*lines, *(f"NOTE {text}" for text in notes)])
 
 
-def _cells(summary: Summary) -> list[str]:
-    cells = [summary.row]
+def _cells(summary: Row) -> list[str]:
+    cells = [summary["row"]]
     for _, name, factor, form in COLUMNS:
-        spread = summary.figures.get(name)
-        cells.append(format(spread.median * factor, form) if spread else NOTHING)
+        spread = summary["figures"].get(name)
+        cells.append(format(spread["median"] * factor, form) if spread else NOTHING)
         if spread and name in RANGED:
-            cells.append(f"({spread.min:{form}}-{spread.max:{form}})")
-    ratios = (summary.cpu_to_floor, summary.rate_to_redis_py)
+            cells.append(f"({spread['min']:{form}}-{spread['max']:{form}})")
+    ratios = (summary["cpu_to_floor"], summary["rate_to_redis_py"])
     return [*cells, *(NOTHING if ratio is None else f"{ratio:.2f}" for ratio in ratios)]
 
 
-def _figures(group: Sequence[Run]) -> dict[str, Spread]:
+def _figures(group: Measurement) -> dict[str, dict[str, float]]:
     figures = {}
     for _, name, _, _ in COLUMNS:
-        if name.startswith("memory") and group[0].connections < MEMORY_CONNECTIONS_MIN:
+        if name.startswith("memory") and group["connections"] < MEMORY_CONNECTIONS_MIN:
             continue
-        values = [value for run in group if (value := getattr(run, name)) is not None]
+        values = [value for value in group.all(name) if value is not None]
         if values:
-            figures[name] = Spread(statistics.median(values), min(values), max(values))
+            median = statistics.median(values)
+            figures[name] = {"median": median, "min": min(values), "max": max(values)}
     return figures
 
 
-def _ratio(own: dict[str, Spread], other: dict[str, Spread], name: str) -> float | None:
-    if name not in own or name not in other or not other[name].median:
+def _ratio(own: Row, other: Row, name: str) -> float | None:
+    if name not in own or name not in other or not other[name]["median"]:
         return None
-    return own[name].median / other[name].median
+    return float(own[name]["median"] / other[name]["median"])

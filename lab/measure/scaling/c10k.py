@@ -92,10 +92,10 @@ def hold(plan: Plan, wanted: int, progress: Progress) -> Row:
         "limited_by": "what was asked for" if wanted < most else why,
         # The growth of resident memory for a connection that has said nothing, and at the
         # highest moment of the load.
-        "idle_bytes": run.memory_bytes,
-        "busy_bytes": run.memory_bytes_max,
-        "p50_ms": run.p50_us / 1e3,
-        "p99_ms": run.p99_us / 1e3,
+        "idle_bytes": run["memory_bytes"],
+        "busy_bytes": run["memory_bytes_max"],
+        "p50_ms": run["p50_us"] / 1e3,
+        "p99_ms": run["p99_us"] / 1e3,
         "accepts_per_s": accepts_per_s,
         "accept_us": accept_us,
     }
