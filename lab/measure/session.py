@@ -86,15 +86,11 @@ class Session:
         self._name = name
         self._started = datetime.now().astimezone()
         # Why the answers of so small a run must not be trusted.
-        self._cautions: list[str] = []
+        self._caution = ""
         if args.quick:
-            self._cautions.append(
-                "This was a smoke run (--quick): it shows that it works, and no figure."
-            )
+            self._caution = "This was a smoke run (--quick): it shows that it works, and no figure."
         elif repeats < REPEATS_MIN:
-            self._cautions.append(
-                f"With fewer than {REPEATS_MIN} repeats no comparison is decided."
-            )
+            self._caution = f"With fewer than {REPEATS_MIN} repeats no comparison is decided."
         self.directory = results.new_directory(self._root, name, self._started)
         self.machine = machine.describe()
         self.progress = Progress(steps)
@@ -125,6 +121,7 @@ class Session:
 
     def finish(self, report: Report, left_out: Mapping[str, str] | None = None) -> int:
         """Fill in what is the run's, and what was `left_out` why; write it, tell it; the exit status."""
+        agreement = results.against_the_last(self._root, typed(), report.answers)
         report = replace(
             report,
             files=[*report.files, *FILES],
@@ -133,15 +130,14 @@ class Session:
             date=f"{self._started:%Y-%m-%d %H:%M:%S %z}",
             reading=READING,
             warnings=[
-                *self._cautions,
+                *filter(None, [self._caution]),
                 *self.machine.warnings,
                 *self._calm.warnings(),
                 *(f"{name} was left out: {reason}." for name, reason in (left_out or {}).items()),
                 *(f"Failed: {text}" for text in self.failed),
             ],
+            agreement=f"This run {agreement}." if agreement else "",
         )
-        agreement = results.against_the_last(self._root, typed(), report.answers)
-        report = replace(report, agreement=f"This run {agreement}." if agreement else "")
         results.write_run(self.directory, report, self._name, typed(), failed=bool(self.failed))
         index = results.write_index(self._root)
         print(f"{report.title}\n\n{report.lead}")
