@@ -12,10 +12,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab.report.answers import NO, SAME, YES
-from lab.report.words import number, percent
+from lab.report.words import number, percent, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
 CONTRADICTION_MAX = 1 / 1000
@@ -212,6 +212,16 @@ def _with_range(middle: float, low: float, high: float, unit: str) -> str:
 def spread(values: Sequence[float]) -> Repeats:
     """Values that are no repeats of each other, to show their median and range."""
     return Repeats(dict(enumerate(values)))
+
+
+def cell(column: str, factor: float = 1.0) -> Callable[[Measurement], str]:
+    """For a table: how a figure, times `factor`, is shown; `-` if it is 0 in all repeats."""
+    return lambda one: ranged(one.of(column).times(factor)) if one.of(column).max else "-"
+
+
+def shares(column: str) -> Callable[[Measurement], str]:
+    """For a table: the least to the most of a share."""
+    return lambda one: span(one.all(column))
 
 
 def whiskers(of: Sequence[Repeats]) -> list[list[float]]:

@@ -17,7 +17,7 @@
  * posts left.
  *
  * Exit: 0 all deliveries right, 1 some wrong or missing, 2 it could not be run.
- * lab/measure/fanout/generator.py is its only caller.
+ * lab/measure/fanout/measure.py is its only caller.
  */
 #define _GNU_SOURCE
 #include "histogram.h"

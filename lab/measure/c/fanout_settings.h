@@ -1,6 +1,6 @@
 /* What the fan-out generator is told: `--name value` pairs, and the limits of each.
  *
- * Included by fanout.c alone. lab/measure/fanout/generator.py gives them, under the same names.
+ * Included by fanout.c alone. lab/measure/fanout/measure.py gives them, under the same names.
  */
 #include <stdio.h>
 #include <stdlib.h>

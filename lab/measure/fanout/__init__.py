@@ -1,5 +1,5 @@
 """`fleet experiment fanout`: a post's way to a room's members on other servers.
 
-cli ─▶ systems (daemons by route, peers, loads) ─▶ measure (c/fanout.c plays the load) ─▶ rows
+experiments.py ─▶ systems (daemons by route, peers, loads) ─▶ measure (c/fanout.c plays the load) ─▶ rows
 └───▶ report (tables, pictures) ──▶ answers
 """

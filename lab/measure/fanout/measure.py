@@ -20,22 +20,19 @@ from typing import TYPE_CHECKING
 
 from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
-from lab.measure.fanout.systems import POSTS, PUBLICATIONS, VAIN, counters, daemons_of
+from lab.measure.fanout.systems import COMPARED_SERVERS, POSTS, PUBLICATIONS, VAIN, counters
 from lab.measure.generator import SLACK_S, Generator, flags, percentile
 from lab.measure.peers import servers
-from lab.measure.serving import REDIS, SERVERS
+from lab.measure.serving import REDIS, SERVERS, Daemons
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.measure.clocks import Used
     from lab.measure.fanout.systems import Load, Plan, Step, System
     from lab.measure.samples import Row
     from lab.measure.serving import Running
     from lab.measure.session import Session
-
-    # What is put under load, by the number of its servers.
-    Fronts = Iterator[tuple[int, Running]]
 
 # Peers are started afresh so often: to settle takes them longer than to be measured.
 REPEATS_OF_A_PEER = 3
@@ -108,70 +105,68 @@ class Fanout(Generator[Result]):
 
 
 def measure_all(plan: Plan, session: Session) -> list[Row]:
-    """Every step in every repeat, every second time in reverse."""
+    """Every step in every repeat."""
     rows: list[Row] = []
+    for repeat, step, peers in _turns(plan, session):
+        system = step.system
+        with session.collecting(f"{system.title}, repeat {repeat}"):
+            for count, front in _fronts(plan, step, repeat, peers):
+                for load in step.loads[count]:
+                    made = session.measure(
+                        f"{system.title}: {count} servers, {load.title}",
+                        repeat,
+                        partial(measure, plan, system, front, load),
+                    )
+                    if made:
+                        figures, others = made
+                        named = {"system": system.name, "servers": count, "repeat": repeat}
+                        rows.append({**asdict(load), **named, **figures, "others": others})
+    return rows
+
+
+def _turns(plan: Plan, session: Session) -> Iterator[tuple[int, Step, Mapping[str, Running]]]:
+    """Each repeat's steps, every second time in reverse, and the peers that run meanwhile."""
     for first in range(1, plan.repeats + 1, REPEATS_OF_A_PEER):
         with ExitStack() as running:
             peers = _peers(plan, session, running)
             for repeat in range(first, min(first + REPEATS_OF_A_PEER, plan.repeats + 1)):
                 for step in plan.steps if repeat % 2 else reversed(plan.steps):
-                    with session.collecting(f"{step.system.title}, repeat {repeat}"):
-                        fronts = (
-                            iter(peers.get(step.system.name, []))
-                            if step.system.peer
-                            else _daemons(plan, step, repeat)
-                        )
-                        _step(plan, session, step, fronts, repeat, rows)
-    return rows
+                    yield repeat, step, peers
 
 
-def _step(  # noqa: PLR0913, PLR0917 — what is measured, on what, and where it goes
-    plan: Plan, session: Session, step: Step, fronts: Fronts, repeat: int, rows: list[Row]
-) -> None:
-    """Every load on every number of servers."""
-    for count, front in fronts:
-        for load in step.loads[count]:
-            made = session.measure(
-                f"{step.system.title}: {count} servers, {load.title}",
-                repeat,
-                partial(measure, plan, step.system, front, load),
-            )
-            if made:
-                figures, others = made
-                named = {"system": step.system.name, "servers": count, "repeat": repeat}
-                rows.append({**asdict(load), **named, **figures, "others": others})
-
-
-def _daemons(plan: Plan, step: Step, repeat: int) -> Fronts:
-    """Of which there are more and more."""
+def _fronts(
+    plan: Plan, step: Step, repeat: int, peers: Mapping[str, Running]
+) -> Iterator[tuple[int, Running]]:
+    """What is put under load, by the number of its servers; of daemons there are more and more."""
+    system = step.system
+    if system.peer:
+        if system.name in peers:
+            yield COMPARED_SERVERS, peers[system.name]
+        return
     with ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
-        daemons = daemons_of(step.system, stack, made, plan.appendfsync)
+        flags = f"--room-route={system.route}", f"--room-tick-s={system.tick_s:g}"
+        daemons = Daemons(stack, made, plan.appendfsync, *flags)
         for count in step.counts(repeat):
             yield count, daemons.running(count, "session")
 
 
-def _peers(
-    plan: Plan, session: Session, running: ExitStack
-) -> dict[str, list[tuple[int, Running]]]:
+def _peers(plan: Plan, session: Session, running: ExitStack) -> dict[str, Running]:
     """Every peer that starts, by name, settled under its loads; `running` ends them."""
-    found: dict[str, list[tuple[int, Running]]] = {}
+    found = {}
     for step in plan.steps:
         system, peer = step.system, step.system.peer
         if peer is None:
             continue
         session.progress.note(f"{system.title}: starts")
         with session.collecting(system.title):
-            fronts = []
-            for count, loads in step.loads.items():
-                made = Path(running.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
-                program = plan.peers[peer.name]
-                front = running.enter_context(servers.running(peer, program, count, made))
-                for load in loads if plan.settle and peer.settle_s else ():
-                    session.progress.note(f"{system.title} settles: {load.title}")
-                    play(plan, system, front, load, peer.settle_s)
-                fronts.append((count, front))
-            found[system.name] = fronts
+            made = Path(running.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
+            program = plan.peers[peer.name]
+            front = running.enter_context(servers.running(peer, program, COMPARED_SERVERS, made))
+            for load in step.loads[COMPARED_SERVERS] if plan.settle and peer.settle_s else ():
+                session.progress.note(f"{system.title} settles: {load.title}")
+                play(plan, system, front, load, peer.settle_s)
+            found[system.name] = front
     return found
 
 

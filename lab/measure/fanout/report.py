@@ -20,11 +20,11 @@ from lab.measure.fanout.systems import (
     Load,
     daemons,
 )
-from lab.measure.samples import ranged, whiskers
+from lab.measure.samples import cell, shares, whiskers
 from lab.report import plots, results
 from lab.report.page import Report, Table
 from lab.report.plots import plot
-from lab.report.words import number, span
+from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -181,12 +181,6 @@ def _systems(
 
 
 def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[Table]:
-    def figure(column: str) -> Callable[[Measurement], str]:
-        return lambda one: ranged(one.of(column))
-
-    def busy(column: str) -> Callable[[Measurement], str]:
-        return lambda one: span(one.all(column))
-
     named: dict[str, Callable[[Measurement], str]] = {
         "system": lambda one: titles[one["system"]],
         "servers": lambda one: str(one["servers"]),
@@ -201,12 +195,12 @@ def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[
         measured,
         {
             **named,
-            "deliveries/s": figure("deliveries_per_s"),
-            "p50, ms": figure("p50_ms"),
-            "p99, ms": figure("p99_ms"),
-            "servers, µs": figure("servers_us"),
-            "Redis, µs": figure("redis_us"),
-            "deliveries/CPU s": figure("per_cpu_s"),
+            "deliveries/s": cell("deliveries_per_s"),
+            "p50, ms": cell("p50_ms"),
+            "p99, ms": cell("p99_ms"),
+            "servers, µs": cell("servers_us"),
+            "Redis, µs": cell("redis_us"),
+            "deliveries/CPU s": cell("per_cpu_s"),
             "copies": lambda one: number(one.of("copies").median) if one.of("copies").max else "-",
             "in vain": lambda one: f"{one.of('vain').median:.0%}" if one.of("copies").max else "-",
             "lost": lambda one: f"{sum(one.all('lost')):,}",
@@ -221,10 +215,10 @@ def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[
         measured,
         {
             **named,
-            "busiest server": busy("server_busy"),
-            "Redis": busy("redis_busy"),
-            "load": busy("load_busy"),
-            "machine": busy("machine_busy"),
+            "busiest server": shares("server_busy"),
+            "Redis": shares("redis_busy"),
+            "load": shares("load_busy"),
+            "machine": shares("machine_busy"),
         },
     )
     return [costs, busyness]

@@ -8,18 +8,16 @@ to the servers directly: no HAProxy.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab import cache
 from lab.fleet import metrics
 from lab.measure.errors import MeasureError
 from lab.measure.peers import servers
 from lab.measure.peers.install import PeerError
-from lab.measure.serving import Daemons
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-    from contextlib import ExitStack
     from pathlib import Path
 
     from lab.fleet.redis_server import Appendfsync
@@ -118,23 +116,6 @@ def choose_peers(wanted: Sequence[str]) -> tuple[dict[str, Path], dict[str, str]
     return programs, left_out
 
 
-def peers(programs: Mapping[str, Path]) -> list[System]:
-    """The systems that `choose_peers` could install."""
-    return [
-        System(peer.name, peer.title, speech=peer.speech, peer=peer)
-        for peer in servers.PEERS
-        if peer.name in programs
-    ]
-
-
-def daemons_of(
-    system: System, stack: ExitStack, directory: Path, appendfsync: Appendfsync
-) -> Daemons:
-    """Daemons by the system's route and tick, none yet, in `directory`; `stack` ends them."""
-    flags = (f"--room-route={system.route}", f"--room-tick-s={system.tick_s:g}")
-    return Daemons(stack, directory, appendfsync, *flags)
-
-
 @dataclass(frozen=True, slots=True)
 class Load:
     """Rooms and posts."""
@@ -161,8 +142,7 @@ class Load:
         return Load(self.rooms, self.members, self.posts_per_s * factor)
 
 
-@dataclass(frozen=True, slots=True)
-class Loads:
+class Loads(NamedTuple):
     """What every route is put under, and what is measured with a tick too."""
 
     large: Load
@@ -174,7 +154,7 @@ class Loads:
     @property
     def grid(self) -> tuple[Load, Load, Load]:
         """Those that compare the routes."""
-        return self.large, self.some, self.small
+        return self[:3]
 
 
 # Rooms of 1,000, 20 and 2; one, some and many. Rates that leave two CPUs something to spare.
@@ -252,8 +232,10 @@ def steps(
         Step(daemons(ROOM), {COMPARED_SERVERS: compared}),
         Step(daemons(ROOM, TICK_S), {COMPARED_SERVERS: [loads.fast]}),
     ]
-    for system in peers(programs):
-        slower = SLOW_PEERS.get(system.name, 1.0)
-        under = [loads.large, loads.some, *([loads.fast] if slower == 1 else [])]
-        made.append(Step(system, {COMPARED_SERVERS: [load.times(slower) for load in under]}))
+    for peer in servers.PEERS:
+        if peer.name in programs:
+            slower = SLOW_PEERS.get(peer.name, 1.0)
+            under = [loads.large, loads.some, *([loads.fast] if slower == 1 else [])]
+            system = System(peer.name, peer.title, speech=peer.speech, peer=peer)
+            made.append(Step(system, {COMPARED_SERVERS: [load.times(slower) for load in under]}))
     return made

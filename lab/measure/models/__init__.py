@@ -1,5 +1,5 @@
 """`fleet experiment models`: the article's workload on each of its servers, and on the fleet.
 
-cli ─▶ measure ─▶ systems (who is measured), clients (the article's load) ─▶ rows, visits
+experiments.py ─▶ measure ─▶ systems (who is measured), clients (the article's load) ─▶ rows, visits
 └───▶ report (tables, pictures) ──▶ answers (what it means)
 """

@@ -120,12 +120,11 @@ def lead(measured: Measured, workload: Workload) -> str:
     slower = _times_slower(serial, others)
     if not slower:
         return "Serial and concurrent servers have no repeat in common: see the answers below."
-    by_time = _by_time(others)
     text = (
         f"A loop of {workload.clients} clients takes the serial server"
         f" {number(serial.of('all_s').median)} s"
         f"{' (extrapolated)' if serial['extrapolated'] else ''}, and every server that can wait"
-        f" for many clients at once {_loop(by_time[0])} to {_loop(by_time[-1])} s: the serial one is"
+        f" for many clients at once {_loop(others[0])} to {_loop(others[-1])} s: the serial one is"
         f" {_from_to(slower)} times slower."
     )
     return (
@@ -177,7 +176,7 @@ def _concurrent(measured: Measured, workload: Workload) -> Iterator[Answer]:
     others = _concurrent_ones(measured)
     if len(others) < 2:  # noqa: PLR2004 — a comparison
         return
-    fastest, *_, slowest = _by_time(others)
+    fastest, slowest = others[0], others[-1]
     text = f"The clients' own pauses make {workload.visit_s:g} s of every loop."
     verdict = _slowest_against_fastest(others)
     if verdict == YES:
@@ -268,16 +267,13 @@ def _loop(one: Measurement) -> str:
 
 
 def _concurrent_ones(measured: Measured) -> list[Measurement]:
-    return [one for name, one in measured.items() if name != systems.SERIAL]
+    """The fastest first."""
+    found = [one for name, one in measured.items() if name != systems.SERIAL]
+    return sorted(found, key=lambda one: one.of("all_s").median)
 
 
-def _by_time(ones: Iterable[Measurement]) -> list[Measurement]:
-    return sorted(ones, key=lambda one: one.of("all_s").median)
-
-
-def _slowest_against_fastest(ones: Sequence[Measurement]) -> str:
-    by_time = _by_time(ones)
-    found = beside(by_time[-1], by_time[0], "all_s")
+def _slowest_against_fastest(others: Sequence[Measurement]) -> str:
+    found = beside(others[-1], others[0], "all_s")
     return at_least(found[2], HALF_AGAIN) if found else SAME
 
 

@@ -10,7 +10,7 @@ from lab.measure.models import answers, systems
 from lab.measure.models.answers import CPU
 from lab.measure.models.clients import served
 from lab.measure.models.measure import by_part
-from lab.measure.samples import ranged
+from lab.measure.samples import cell, ranged
 from lab.measure.serving import HAPROXY, REDIS, SERVERS
 from lab.report import plots, results
 from lab.report.page import Report, Table
@@ -206,8 +206,8 @@ def _table(measured: Iterable[Measurement]) -> Table:
                 ranged(one.of("all_s")) + (" extrapolated" if one["extrapolated"] else "")
             ),
             "served at once": lambda one: f"{max(one.all('served_at_once'))} of {one['clients']}",
-            "CPU a loop, ms": lambda one: ranged(one.of("cpu_s").times(1e3)),
-            "memory at most, MiB": lambda one: ranged(one.of("most_bytes").times(MIB)),
+            "CPU a loop, ms": cell("cpu_s", 1e3),
+            "memory at most, MiB": cell("most_bytes", MIB),
             "MiB before clients": lambda one: number(one.of("idle_bytes").median * MIB),
             "reply p50, ms": lambda one: number(one.of("reply_p50_s").median * 1e3),
             "p99, ms": lambda one: number(one.of("reply_p99_s").median * 1e3),

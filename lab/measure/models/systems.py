@@ -47,16 +47,10 @@ SYSTEMS = (
     System("asyncio_protocol", "asyncio Protocol", "asyncio_protocol.py"),
     System("node_callbacks", "Node.js, callbacks (A7)", "node_callbacks.mjs"),
     System("node_async", "Node.js, async/await (A7)", "node_async.mjs"),
-    *(
-        System(
-            f"fleet_{count}",
-            f"fleet of {count} daemon{'s' if count > 1 else ''} (A9)",
-            daemons=count,
-        )
-        for count in (1, 2, 4)
-    ),
+    System("fleet_1", "fleet of 1 daemon (A9)", daemons=1),
+    System("fleet_2", "fleet of 2 daemons (A9)", daemons=2),
+    System("fleet_4", "fleet of 4 daemons (A9)", daemons=4),
 )
-
 
 TITLES = {system.name: system.title for system in SYSTEMS}
 

@@ -3,7 +3,7 @@
     burst   a thousand connections at once, the last one answered: the accept rate
     hold    as many as files and ports allow, every one answered, twice: memory and latency
 
-Called by `cli.py` for `fleet experiment scaling`; the daemon has Redis as shipped.
+Called by `experiments.py` for `fleet experiment scaling`; the daemon has Redis as shipped.
 """
 
 from __future__ import annotations

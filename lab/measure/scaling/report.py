@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lab.measure import calm
-from lab.measure.samples import measurements, ranged, whiskers
+from lab.measure.samples import cell, measurements, shares, whiskers
 from lab.measure.scaling import answers, costs, usl
 from lab.measure.scaling.answers import FULL_FLEET, RATE, by_shape, daemons
 from lab.measure.scaling.measure import REPEATS_OF_A_START
 from lab.report import plots, results
 from lab.report.page import Report, Table
 from lab.report.plots import Part, plot
-from lab.report.words import number, percent, span
+from lab.report.words import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cp
         lead=answers.lead(measured, cpus),
         answers=list(answers.answers(measured, cpus, held)),
         plots=_plots(directory, measured, laws, cpus) if measured else [],
-        tables=[_table(measured), _busy(measured), _laws(laws)],
+        tables=[*_tables(measured), _laws(laws)],
         method=_method(plan),
         files=[
             ("points.csv", "every measurement: rate, latency, CPU and busyness by part"),
@@ -226,50 +226,44 @@ def _band(
     axes.plot(sizes, high, color=colour, linewidth=1.2)
 
 
-def _table(measured: Sequence[Measurement]) -> Table:
-    def cost(column: str) -> Callable[[Measurement], str]:
-        return lambda one: ranged(one.of(column)) if one.of(column).max else "-"
-
-    return Table.of(
+def _tables(measured: Sequence[Measurement]) -> list[Table]:
+    named: dict[str, Callable[[Measurement], str]] = {
+        "parts": lambda one: one["shape"],
+        "daemons": lambda one: str(one["daemons"]),
+    }
+    costs_of_each = Table.of(
         "Rates, latencies, costs",
         "Medians of the repeats, in brackets their range. µs are CPU for a round trip: of all"
         " daemons, of Redis, of HAProxy, of the load generator.",
         measured,
         {
-            "parts": lambda one: one["shape"],
-            "daemons": lambda one: str(one["daemons"]),
-            "round trips/s": lambda one: ranged(one.of(RATE)),
-            "p50, ms": lambda one: ranged(one.of("p50_us").times(1e-3)),
-            "p99, ms": lambda one: ranged(one.of("p99_us").times(1e-3)),
-            "daemons, µs": cost("daemons_us"),
-            "Redis, µs": cost("redis_us"),
-            "HAProxy, µs": cost("haproxy_us"),
-            "load, µs": cost("load_us"),
+            **named,
+            "round trips/s": cell(RATE),
+            "p50, ms": cell("p50_us", 1e-3),
+            "p99, ms": cell("p99_us", 1e-3),
+            "daemons, µs": cell("daemons_us"),
+            "Redis, µs": cell("redis_us"),
+            "HAProxy, µs": cell("haproxy_us"),
+            "load, µs": cell("load_us"),
         },
     )
-
-
-def _busy(measured: Sequence[Measurement]) -> Table:
-    def busy(column: str) -> Callable[[Measurement], str]:
-        return lambda one: span(one.all(column))
-
-    return Table.of(
+    busy = Table.of(
         "How busy each part was",
         "The least to the most of the repeats. A daemon, Redis's thread and a load process can"
         " have one CPU each, HAProxy as many as there are; disk is Redis's thread waiting for"
         " it, seen by looking at the thread's state; machine is all CPUs together.",
         measured,
         {
-            "parts": lambda one: one["shape"],
-            "daemons": lambda one: str(one["daemons"]),
-            "each daemon": busy("daemons_busy"),
-            "Redis: CPU": busy("redis_busy"),
-            "disk": busy("redis_disk_busy"),
-            "HAProxy": busy("haproxy_busy"),
-            "load": busy("load_busy"),
-            "machine": busy("machine_busy"),
+            **named,
+            "each daemon": shares("daemons_busy"),
+            "Redis: CPU": shares("redis_busy"),
+            "disk": shares("redis_disk_busy"),
+            "HAProxy": shares("haproxy_busy"),
+            "load": shares("load_busy"),
+            "machine": shares("machine_busy"),
         },
     )
+    return [costs_of_each, busy]
 
 
 def _laws(laws: Mapping[str, Law]) -> Table:
