@@ -27,7 +27,7 @@ from lab.report.plots import plot
 from lab.report.words import number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ def _plots(
     loads: Loads,
     titles: Mapping[str, str],
 ) -> list[Plot]:
-    compared = _compared(measured, [loads.large, loads.fast, loads.some])
+    compared = _compared(measured, [loads.large, loads.fast, loads.some], titles)
     drawn = [
         plot(
             directory,
@@ -97,24 +97,22 @@ def _plots(
 
 
 def _compared(
-    measured: Sequence[Measurement], loads: Sequence[Load]
+    measured: Sequence[Measurement], loads: Sequence[Load], names: Iterable[str]
 ) -> dict[str, dict[str, Measurement]]:
     """By load, then by system: the peers, and daemons by the default route. Empty without peers.
 
     A peer that gets a part of the posts (`SLOW_PEERS`) stands with those that get them all.
     """
-    left_out = {daemons(route).name for route in ROUTES if route != ROOM}
-    columns: dict[str, dict[str, Measurement]] = {short(load): {} for load in loads}
-    for one in measured:
-        system = one["system"]
-        for load in loads:
-            slower = load.times(SLOW_PEERS.get(system, 1.0))
-            if (
-                one["servers"] == COMPARED_SERVERS
-                and system not in left_out
-                and Load.of(one) == slower
-            ):
-                columns[short(load)][system] = one
+    shown = set(names) - {daemons(route).name for route in ROUTES if route != ROOM}
+    columns = {
+        short(load): {
+            name: one
+            for name in shown
+            for one in under(measured, name, load.times(SLOW_PEERS.get(name, 1.0)))
+            if one["servers"] == COMPARED_SERVERS
+        }
+        for load in loads
+    }
     known = {name for column in columns.values() for name in column}
     return columns if any(not name.startswith("echod") for name in known) else {}
 

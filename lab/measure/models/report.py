@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -35,24 +36,13 @@ MIB = 1 / (1024 * 1024)
 def write(directory: Path, plan: Plan, rows: Sequence[Row], visits: Visits) -> Report:
     """Write the raw figures and the plots into `directory`, and put everything together."""
     results.write_csv(directory / "runs.csv", rows)
-    results.write_csv(
-        directory / "visits.csv",
-        [
-            {
-                "system": system,
-                "repeat": repeat,
-                "loop": visit.loop,
-                "client": visit.client,
-                "connected_s": visit.connected_s,
-                "first_reply_s": visit.first_reply_s,
-                "ended_s": visit.ended_s,
-                "slowest_reply_s": max(visit.replies_s, default=""),
-                "fault": visit.fault,
-            }
-            for (system, repeat), of_one in visits.items()
-            for visit in of_one
-        ],
-    )
+    connections = []
+    for (system, repeat), of_one in visits.items():
+        for visit in of_one:
+            row = {"system": system, "repeat": repeat, **asdict(visit)}
+            row["slowest_reply_s"] = max(row.pop("replies_s"), default="")
+            connections.append(row)
+    results.write_csv(directory / "visits.csv", connections)
     work = plan.workload
     measured = answers.summarise(rows, work)
     return Report(
