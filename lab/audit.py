@@ -77,10 +77,10 @@ def audit(locks: list[Path]) -> Verdict:
         )
         return verdict(json.loads(done.stdout))
     except subprocess.TimeoutExpired:
-        return Verdict(failed=False, text="NOT AUDITED: the service did not answer in time")
+        reason = "the service did not answer in time"
     except ValueError:
-        reason = done.stderr.strip().splitlines()[-1:] or ["pip-audit said nothing"]
-        return Verdict(failed=False, text=f"NOT AUDITED: {reason[0]}")
+        reason = (done.stderr.strip().splitlines() or ["pip-audit said nothing"])[-1]
+    return Verdict(failed=False, text=f"NOT AUDITED: {reason}")
 
 
 def main() -> int:

@@ -8,17 +8,13 @@ pages, and by what takes the README's pictures.
 from __future__ import annotations
 
 import base64
-import contextlib
-import fcntl
 import json
-import os
 import select
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 from lab.errors import LabError
 
@@ -33,14 +29,8 @@ END_S_MAX = 10.0
 
 PIPE_BYTES = 1 << 16
 
-# Where Chromium looks for the protocol's pipes: 3 to read from, 4 to write to. Ours come as
-# others, above both, so that neither is overwritten.
-AS_FILES_3_AND_4 = (
-    "import os, sys;"
-    "os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);"
-    "os.execvp(sys.argv[3], sys.argv[3:])"
-)
-FILES_FROM = 10
+# Chromium looks for the protocol's pipes as files 3, to read from, and 4, to write to.
+WITH_PIPES = 'exec "$@" 3<&0 4>&1 0</dev/null 1>/dev/null'
 
 
 class BrowserError(LabError):
@@ -69,33 +59,26 @@ class Browser:
         self._number = 0
         self._received = b""
         self._session: dict[str, str] = {}
-        theirs_in, self._out = _pipe(0)
-        theirs_out, self._in = _pipe(1)
         self._process = subprocess.Popen(
             [
-                *(sys.executable, "-c", AS_FILES_3_AND_4, str(theirs_in), str(theirs_out), program),
+                *("sh", "-c", WITH_PIPES, "sh", program),
                 *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-                *("--disable-background-networking", "--no-first-run"),
-                "--no-proxy-server",
+                *("--disable-background-networking", "--no-first-run", "--no-proxy-server"),
                 *("--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"),
             ],
-            pass_fds=(theirs_in, theirs_out),
-            stdout=subprocess.DEVNULL,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-        os.close(theirs_in)
-        os.close(theirs_out)
+        self._to = cast("IO[bytes]", self._process.stdin)
+        self._from = cast("IO[bytes]", self._process.stdout)
         try:
             target = self._ask("Target.createTarget", url="about:blank")["targetId"]
             attached = self._ask("Target.attachToTarget", targetId=target, flatten=True)
             self._session = {"sessionId": attached["sessionId"]}
-            self._ask(
-                "Emulation.setDeviceMetricsOverride",
-                width=width,
-                height=height,
-                deviceScaleFactor=1,
-                mobile=False,
-            )
+            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            self._ask("Emulation.setDeviceMetricsOverride", **size)
         except BaseException:
             self.close()
             raise
@@ -127,29 +110,24 @@ class Browser:
 
     def click(self, words: str) -> bool:
         """Click the button, tab or link that says so; False if there is none (yet)."""
-        return bool(
-            self.run(
-                "(words => {"
-                "const all = [...document.querySelectorAll('button, a, [role=tab]')];"
-                "const one = all.find(e => e.innerText.trim().toLowerCase() === words);"
-                "one?.click(); return Boolean(one) })"
-                f"({json.dumps(words.lower())})"
-            )
+        return self._found(
+            "const all = [...document.querySelectorAll('button, a, [role=tab]')];"
+            "const one = all.find(e => e.innerText.trim().toLowerCase() === given[0]);"
+            "one?.click(); return Boolean(one)",
+            words.lower(),
         )
 
     def fill(self, name: str, value: str) -> bool:
         """Write into the input of that name, as a person would; False if there is none (yet)."""
-        return bool(
-            self.run(
-                "((name, value) => {"
-                "const one = document.querySelector(`input[name=${name}]`);"
-                "if (!one) return false;"
-                # React looks at the property of the class, and waits for the event.
-                "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
-                ".set.call(one, value);"
-                "one.dispatchEvent(new Event('input', {bubbles: true})); return true })"
-                f"({json.dumps(name)}, {json.dumps(value)})"
-            )
+        return self._found(
+            "const one = document.querySelector(`input[name=${given[0]}]`);"
+            "if (!one) return false;"
+            # React looks at the property of the class, and waits for the event.
+            "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value')"
+            ".set.call(one, given[1]);"
+            "one.dispatchEvent(new Event('input', {bubbles: true})); return true",
+            name,
+            value,
         )
 
     def shoot(self, path: Path, height: int | None = None) -> None:
@@ -161,14 +139,13 @@ class Browser:
 
     def close(self) -> None:
         """End it, and leave no file."""
-        with contextlib.suppress(OSError):
-            os.close(self._out)  # for which it ends by itself
+        self._to.close()  # for which it ends by itself
         try:
             self._process.wait(END_S_MAX)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        os.close(self._in)
+        self._from.close()
         self._profile.cleanup()
 
     def __enter__(self) -> Self:
@@ -177,40 +154,32 @@ class Browser:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _found(self, script: str, *given: str) -> bool:
+        """Whether the body of a JavaScript function returns true."""
+        return bool(self.run(f"((...given) => {{{script}}})(...{json.dumps(given)})"))
+
     def _ask(self, method: str, **parameters: object) -> dict[str, Any]:
         """A command and its answer; events on the way are let pass."""
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters, **self._session}
         try:
-            os.write(self._out, json.dumps(message).encode() + b"\0")
+            self._to.write(json.dumps(message).encode() + b"\0")
         except BrokenPipeError:
             raise BrowserError(f"{method}: it has ended") from None
         deadline = time.monotonic() + ANSWER_S_MAX
-        while True:
-            answer = self._receive(deadline, method)
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise BrowserError(f"{method}: {answer['error'].get('message')}")
-                result: dict[str, Any] = answer["result"]
-                return result
-
-    def _receive(self, deadline: float, method: str) -> dict[str, Any]:
-        while b"\0" not in self._received:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not select.select([self._in], [], [], left_s)[0]:
-                raise BrowserError(f"{method}: no answer within {ANSWER_S_MAX:g} s")
-            part = os.read(self._in, PIPE_BYTES)
-            if not part:
-                raise BrowserError(f"{method}: it has ended")
-            self._received += part
-        text, _, self._received = self._received.partition(b"\0")
-        answer: dict[str, Any] = json.loads(text)
-        return answer
-
-
-def _pipe(theirs: int) -> tuple[int, int]:
-    """A pipe's two ends: the child's, which is end `theirs` of it, and ours."""
-    ends = os.pipe()
-    child = fcntl.fcntl(ends[theirs], fcntl.F_DUPFD_CLOEXEC, FILES_FROM)
-    os.close(ends[theirs])
-    return child, ends[1 - theirs]
+        answer: dict[str, Any] = {}
+        while answer.get("id") != self._number:
+            while b"\0" not in self._received:
+                left_s = max(0.0, deadline - time.monotonic())
+                if not select.select([self._from], [], [], left_s)[0]:
+                    raise BrowserError(f"{method}: no answer within {ANSWER_S_MAX:g} s")
+                part = self._from.read(PIPE_BYTES)
+                if not part:
+                    raise BrowserError(f"{method}: it has ended")
+                self._received += part
+            text, _, self._received = self._received.partition(b"\0")
+            answer = json.loads(text)
+        if "error" in answer:
+            raise BrowserError(f"{method}: {answer['error'].get('message')}")
+        result: dict[str, Any] = answer["result"]
+        return result

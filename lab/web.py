@@ -9,28 +9,20 @@ from __future__ import annotations
 import http.client
 import urllib.error
 from typing import TYPE_CHECKING
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    UnknownHandler,
-)
+from urllib import request
 
 if TYPE_CHECKING:
     from urllib.request import Request
 
 # Unlike `build_opener`'s, it knows no proxy, and no file:// or ftp://.
-_OPENER = OpenerDirector()
+_OPENER = request.OpenerDirector()
 for handler in (
-    HTTPHandler,
-    HTTPSHandler,
-    HTTPDefaultErrorHandler,
-    HTTPRedirectHandler,
-    HTTPErrorProcessor,
-    UnknownHandler,
+    request.HTTPHandler,
+    request.HTTPSHandler,
+    request.HTTPDefaultErrorHandler,
+    request.HTTPRedirectHandler,
+    request.HTTPErrorProcessor,
+    request.UnknownHandler,
 ):
     _OPENER.add_handler(handler())
 

@@ -1,16 +1,13 @@
 """What other programs used of the CPUs during a measurement; measuring again if it was much.
 
-A figure of CPU grows when strangers share the caches, and a rate falls when they share the
-CPUs. So each measurement is watched from outside: what the CPUs did, less what this program
-and all that it started used. Called by `session.py`.
+Each measurement is watched from outside: what the CPUs did, less what this program and all that
+it started used. Called by `session.py`.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
@@ -19,7 +16,7 @@ from lab.measure.clocks import cpus
 from lab.report.words import percent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from lab.measure.clocks import Cpus
 
@@ -59,24 +56,6 @@ def own_cpu_s() -> float:
     return total
 
 
-@dataclass(slots=True)
-class Seen:
-    """`others` is known when the watching has ended."""
-
-    others: float = 0.0
-    """Of all CPUs, 0 to 1."""
-
-
-@contextmanager
-def watching() -> Iterator[Seen]:
-    """What others use of the CPUs meanwhile."""
-    seen = Seen()
-    before, own_before = cpus(), own_cpu_s()
-    yield seen
-    after, own_after = cpus(), own_cpu_s()
-    seen.others = others(before, after, own_after - own_before)
-
-
 def others(before: Cpus, after: Cpus, own_s: float) -> float:
     """The share of all CPUs that neither `own_s` nor interrupts explain, 0 to 1."""
     total = after.total - before.total
@@ -112,37 +91,38 @@ class Calm:
         Whatever `make` raises ends it: a failure is never measured away. So is what is
         `final`, however busy the machine was.
         """
-        tries: list[tuple[float, Made]] = []
+        tries: list[tuple[Made, float]] = []
         while True:
-            began_s = time.perf_counter()
-            with watching() as seen:
-                made = make()
+            began_s, before, own_before_s = time.perf_counter(), cpus(), own_cpu_s()
+            made = make()
+            after, own_after_s = cpus(), own_cpu_s()
+            share = others(before, after, own_after_s - own_before_s)
             if final(made):
-                tries = [(seen.others, made)]
+                tries = [(made, share)]
                 break
-            tries.append((seen.others, made))
+            tries.append((made, share))
             took_s = time.perf_counter() - began_s
             if (
-                seen.others <= OTHERS_MAX
+                share <= OTHERS_MAX
                 or len(tries) == TRIES_MAX
                 or self._spent_s + took_s > self._extra_s * repeat / self._repeats
             ):
                 break
             self._spent_s += took_s
             self.again += 1
-        share, calmest = min(tries, key=lambda one: one[0])
-        self.shares.append(share)
-        return calmest, share
+        calmest = min(tries, key=lambda one: one[1])
+        self.shares.append(calmest[1])
+        return calmest
 
     def row(self) -> tuple[str, str]:
         """For the report's table of the machine."""
-        if not self.shares:
-            return "Other programs", "nothing was measured"
-        text = (
-            f"used {percent(statistics.median(self.shares))} of the CPUs during a measurement (median;"
-            f" at most {percent(max(self.shares))}); above {percent(OTHERS_MAX)} it was made again while"
-            f" there was time, {self.again} times"
-        )
+        text = "nothing was measured"
+        if self.shares:
+            text = (
+                f"used {percent(statistics.median(self.shares))} of the CPUs during a measurement (median;"
+                f" at most {percent(max(self.shares))}); above {percent(OTHERS_MAX)} it was made again while"
+                f" there was time, {self.again} times"
+            )
         return "Other programs", text
 
     def warnings(self) -> list[str]:

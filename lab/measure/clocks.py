@@ -1,9 +1,7 @@
 """What the kernel counts (Linux): CPU time and memory of processes, and of the whole machine.
 
-CPU time is the process's POSIX CPU clock, in nanoseconds: it counts threads that have ended
-too, which a sum over `/proc/PID/task` forgets. `utime` and `stime` have 10 ms steps, and
-where CONFIG_TICK_CPU_ACCOUNTING is set they are samples. Those two only say how it divides
-into user and kernel.
+CPU time is the process's POSIX CPU clock, which counts threads that have ended too. `utime` and
+`stime` are samples in steps of 10 ms: they only say how it divides into user and kernel.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -22,36 +20,20 @@ from lab.measure.errors import MeasureError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROC = Path("/proc")
-
 _KIB = 1024
 _LIBC = ctypes.CDLL(None)
 
 
-@dataclass(frozen=True, slots=True)
-class CpuTime:
-    """Since the process began; the difference of two is what a period cost."""
+class CpuTime(NamedTuple):
+    """Seconds since a process began, of all its threads; `user` and `kernel` are sampled."""
 
-    total_ns: int
-    user_ticks: int
-    kernel_ticks: int
-
-    def __sub__(self, earlier: CpuTime) -> CpuTime:
-        return CpuTime(
-            self.total_ns - earlier.total_ns,
-            self.user_ticks - earlier.user_ticks,
-            self.kernel_ticks - earlier.kernel_ticks,
-        )
-
-    @property
-    def kernel_share(self) -> float | None:
-        """The kernel's part of it, 0 to 1; None where it was too short to be sampled."""
-        ticks = self.user_ticks + self.kernel_ticks
-        return self.kernel_ticks / ticks if ticks else None
+    total: float
+    user: float
+    kernel: float
 
 
-def cpu_ns(pid: int) -> int:
-    """User and kernel time of all its threads since it began.
+def cpu_time(pid: int) -> CpuTime:
+    """What the process has used until now.
 
     Raises:
         MeasureError: It is gone, or the system has no such clock.
@@ -60,26 +42,14 @@ def cpu_ns(pid: int) -> int:
     failed: int = _LIBC.clock_getcpuclockid(pid, ctypes.byref(clock))
     if failed:
         raise MeasureError(f"CPU time of process {pid}: {os.strerror(failed)}")
-    return time.clock_gettime_ns(clock.value)
-
-
-def cpu_time(pid: int) -> CpuTime:
-    """As `cpu_ns`, and how it divides.
-
-    Raises:
-        MeasureError: The kernel does not count it, or the process is gone.
-    """
-    total_ns = cpu_ns(pid)
     try:
-        # The program's name, in brackets, may hold spaces and brackets.
-        after_name = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-    except OSError as error:
+        sampled = psutil.Process(pid).cpu_times()
+        return CpuTime(time.clock_gettime(clock.value), sampled.user, sampled.system)
+    except (psutil.Error, OSError) as error:
         raise MeasureError(f"CPU time of process {pid}: {error}") from None
-    return CpuTime(total_ns, user_ticks=int(after_name[11]), kernel_ticks=int(after_name[12]))
 
 
-@dataclass(frozen=True, slots=True)
-class Cpus:
+class Cpus(NamedTuple):
     """Seconds since they began, of the CPUs that this program may use."""
 
     used: float
@@ -103,10 +73,24 @@ def cpus() -> Cpus:
 
 
 @dataclass(frozen=True, slots=True)
-class Clocks:
-    """CPU seconds since they began: of each process, by part, and of the machine's CPUs."""
+class Used:
+    """CPU seconds of a period by part, for each process; and the machine's share, 0 to 1."""
 
-    parts: Mapping[str, Sequence[float]]
+    each_s: Mapping[str, Sequence[float]]
+    kernel_shares: Mapping[str, float | None]
+    """The kernel's part of it, 0 to 1; None where it was too short to be sampled."""
+    machine: float
+
+    def s(self, part: str) -> float:
+        """Of all processes of a part; 0 for one that is not there."""
+        return sum(self.each_s.get(part, ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """CPU time since they began: of each process, by part, and of the machine's CPUs."""
+
+    parts: Mapping[str, Sequence[CpuTime]]
     machine: Cpus
 
     @classmethod
@@ -116,30 +100,21 @@ class Clocks:
         Raises:
             MeasureError: One is gone.
         """
-        seconds = {part: [cpu_ns(pid) / 1e9 for pid in pids] for part, pids in parts.items()}
-        return cls(seconds, cpus())
+        return cls({part: [cpu_time(pid) for pid in pids] for part, pids in parts.items()}, cpus())
 
     def since(self, before: Clocks) -> Used:
         """What was used between the two."""
+        each_s, kernel_shares = {}, {}
+        for part, times in self.parts.items():
+            pairs = list(zip(times, before.parts[part], strict=True))
+            each_s[part] = [now.total - then.total for now, then in pairs]
+            user_s = sum(now.user - then.user for now, then in pairs)
+            kernel_s = sum(now.kernel - then.kernel for now, then in pairs)
+            both_s = user_s + kernel_s
+            kernel_shares[part] = kernel_s / both_s if both_s else None
         total_s = self.machine.total - before.machine.total
         used_s = self.machine.used - before.machine.used
-        each_s = {
-            part: [now - then for now, then in zip(seconds, before.parts[part], strict=True)]
-            for part, seconds in self.parts.items()
-        }
-        return Used(each_s, used_s / total_s if total_s else 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """CPU seconds of a period by part, for each process; and the machine's share, 0 to 1."""
-
-    each_s: Mapping[str, Sequence[float]]
-    machine: float
-
-    def s(self, part: str) -> float:
-        """Of all processes of a part; 0 for one that is not there."""
-        return sum(self.each_s.get(part, ()))
+        return Used(each_s, kernel_shares, used_s / total_s if total_s else 0.0)
 
 
 def rss_bytes(pid: int) -> int:
@@ -148,7 +123,7 @@ def rss_bytes(pid: int) -> int:
     Raises:
         MeasureError: The process is gone.
     """
-    return _kibibytes(pid, "smaps_rollup", "Rss:")
+    return _kibibytes(Path(f"/proc/{pid}/smaps_rollup"), "Rss:")
 
 
 def rss_bytes_max(pid: int) -> int:
@@ -157,15 +132,15 @@ def rss_bytes_max(pid: int) -> int:
     Raises:
         MeasureError: The process is gone.
     """
-    return _kibibytes(pid, "status", "VmHWM:")
+    return _kibibytes(Path(f"/proc/{pid}/status"), "VmHWM:")
 
 
-def _kibibytes(pid: int, file: str, name: str) -> int:
+def _kibibytes(file: Path, name: str) -> int:
     try:
-        text = (PROC / str(pid) / file).read_text()
+        lines = file.read_text().splitlines()
     except OSError as error:
-        raise MeasureError(f"memory of process {pid}: {error}") from None
-    for line in text.splitlines():
-        if line.startswith(name):
-            return int(line.split()[1]) * _KIB
-    raise MeasureError(f"memory of process {pid}: no {name} in {PROC / str(pid) / file}")
+        raise MeasureError(f"memory: {error}") from None
+    found = [int(line.split()[1]) for line in lines if line.startswith(name)]
+    if not found:
+        raise MeasureError(f"memory: no {name} in {file}")
+    return found[0] * _KIB

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import fnmatch
 import os
 import sys
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from lab.fleet.redis_server import Appendfsync
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 Number = TypeVar("Number", int, float)
+One = TypeVar("One")
 
 # More of any is a mistake: it would run for hours.
 REPEATS_MAX, DAEMONS_MAX, SECONDS_MAX = 100, 64, 60.0
-
-APPENDFSYNC = ("no-aof", "no", "everysec", "always")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,10 @@ def add_flags(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
             flag.name,
             type=flag.parse,
             metavar=flag.metavar,
-            help=f"{flag.help} [{flag.shown or flag.default}]".strip(),
+            help=f"{flag.help} [{flag.shown or flag.default}]",
         )
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
-    )
+    quick = "a smoke run; its figures mean nothing"
+    parser.add_argument("--quick", action="store_true", help=quick)
 
 
 def add_common(parser: argparse.ArgumentParser, flags: Sequence[Flag]) -> None:
@@ -65,7 +64,7 @@ def add_appendfsync(parser: argparse.ArgumentParser, whose: str) -> None:
     """Add --appendfsync."""
     parser.add_argument(
         "--appendfsync",
-        choices=APPENDFSYNC,
+        choices=get_args(Appendfsync),
         default="always",
         help=f"setting of {whose} [%(default)s, as shipped]",
     )
@@ -84,7 +83,7 @@ def typed() -> str:
     return " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]])  # noqa: PTH119 — no path is meant
 
 
-def between(kind: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
+def between(kind: type[Number], least: Number, most: Number) -> Callable[[str], Number]:
     """A flag's number, within these limits."""
 
     def parse(text: str) -> Number:
@@ -93,7 +92,7 @@ def between(kind: Callable[[str], Number], least: Number, most: Number) -> Calla
             raise argparse.ArgumentTypeError(f"{text}: must be {least:g} to {most:g}")
         return value
 
-    parse.__name__ = getattr(kind, "__name__", "number")  # argparse names it in its error
+    parse.__name__ = kind.__name__  # argparse names it in its error
     return parse
 
 
@@ -110,25 +109,14 @@ def names(text: str) -> list[str]:
     return text.split(",")
 
 
-class Named(Protocol):
-    """What has a name to be chosen by."""
-
-    @property
-    def name(self) -> str:
-        """Unlike all others'."""
-
-
-One = TypeVar("One", bound=Named)
-
-
-def choose(flag: str, what: str, patterns: Sequence[str], known: Sequence[One]) -> list[One]:
-    """Of the `known`, each a `what`, those whose name fits any of the patterns (`*`, `?`), in their own order.
+def choose(flag: str, what: str, patterns: Sequence[str], known: Mapping[str, One]) -> list[One]:
+    """Of the `known`, by name, those that fit any of the patterns (`*`, `?`), in their own order.
 
     Raises:
-        MeasureError: A pattern fits none.
+        MeasureError: A pattern fits no `what`.
     """
     for pattern in patterns:
-        if not any(fnmatchcase(one.name, pattern) for one in known):
-            there = ", ".join(one.name for one in known)
-            raise MeasureError(f"{flag} {pattern}: fits no {what}; there are {there}")
-    return [one for one in known if any(fnmatchcase(one.name, pattern) for pattern in patterns)]
+        if not fnmatch.filter(known, pattern):
+            raise MeasureError(f"{flag} {pattern}: fits no {what}; there are {', '.join(known)}")
+    fitting = {name for pattern in patterns for name in fnmatch.filter(known, pattern)}
+    return [one for name, one in known.items() if name in fitting]

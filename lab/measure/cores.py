@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection
 
 CPUS = Path("/sys/devices/system/cpu")
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -39,17 +39,17 @@ class Cores:
 UNPINNED = Cores(0, 0)
 
 
-def choose_cores(allowed: Sequence[int], siblings: Mapping[int, frozenset[int]]) -> Cores:
+def choose_cores(allowed: Collection[int], siblings: Collection[int]) -> Cores:
     """The first core for the load and another, of another physical core if there is one.
 
     Args:
         allowed: The logical CPUs that this process may use.
-        siblings: For each, the logical CPUs of its physical core, itself included.
+        siblings: The logical CPUs of the first one's physical core.
     """
     load, *others = sorted(allowed)
     if not others:
         return Cores(load, load)
-    apart = [cpu for cpu in others if cpu not in siblings.get(load, frozenset())]
+    apart = [cpu for cpu in others if cpu not in siblings]
     return Cores((apart or others)[0], load, siblings=not apart)
 
 
@@ -64,12 +64,9 @@ def parse_cpu_list(text: str) -> frozenset[int]:
 
 def choose() -> Cores:
     """This machine's choice."""
-    allowed = sorted(os.sched_getaffinity(0))
-    siblings = {}
-    for cpu in allowed:
-        file = CPUS / f"cpu{cpu}/topology/thread_siblings_list"
-        siblings[cpu] = parse_cpu_list(file.read_text()) if file.exists() else frozenset({cpu})
-    return choose_cores(allowed, siblings)
+    allowed = os.sched_getaffinity(0)
+    file = CPUS / f"cpu{min(allowed)}/topology/thread_siblings_list"
+    return choose_cores(allowed, parse_cpu_list(file.read_text()) if file.exists() else ())
 
 
 def require(connections: int) -> None:

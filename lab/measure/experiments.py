@@ -69,11 +69,9 @@ FANOUT = (
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add `experiment` and its commands."""
-    parser = subparsers.add_parser(
-        "experiment",
-        help="measure, and write a report that answers questions",
-        description="Measure, and write a report that a person can read and pass on.",
-    )
+    what = "measure, and write a report that answers questions"
+    description = "Measure, and write a report that a person can read and pass on."
+    parser = subparsers.add_parser("experiment", help=what, description=description)
     commands = parser.add_subparsers(dest="experiment", required=True)
 
     one = commands.add_parser(

@@ -4,38 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import math
 import select
 import subprocess
-import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, Self, TypeVar, cast
 
+from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.measure.clocks import Used
 
 Told = TypeVar("Told")
-Seen = TypeVar("Seen")
 
 # Beside its own times: a busy machine starts and ends it late.
 SLACK_S = 30.0
-
-# What it may have to say: the histogram's few hundred buckets in one line.
-_READ_BYTES = 65_536
 
 
 def flags(settings: Mapping[str, object]) -> list[str]:
     """A generator's settings as it takes them: each under its name, a bool as 0 or 1."""
     words = []
     for name, value in settings.items():
-        words += [
-            f"--{name.replace('_', '-')}",
-            str(int(value) if value is True or value is False else value),
-        ]
+        text = str(int(value) if isinstance(value, bool) else value)
+        words += [f"--{name.replace('_', '-')}", text]
     return words
 
 
@@ -88,6 +83,31 @@ class Result:
         )
 
 
+def percentile(buckets: Sequence[tuple[int, int]], fraction: float) -> int:
+    """The least bound of a histogram (c/histogram.h) that `fraction` of all values don't exceed.
+
+    Args:
+        buckets: (largest value of the bucket, how many values), by rising value.
+        fraction: Above 0, up to 1; 0.999 for p99.9.
+
+    Raises:
+        ValueError: There are no values, or the fraction is none.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"{fraction}: a fraction is above 0 and up to 1")
+    total = sum(count for _, count in buckets)
+    if not total:
+        raise ValueError("no values to take a percentile of")
+    # Exact for p99.9 of 1,000 values, where 0.999 * 1000 is a little above 999.
+    rank = math.ceil(round(fraction * total, 6))
+    passed = 0
+    for bound, count in buckets:
+        passed += count
+        if passed >= rank:
+            return bound
+    raise AssertionError("the ranks add up to the total")
+
+
 class Generator(Generic[Told]):
     """A running load program: start, hold, go, result. Leaving its `with` block ends it.
 
@@ -100,19 +120,16 @@ class Generator(Generic[Told]):
     """Made of what the program says last, by name."""
 
     def __init__(self, argv: Sequence[str], took_s_max: float, log: Path) -> None:
-        """Start it; it connects at once.
+        """Start it: it connects at once, and hangs if a step takes over `took_s_max`.
 
-        Args:
-            argv: The program and its arguments.
-            took_s_max: How long any of its steps may take before it counts as hung.
-            log: Takes its stderr.
+        `log` takes its stderr.
         """
         self._took_s_max = took_s_max
         self._log = log
-        self._unread = b""
         with log.open("wb") as output:
+            # Unbuffered: what is not read yet must be seen by `select`.
             self._popen = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
+                argv, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=output
             )
 
     def __enter__(self) -> Self:
@@ -120,10 +137,7 @@ class Generator(Generic[Told]):
 
     def __exit__(self, *_: object) -> None:
         self._popen.kill()
-        self._popen.wait()
-        for pipe in (self._popen.stdin, self._popen.stdout):
-            if pipe:
-                pipe.close()
+        self._popen.communicate()
 
     def await_connected(self) -> None:
         """All connections are made and accepted, and say nothing."""
@@ -131,10 +145,7 @@ class Generator(Generic[Told]):
 
     def go(self) -> None:
         """Begin the warm-up; returns when it is over and the measured period begins."""
-        if not self._popen.stdin:
-            raise AssertionError("it was started with a pipe")
-        self._popen.stdin.write(b"go\n")
-        self._popen.stdin.flush()
+        cast("IO[bytes]", self._popen.stdin).write(b"go\n")
         self._await("measuring")
 
     def await_measured(self) -> None:
@@ -153,25 +164,16 @@ class Generator(Generic[Told]):
         return self._log.read_text(errors="replace").strip()
 
     def _await(self, name: str) -> dict[str, Any]:
-        deadline = time.monotonic() + self._took_s_max
-        while b"\n" not in self._unread:
-            self._unread += self._read(name, deadline - time.monotonic())
-        line, _, self._unread = self._unread.partition(b"\n")
+        said = cast("IO[bytes]", self._popen.stdout)
+        if not select.select([said], [], [], self._took_s_max)[0]:
+            raise MeasureError(f"the load generator hung before {name}: {self.words()}")
+        line = said.readline()
+        if not line:
+            raise MeasureError(f"the load generator ended before {name}: {self.words()}")
         event: dict[str, Any] = json.loads(line)
         if event["event"] != name:
             raise MeasureError(f"the load generator said {event['event']}, not {name}")
         return event
-
-    def _read(self, name: str, wait_s: float) -> bytes:
-        if not self._popen.stdout:
-            raise AssertionError("it was started with a pipe")
-        descriptor = self._popen.stdout.fileno()
-        if not select.select([descriptor], [], [], max(0.0, wait_s))[0]:
-            raise MeasureError(f"the load generator hung before {name}: {self.words()}")
-        data = os.read(descriptor, _READ_BYTES)
-        if not data:
-            raise MeasureError(f"the load generator ended before {name}: {self.words()}")
-        return data
 
 
 class Load(Generator[Result]):
@@ -194,14 +196,14 @@ class Load(Generator[Result]):
             raise MeasureError(f"{result.explain()}\n{self.words()}".strip())
         return result
 
-    def play(self, look: Callable[[], Seen]) -> tuple[Result, Seen, Seen]:
-        """Go, and measure; what `look` saw when the measured period began and when it ended.
+    def play(self, parts: Mapping[str, Sequence[int]]) -> tuple[Result, Used]:
+        """Go, and measure; what the processes of `parts` used in the measured period.
 
         Raises:
             MeasureError: As `right_result`.
         """
         self.go()
-        before = look()
+        before = Clocks.now(parts)
         self.await_measured()
-        after = look()
-        return self.right_result(), before, after
+        used = Clocks.now(parts).since(before)
+        return self.right_result(), used

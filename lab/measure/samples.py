@@ -1,20 +1,4 @@
-"""Repeats of one figure, and when two figures differ. Pure.
-
-A report's sentence must come out the same in the next run. Four things make it so:
-
-  pairs     two figures are compared within each repeat, where they were measured shortly
-            after one another: what slows a minute slows both, and leaves their ratio alone;
-  interval  the ratio lies within the middle of all means of two repeats: Hodges' and
-            Lehmann's interval, by Wilcoxon's signed ranks. No law of the noise is assumed but
-            that it hits either side alike; one wild repeat moves one end, by half its distance;
-  factor    a question names a factor (`at_least`), and is answered only if the whole interval
-            lies on one side of it, with `GREY` between the sides; else the answer is `SAME`;
-  distance  questions name factors that are far from what is the case: one whose truth lies
-            at the margin is the wrong question.
-
-So for any truth and noise, two runs contradict each other less than once in
-1 / `CONTRADICTION_MAX` times, as long as their repeats are independent. That one decides and
-the other does not depends on the last point; tests/unit/test_experiment_verdicts.py has both.
+"""Repeats of one figure, and when two figures differ, by the rules of docs/experiments.md. Pure.
 
 E. L. Lehmann, "Nonparametrics: Statistical Methods Based on Ranks", 1975, sections 3.2 and 4.5.
 """
@@ -25,15 +9,13 @@ import math
 import statistics
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lab.report.answers import NO, SAME, YES
 from lab.report.words import number, percent, span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from lab.report.words import Range
 
 # Of two runs of the same, one says yes and the other no: so seldom, at the worst truth.
 CONTRADICTION_MAX = 1 / 1000
@@ -80,13 +62,9 @@ class Repeats:
         """Of all."""
         return max(self.by_repeat.values())
 
-    def map(self, change: Callable[[float], float]) -> Repeats:
-        """Each of them changed."""
-        return Repeats({repeat: change(value) for repeat, value in self.by_repeat.items()})
-
     def times(self, factor: float) -> Repeats:
         """Each of them times `factor`."""
-        return self.map(lambda value: value * factor)
+        return Repeats({repeat: value * factor for repeat, value in self.by_repeat.items()})
 
 
 # One measurement, once: a line of an experiment's CSV file, by the names of its columns. What a
@@ -130,17 +108,12 @@ def beside(
     return one, other, ratio(one.of(name), other.of(name))
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """Where a figure lies. Too few repeats leave it open: -inf to inf."""
 
     middle: float
     low: float
     high: float
-
-    def map(self, change: Callable[[float], float]) -> Interval:
-        """All three through a rising function."""
-        return Interval(change(self.middle), change(self.low), change(self.high))
 
     @property
     def known(self) -> bool:
@@ -190,12 +163,8 @@ def left_out(count: int) -> int | None:
     return None
 
 
-def _deciding_min() -> int:
-    return next(count for count in range(1, 100) if left_out(count) is not None)
-
-
 # With fewer repeats nothing is decided.
-REPEATS_MIN = _deciding_min()
+REPEATS_MIN = next(count for count in range(1, 100) if left_out(count) is not None)
 
 
 def ratio(one: Repeats, other: Repeats) -> Interval:
@@ -208,7 +177,7 @@ def ratio(one: Repeats, other: Repeats) -> Interval:
     if min(one.min, other.min) <= 0:
         raise ValueError("no ratio to what is not above 0")
     logs = [math.log(one.by_repeat[repeat] / other.by_repeat[repeat]) for repeat in common]
-    return interval(logs).map(math.exp)
+    return Interval(*map(math.exp, interval(logs)))
 
 
 def comparable(one: Repeats, other: Repeats) -> bool:
@@ -223,7 +192,7 @@ def at_least(one: Interval, factor: float, grey: float = GREY) -> str:
     return NO if one.high < factor / grey else SAME
 
 
-def ranged(one: Range, unit: str = "") -> str:
+def ranged(one: Repeats, unit: str = "") -> str:
     """`1.02 s (1.01-1.05)`, for a sentence or a cell; without the range if there is none."""
     return _with_range(one.median, one.min, one.max, unit)
 
@@ -253,3 +222,8 @@ def cell(column: str, factor: float = 1.0) -> Callable[[Measurement], str]:
 def shares(column: str) -> Callable[[Measurement], str]:
     """For a table: the least to the most of a share."""
     return lambda one: span(one.all(column))
+
+
+def whiskers(of: Sequence[Repeats]) -> list[list[float]]:
+    """From the medians down to the least and up to the most, as matplotlib's errors."""
+    return [[one.median - one.min for one in of], [one.max - one.median for one in of]]

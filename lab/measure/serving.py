@@ -1,4 +1,4 @@
-"""What is put under load: daemons on one Redis, as many as are wanted; and who serves, by part."""
+"""What is put under load: servers on one Redis, as many as are wanted; and who serves, by part."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lab.fleet import processes, redis_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # The parts of what serves. The load generator is none of them.
 SERVERS, REDIS, HAPROXY = "servers", "Redis", "HAProxy"
+
+# Of all of them at once: Twisted and Django take a second each to load, four on two CPUs more.
+READY_S_MAX = 30.0
 
 # What each daemon under load is told: any ports, and no words while it is measured.
 ECHOD = (
@@ -40,31 +43,38 @@ class Running:
     """The daemons' admin addresses."""
 
 
-class Daemons:
-    """Daemons on one Redis, of which there can be more and more; `stack` ends them all.
-
-    Args:
-        stack: What ends them, undrained: no drain is measured.
-        directory: For Redis's files and the logs.
-        appendfsync: Of Redis; None: there is none.
-        flags: Of each daemon, beside `ECHOD`.
-    """
+class Servers:
+    """Processes of one program on one Redis, of which there can be more and more."""
 
     def __init__(
-        self, stack: ExitStack, directory: Path, appendfsync: Appendfsync | None, *flags: str
+        self,
+        stack: ExitStack,
+        directory: Path,
+        appendfsync: Appendfsync | None,
+        name: str,
+        start: Callable[[str, Path, str], Process],
     ) -> None:
+        """Start their Redis, and none of them yet.
+
+        Args:
+            stack: What kills them all: no drain is measured.
+            directory: For Redis's files and the logs.
+            appendfsync: Of Redis; None: there is none.
+            name: Of each of them, with its number behind it.
+            start: (a name, its log, the URL of the store) → a process, not ready yet.
+        """
         self._stack = stack
         self._directory = directory
         self._store = "memory://"
-        self._flags = flags
-        self._daemons: list[Process] = []
-        self.redis: list[int] = []
-        """Redis's process id, if there is one."""
+        self._redis: list[int] = []
+        self._name = name
+        self._start = start
+        self._servers: list[Process] = []
         if appendfsync:
             redis = redis_server.start(directory / "redis", appendfsync=appendfsync)
             stack.callback(redis.process.kill)
             self._store = redis.url
-            self.redis.append(redis.pid)
+            self._redis.append(redis.pid)
 
     def grow(self, count: int) -> list[Process]:
         """Have at least `count` of them; returns the first `count`, ready.
@@ -72,28 +82,37 @@ class Daemons:
         Raises:
             lab.errors.LabError: One did not start.
         """
-        for number in range(len(self._daemons) + 1, count + 1):
-            name = f"echod{number}"
-            daemon = processes.start(
-                [sys.executable, *ECHOD, "--name", name, "--store", self._store, *self._flags],
-                log=self._directory / f"{name}.log",
-                expect_ready=False,
-            )
-            self._stack.callback(daemon.kill)
-            self._daemons.append(daemon)
-        for daemon in self._daemons:
-            if not daemon.ready:
-                daemon.await_ready()
-        return self._daemons[:count]
+        for number in range(len(self._servers) + 1, count + 1):
+            name = f"{self._name}{number}"
+            server = self._start(name, self._directory / f"{name}.log", self._store)
+            self._stack.callback(server.kill)
+            self._servers.append(server)
+        for server in self._servers:
+            if not server.ready:
+                server.await_ready(READY_S_MAX)
+        return self._servers[:count]
 
     def running(self, count: int, port: str) -> Running:
         """The first `count`, reached directly at the port of that name in the ready line."""
         used = self.grow(count)
         return Running(
-            [port_of(daemon.ready[port]) for daemon in used],
-            {SERVERS: [daemon.pid for daemon in used], REDIS: self.redis},
-            [daemon.ready["admin"] for daemon in used],
+            [port_of(str(server.ready[port])) for server in used],
+            {SERVERS: [server.pid for server in used], REDIS: self._redis},
+            [server.ready["admin"] for server in used if "admin" in server.ready],
         )
+
+
+class Daemons(Servers):
+    """Daemons, each with `flags` beside `ECHOD`."""
+
+    def __init__(
+        self, stack: ExitStack, directory: Path, appendfsync: Appendfsync | None, *flags: str
+    ) -> None:
+        def start(name: str, log: Path, store: str) -> Process:
+            words = [sys.executable, *ECHOD, "--name", name, "--store", store, *flags]
+            return processes.start(words, log=log, expect_ready=False)
+
+        super().__init__(stack, directory, appendfsync, "echod", start)
 
 
 def port_of(address: str) -> int:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import socket
 import statistics
 import subprocess
+import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,6 +35,11 @@ PROBE_CONNECTIONS = 32
 FSYNC_PROBES = 50
 FSYNC_BYTES = 4_096
 
+TRACKED = (
+    "The kernel tracks loopback connections here, as it does for Docker's address"
+    " translation: every packet of every system costs more for it."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -47,8 +54,7 @@ class Machine:
     @property
     def cpus(self) -> int:
         """That this program, and all that it starts, may use."""
-        allowed: int = self.facts["cpus_allowed"]
-        return allowed
+        return int(self.facts["cpus_allowed"])
 
 
 def describe() -> Machine:
@@ -58,11 +64,13 @@ def describe() -> Machine:
         lab.errors.LabError: A server program is missing.
     """
     data = cache.directory("bench")
+    cpuinfo = Path("/proc/cpuinfo").read_text()
+    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
     facts: dict[str, Any] = {
-        "cpu": _cpu_model(),
+        "cpu": model[1] if model else platform.machine(),
         "cpus": os.cpu_count(),
         "cpus_allowed": len(os.sched_getaffinity(0)),
-        "hypervisor": _flag("hypervisor"),
+        "hypervisor": re.search(r"\bhypervisor\b", cpuinfo) is not None,
         "kernel": platform.release(),
         "load_average": os.getloadavg()[0],
         "python": platform.python_version(),
@@ -70,36 +78,26 @@ def describe() -> Machine:
         "node": _version("node", "--version"),
         "redis_server": " ".join(_version(str(redis_server.find()), "--version").split()[:3]),
         "haproxy": _version(str(haproxy_server.BINARY.find()), "-v"),
-        "dockerd": _runs("dockerd"),
+        "dockerd": any(one.info["name"] == "dockerd" for one in psutil.process_iter(["name"])),
         "loopback_tracked": loopback_tracked(),
         "data_filesystem": _filesystem(data),
         "fsync_us": round(fsync_us(data), 1),
     }
     virtual = ", virtual" if facts["hypervisor"] else ""
+    packages = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
+    disk = f"{facts['data_filesystem']}; a page written and fdatasync: {facts['fsync_us']:.0f} µs"
     rows = [
         ("CPU", f"{facts['cpu']}; {facts['cpus_allowed']} of {facts['cpus']} CPUs{virtual}"),
         ("Kernel", f"Linux {facts['kernel']}, {platform.machine()}"),
-        (
-            "Python",
-            "; ".join([facts["python"], ", ".join(f"{name} {facts[name]}" for name in PACKAGES)]),
-        ),
+        ("Python", f"{facts['python']}; {packages}"),
         ("Node.js", facts["node"]),
         ("Redis", facts["redis_server"]),
         ("HAProxy", facts["haproxy"]),
-        (
-            "Disk",
-            f"{facts['data_filesystem']}; a page written and fdatasync: {facts['fsync_us']:.0f} µs",
-        ),
+        ("Disk", disk),
         ("Load average", f"{facts['load_average']:.2f} before the run"),
         ("Docker", "a Docker engine runs" if facts["dockerd"] else "no Docker engine runs"),
     ]
-    warnings = []
-    if facts["loopback_tracked"]:
-        warnings.append(
-            "The kernel tracks loopback connections here, as it does for Docker's address"
-            " translation: every packet of every system costs more for it."
-        )
-    return Machine(facts, rows, warnings)
+    return Machine(facts, rows, [TRACKED] if facts["loopback_tracked"] else [])
 
 
 def loopback_tracked() -> bool:
@@ -121,29 +119,13 @@ def loopback_tracked() -> bool:
 def fsync_us(directory: Path) -> float:
     """Median time of appending a page and `fdatasync`, in µs: what `always` waits for."""
     took = []
-    path = directory / "fsync-probe"
-    try:
-        with path.open("wb", buffering=0) as file:
-            for _ in range(FSYNC_PROBES):
-                begin = time.perf_counter()
-                file.write(bytes(FSYNC_BYTES))
-                os.fdatasync(file.fileno())
-                took.append(time.perf_counter() - begin)
-    finally:
-        path.unlink(missing_ok=True)
+    with tempfile.TemporaryFile(buffering=0, dir=directory) as file:
+        for _ in range(FSYNC_PROBES):
+            begin = time.perf_counter()
+            file.write(bytes(FSYNC_BYTES))
+            os.fdatasync(file.fileno())
+            took.append(time.perf_counter() - begin)
     return statistics.median(took) * 1e6
-
-
-def _cpu_model() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == "model name":
-            return value.strip()
-    return platform.machine()
-
-
-def _flag(name: str) -> bool:
-    return f" {name} " in Path("/proc/cpuinfo").read_text().replace("\n", " ")
 
 
 def _version(*command: str) -> str:
@@ -151,17 +133,10 @@ def _version(*command: str) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
     except OSError:
         return "not there"
-    return (done.stdout or done.stderr).splitlines()[0] if done.stdout or done.stderr else "?"
-
-
-def _runs(name: str) -> bool:
-    return any(process.info["name"] == name for process in psutil.process_iter(["name"]))
+    return next(iter((done.stdout or done.stderr).splitlines()), "?")
 
 
 def _filesystem(path: Path) -> str:
-    mounts = [
-        (mount.mountpoint, mount.fstype)
-        for mount in psutil.disk_partitions(all=True)
-        if path.is_relative_to(mount.mountpoint)
-    ]
-    return max(mounts, key=lambda mount: len(mount[0]), default=("", "unknown"))[1]
+    mounts = {mount.mountpoint: mount.fstype for mount in psutil.disk_partitions(all=True)}
+    above = (mounts[str(at)] for at in (path, *path.parents) if str(at) in mounts)
+    return next(above, "unknown")

@@ -1,8 +1,7 @@
 """A report as one HTML file that needs no other: styles and plots are in it. Pure.
 
-Question and answer come first, then what there is to see, then the figures, then how it was
-made. It follows the reader's light or dark scheme; plots draw in `currentColor` (plots.py). The
-words stand here, the elements in `*.html`, the looks in `style.css`.
+It follows the reader's light or dark scheme; plots draw in `currentColor` (plots.py). The words
+stand here, the elements in `*.html`, the looks in `style.css`.
 """
 
 from __future__ import annotations

@@ -7,9 +7,7 @@ the page, so that it is read on light and dark paper.
 
 from __future__ import annotations
 
-import io
 import re
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,22 +17,18 @@ from matplotlib.figure import Figure
 from lab.report.page import Plot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
 
-    from lab.report.words import Range
-
 # Nearly black in the files; no data colour is this.
 INK = "#16181b"
 
 BLUE, ORANGE, GREEN, RED = "#0072b2", "#e69f00", "#009e73", "#d55e00"
-SKY, PINK, GREY = "#56b4e9", "#cc79a7", "#8a9099"
-
-# `g` turns to exponents here.
-MILLION = 1e6
+SKY, GREY = "#56b4e9", "#8a9099"
 
 WIDTH_INCHES = 8.4
 PNG_DPI = 160
@@ -43,20 +37,14 @@ _LOOK: dict[Any, Any] = {
     "svg.fonttype": "path",  # the same letters in every browser
     "svg.hashsalt": "echofleet",  # the same figures make the same file
     "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "grid.color": INK,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color"), INK),
+    **dict.fromkeys(("ytick.color", "grid.color", "legend.labelcolor", "hatch.color"), INK),
     "grid.alpha": 0.14,
     "axes.grid": True,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "legend.labelcolor": INK,
-    "hatch.color": INK,
     "hatch.linewidth": 0.6,
 }
 
@@ -77,11 +65,9 @@ def canvas(height_inches: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-@contextmanager
-def look() -> Iterator[None]:
+def look() -> AbstractContextManager[None]:
     """The common look, as a context: `with plots.look(): …`."""
-    with mpl.rc_context(_LOOK):
-        yield
+    return mpl.rc_context(_LOOK)
 
 
 def plot(directory: Path, name: str, title: str, caption: str, draw: Callable[[], Figure]) -> Plot:
@@ -106,43 +92,27 @@ def stacked(axes: Axes, parts: Sequence[Part], names: Sequence[str]) -> list[flo
     return behind
 
 
-def whiskers(of: Sequence[Range]) -> list[list[float]]:
-    """From the medians down to the least and up to the most, as matplotlib's errors."""
-    return [[one.median - one.min for one in of], [one.max - one.median for one in of]]
-
-
 def save(figure: Figure, directory: Path, name: str, label: str) -> str:
-    """Write `name`.png and `name`.svg, and return the SVG as a part of a page.
+    """Write `name`.png and `name`.svg of what was drawn within `look()`.
 
-    Args:
-        figure: Drawn within `look()`.
-        directory: Where the files go.
-        name: Of the files, without the suffix.
-        label: What a reader hears who can't see it.
+    Returns the SVG as a part of a page, in its colours; who can't see it hears the `label`.
     """
+    file = directory / f"{name}.svg"
     with look():
         figure.savefig(directory / f"{name}.png", dpi=PNG_DPI, facecolor="white")
-        written = io.StringIO()
-        figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
-    text = written.getvalue()
-    (directory / f"{name}.svg").write_text(text)
-    return inline(text, label)
-
-
-def inline(svg: str, label: str) -> str:
-    """An SVG file's text → its <svg> element, in the page's colours, with a label."""
-    begin = svg.index("<svg")
-    element = re.sub(r"<metadata>.*?</metadata>", "", svg[begin:], flags=re.DOTALL)
-    element = element.replace(INK, "currentColor")
+        figure.savefig(file, transparent=True, metadata={"Date": None})
+    _, begin, element = file.read_text().partition("<svg")
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = element.replace(INK, "currentColor").strip()
     quoted = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    return element.replace("<svg", f'<svg role="img" aria-label="{quoted}"', 1).strip()
+    return f'{begin} role="img" aria-label="{quoted}"{element}'
 
 
 def plain_numbers(*axes: Axis) -> None:
     """1, 2, 5, 10 on a logarithmic axis instead of powers of ten."""
 
     def text(value: float, _: object = None) -> str:
-        return f"{value:,g}" if value < MILLION else f"{value:,.0f}"
+        return f"{value:,.10g}"
 
     for axis in axes:
         axis.set_major_formatter(text)

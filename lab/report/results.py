@@ -20,28 +20,21 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-# Runs within one second: more is a mistake.
-SAME_SECOND_MAX = 100
-
 
 def new_directory(root: Path, name: str, started: datetime) -> Path:
-    """Make `root/NAME-DATE`.
+    """Make `root/NAME-DATE`, with a number behind it if another run began in the same second.
 
     Raises:
         LabError: It can't be made.
     """
     stem = f"{name}-{started:%Y-%m-%d-%H%M%S}"
+    others = len(list(root.glob(f"{stem}*")))
+    directory = root / (f"{stem}-{others}" if others else stem)
     try:
-        for number in range(SAME_SECOND_MAX):
-            directory = root / (f"{stem}-{number}" if number else stem)
-            try:
-                directory.mkdir(parents=True)
-            except FileExistsError:
-                continue
-            return directory
+        directory.mkdir(parents=True)
     except OSError as error:
         raise LabError(f"{root}: {error.strerror}") from None
-    raise LabError(f"{root} is full of {stem}")
+    return directory
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -88,7 +81,8 @@ def against_the_last(root: Path, command: str, answers: Sequence[Answer]) -> str
     """
     for name, run in runs(root):
         if run["command"] == command and not run["failed"]:
-            differ, one_open = disagreements(_answers(run), answers)
+            before = [Answer(**answer) for answer in run["answers"]]
+            differ, one_open = disagreements(before, answers)
             said = [
                 f"{words} {name}: {' '.join(questions)}"
                 for words, questions in (
@@ -106,7 +100,3 @@ def write_index(root: Path) -> Path:
     path = root / "index.html"
     path.write_text(page.render_index(runs(root)))
     return path
-
-
-def _answers(run: Mapping[str, Any]) -> list[Answer]:
-    return [Answer(**answer) for answer in run["answers"]]

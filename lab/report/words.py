@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-
-class Range(Protocol):
-    """What can be shown as a median and its range."""
-
-    @property
-    def median(self) -> float:
-        """The middle one."""
-
-    @property
-    def min(self) -> float:
-        """The least."""
-
-    @property
-    def max(self) -> float:
-        """The most."""
 
 
 def number(value: float) -> str:

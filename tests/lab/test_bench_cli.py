@@ -14,7 +14,7 @@ from lab import cli
 from lab.fleet import processes
 from lab.measure import compiler
 from lab.measure.bench import rows
-from lab.measure.bench.measure import BASELINES
+from lab.measure.bench.rows import BASELINES
 from lab.measure.errors import MeasureError
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def baseline(
 ) -> Iterator[tuple[str, int]]:
     """One server after the other: its name and its port."""
     name = request.param
-    command = [sys.executable, str(BASELINES / f"{name}.py"), "--port", "0"]
+    command = [sys.executable, str(BASELINES / f"{name}.py")]
     if "redis" in name:
-        command += ["--store", redis.url]
+        command.append(redis.url)
     process = processes.start(command, log=tmp_path / "baseline.log")
     yield name, int(process.ready["echo"].rpartition(":")[2])
     process.kill()
@@ -82,8 +82,8 @@ def test_baselines_outlive_a_reset(baseline: tuple[str, int]) -> None:
 
 def test_every_baseline_has_a_row() -> None:
     """None is left over, and none is missing."""
-    named = {word for row in rows.ROWS for word in row.template if "{baselines}" in word}
-    assert named == {f"{{baselines}}/{name}.py" for name in BASELINE_NAMES}
+    named = {word for row in rows.ROWS for word in row.template if str(BASELINES) in word}
+    assert named == {str(BASELINES / f"{name}.py") for name in BASELINE_NAMES}
 
 
 def bench(path: Path, *flags: str) -> tuple[int, dict[str, Any]]:
@@ -120,7 +120,7 @@ def test_a_wrong_server_fails_the_bench(
     source = (BASELINES / "asyncio_streams.py").read_text()
     assert "previous = line" in source
     wrong.write_text(source.replace("previous = line", "previous = b''"))
-    row = rows.Row("wrong", ("{python}", str(wrong), "--port", "0"))
+    row = rows.Server("wrong", (sys.executable, str(wrong)))
     monkeypatch.setattr(rows, "ROWS", (rows.ROWS[0], row))
 
     status, report = bench(tmp_path / "b.json", "--connections", "10")

@@ -15,17 +15,15 @@ from lab.measure.calm import OTHERS_MAX, TRIES_MAX, Calm
 from lab.measure.clocks import Cpus
 
 
-class Shares:
-    """In the place of `calm.watching`: these shares, one after the other."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *shares: float) -> None:
-        left = iter(shares)
-        monkeypatch.setattr(calm, "others", lambda *_: next(left))
+def others_use(monkeypatch: pytest.MonkeyPatch, *shares: float) -> None:
+    """Other programs seem to use these shares of the CPUs, one after the other."""
+    left = iter(shares)
+    monkeypatch.setattr(calm, "others", lambda *_: next(left))
 
 
 def test_a_disturbed_measurement_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """At once, until it was calm; the calm one counts."""
-    Shares(monkeypatch, 0.5, 0.4, 0.1)
+    others_use(monkeypatch, 0.5, 0.4, 0.1)
     made = iter("abc")
     one = Calm(repeats=1)
     assert one.measure(1, lambda: next(made)) == ("c", 0.1)
@@ -36,7 +34,7 @@ def test_a_disturbed_measurement_is_made_again(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_neighbour_that_stays_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many tries; the calmest counts, and the report says so."""
-    Shares(monkeypatch, *[0.5, 0.3, 0.4][:TRIES_MAX])
+    others_use(monkeypatch, *[0.5, 0.3, 0.4][:TRIES_MAX])
     made = iter("abc")
     one = Calm(repeats=1)
     assert one.measure(1, lambda: next(made)) == ("b", 0.3)
@@ -53,7 +51,7 @@ def test_time_for_it_is_bounded_and_shared_by_the_repeats(monkeypatch: pytest.Mo
         now_s += 4.0
 
     monkeypatch.setattr("lab.measure.calm.time.perf_counter", lambda: now_s)
-    Shares(monkeypatch, *[0.5] * 20)
+    others_use(monkeypatch, *[0.5] * 20)
     one = Calm(repeats=2, extra_s=10.0)
     one.measure(1, make)
     assert one.again == 1, "4 of 5 s"
@@ -70,7 +68,7 @@ def test_time_for_it_is_bounded_and_shared_by_the_repeats(monkeypatch: pytest.Mo
 
 def test_a_failure_is_never_measured_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else went on: neither an error, nor a try that had a wrong reply."""
-    Shares(monkeypatch, 0.3, 0.9)
+    others_use(monkeypatch, 0.3, 0.9)
     made = iter(["right", "wrong"])
     assert Calm(1).measure(1, lambda: next(made), final=lambda text: text == "wrong") == (
         "wrong",

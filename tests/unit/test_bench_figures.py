@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.measure.bench import rows, table
-from lab.measure.bench.compare import Comparison
-from lab.measure.bench.many import Outcome
-from lab.measure.bench.measure import Run
-from lab.measure.bench.summary import Spread, judge, summarise
+from lab.measure.bench import many, rows, table
+from lab.measure.bench.cli import turns
+from lab.measure.bench.table import judge, summarise
 from lab.measure.cores import Cores, choose_cores, parse_cpu_list
 from lab.measure.errors import MeasureError
-from lab.measure.histogram import percentile
+from lab.measure.generator import percentile
 
-RUN = Run(
-    row=rows.FLOOR,
-    connections=100,
-    round=1,
-    round_trips_per_s=100_000.0,
-    server_us=8.0,
-    server_kernel_share=0.9,
-    server_busy=1.0,
-    redis_us=None,
-    load_us=4.0,
-    p50_us=500.0,
-    p99_us=1_500.0,
-    p999_us=2_500.0,
-    max_us=9_000.0,
-    memory_bytes=1_234.0,
-    memory_bytes_max=2_345.0,
-)
+if TYPE_CHECKING:
+    from lab.measure.samples import Row
+
+RUN: Row = {
+    "row": rows.FLOOR,
+    "connections": 100,
+    "round": 1,
+    "round_trips": 200_000,
+    "round_trips_per_s": 100_000.0,
+    "server_us": 8.0,
+    "server_kernel_share": 0.9,
+    "server_busy": 1.0,
+    "redis_us": None,
+    "load_us": 4.0,
+    "p50_us": 500.0,
+    "p99_us": 1_500.0,
+    "p999_us": 2_500.0,
+    "max_us": 9_000.0,
+    "memory_bytes": 1_234.0,
+    "memory_bytes_max": 2_345.0,
+}
 
 
-def run(row: str, server_us: float, rate: float, **changes: Any) -> Run:  # noqa: ANN401 — as `replace`
+def run(row: str, server_us: float, rate: float, **changes: float) -> Row:
     """A run of `row`, else as `RUN`."""
-    return replace(RUN, row=row, server_us=server_us, round_trips_per_s=rate, **changes)
+    return {**RUN, "row": row, "server_us": server_us, "round_trips_per_s": rate, **changes}
 
 
 @pytest.mark.parametrize(
@@ -73,10 +74,10 @@ def test_summary_has_medians_spreads_and_ratios() -> None:
         ])
     )  # fmt: skip
 
-    assert floor.figures["server_us"] == Spread(9.0, 8.0, 12.0)
-    assert (floor.rounds, floor.cpu_to_floor, floor.rate_to_redis_py) == (3, 1.0, 10.0)
-    assert (redis_py.cpu_to_floor, redis_py.rate_to_redis_py) == (20.0, 1.0)
-    assert "redis_us" not in floor.figures
+    assert floor["figures"]["server_us"] == {"median": 9.0, "min": 8.0, "max": 12.0}
+    assert (floor["rounds"], floor["cpu_to_floor"], floor["rate_to_redis_py"]) == (3, 1.0, 10.0)
+    assert (redis_py["cpu_to_floor"], redis_py["rate_to_redis_py"]) == (20.0, 1.0)
+    assert "redis_us" not in floor["figures"]
 
 
 def test_summary_does_not_mix_numbers_of_connections() -> None:
@@ -87,15 +88,15 @@ def test_summary_does_not_mix_numbers_of_connections() -> None:
         run(rows.COMMIT, 20.0, 1.0, connections=5_000),
     ])  # fmt: skip
 
-    assert [summary.cpu_to_floor for summary in summaries] == [1.0, 1.0, 2.0]
+    assert [summary["cpu_to_floor"] for summary in summaries] == [1.0, 1.0, 2.0]
 
 
 def test_memory_is_shown_only_where_connections_outweigh_the_server() -> None:
     """A hundred connections' memory is lost in the server's own."""
-    few, many = summarise([RUN, replace(RUN, connections=5_000)])
+    few, large = summarise([RUN, RUN | {"connections": 5_000}])
 
-    assert "memory_bytes" not in few.figures
-    assert many.figures["memory_bytes"].median == 1_234.0
+    assert "memory_bytes" not in few["figures"]
+    assert large["figures"]["memory_bytes"]["median"] == 1_234.0
 
 
 def test_promises_are_judged_on_their_two_rows() -> None:
@@ -107,8 +108,8 @@ def test_promises_are_judged_on_their_two_rows() -> None:
         run(f"{rows.COMMIT}-always", 19.0, 35_000),
     ]
 
-    assert [verdict.kept for verdict in judge(summarise(runs))] == [False, True, True]
-    assert not judge(summarise([replace(one, connections=5_000) for one in runs]))
+    assert [verdict["kept"] for verdict in judge(summarise(runs))] == [False, True, True]
+    assert not judge(summarise([one | {"connections": 5_000} for one in runs]))
 
 
 @pytest.mark.parametrize("session_us,kept", [(22.5, True), (22.6, False)])
@@ -116,7 +117,7 @@ def test_a_session_is_held_to_its_price(session_us: float, *, kept: bool) -> Non
     """At most one and a half times the plain port's CPU, of the same run."""
     (verdict,) = judge(summarise([run(rows.COMMIT, 15.0, 1.0), run(rows.SESSION, session_us, 1.0)]))
 
-    assert (verdict.promise.row, verdict.kept) == (rows.SESSION, kept)
+    assert (verdict["promise"]["row"], verdict["kept"]) == (rows.SESSION, kept)
 
 
 def test_table_is_aligned_and_complete() -> None:
@@ -152,7 +153,7 @@ def test_rows_are_selected_by_pattern_in_their_order() -> None:
 
 def test_commands_are_filled_in() -> None:
     """No word of a command keeps a placeholder, and only rows with a Redis have a store."""
-    words = {"python": "PY", "programs": "/built", "baselines": "/py", "store": "redis://there"}
+    words = {"programs": "/built", "store": "redis://there"}
     for row in rows.ROWS:
         command = row.command(words)
         assert not any("{" in word for word in command)
@@ -162,10 +163,7 @@ def test_commands_are_filled_in() -> None:
 def test_rounds_are_interleaved() -> None:
     """Every row has its first round before any has its second; many connections get fewer."""
     chosen = rows.select(["c-*", "uv*"])
-    comparison = Comparison(chosen, (100, 5_000), 3, seconds=1, line_bytes=64, warm_up_s=0)
-    order = [
-        (load.connections, number, row.name) for load, number, row in comparison.measurements()
-    ]
+    order = [(count, number, row.name) for count, number, row in turns((100, 5_000), 3, chosen)]
 
     assert order[:3] == [(100, 1, rows.FLOOR), (100, 1, rows.UVLOOP), (100, 2, rows.FLOOR)]
     assert order[6:] == [(5_000, 1, rows.FLOOR), (5_000, 1, rows.UVLOOP)]
@@ -173,11 +171,9 @@ def test_rounds_are_interleaved() -> None:
 
 def test_cores_of_two_physical_ones_are_chosen() -> None:
     """0 and 1 being threads of one core, the server gets 2; with no choice it says so."""
-    siblings = {cpu: frozenset({cpu, cpu ^ 1}) for cpu in range(4)}
-
-    assert choose_cores([0, 1, 2, 3], siblings) == Cores(server=2, load=0)
-    assert choose_cores([1, 0], siblings) == Cores(server=1, load=0, siblings=True)
-    assert not choose_cores([3], siblings).pinned
+    assert choose_cores([0, 1, 2, 3], {0, 1}) == Cores(server=2, load=0)
+    assert choose_cores([1, 0], {0, 1}) == Cores(server=1, load=0, siblings=True)
+    assert not choose_cores([3], {3}).pinned
 
 
 def test_cpu_lists_are_read_as_the_kernel_writes_them() -> None:
@@ -193,7 +189,9 @@ def test_many_connections_are_held_to_both_limits(
     p999_ms: float, memory_bytes: float, *, kept: bool
 ) -> None:
     """Slow or large is missed, and the text says so."""
-    outcome = Outcome("many", 9_900, 60.0, 1, 1.0, 1.0, p999_ms, 1.0, memory_bytes)
+    outcome = dict.fromkeys(("connections", "seconds", "round_trips", "p50_ms", "p99_ms"), 1.0)
+    outcome |= {"p999_ms": p999_ms, "max_ms": p999_ms, "memory_bytes": memory_bytes}
 
-    assert outcome.kept is kept
-    assert outcome.explain().endswith("kept" if kept else "MISSED")
+    assert many.kept(outcome) is kept
+    said = many.explain({"scenario": "many", **outcome})
+    assert said.endswith("kept" if kept else "MISSED")

@@ -10,51 +10,65 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import asdict, dataclass
+import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab import cache
-from lab.measure import compiler, cores
+from lab.errors import LabError
+from lab.measure import command, compiler, cores
 from lab.measure.bench import many, rows, table
-from lab.measure.bench.compare import Comparison, compare
-from lab.measure.bench.measure import Place, beside_the_load
-from lab.measure.bench.summary import judge, summarise
-from lab.measure.command import between, names
+from lab.measure.bench.measure import Place, beside_the_load, measure
+from lab.measure.command import Flag, between, names
 from lab.measure.errors import MeasureError
+from lab.measure.generator import Settings
 from lab.report import machine
 
-SCENARIOS = ("table", "many", "many-haproxy")
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
+    from lab.measure.samples import Row
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What a scenario runs when nothing is asked for."""
-
-    connections: tuple[int, ...]
-    seconds: float
-    rounds: int = 1
-    warm_up_s: float = 0.5
-
-
-# The table takes under 5 minutes. HAProxy needs two files a connection: twice 4,900 fit
-# where a process may have 20,000.
+# By scenario: connections, seconds, rounds. The table takes under 5 minutes. HAProxy needs two
+# files a connection: twice 4,900 fit where a process may have 20,000.
 DEFAULTS = {
-    "table": Defaults((100, 5_000), 2.0, rounds=3),
-    "many": Defaults((9_900,), 60.0),
-    "many-haproxy": Defaults((4_900,), 60.0),
+    "table": ((100, 5_000), 2.0, 3),
+    "many": ((9_900,), 60.0, 1),
+    "many-haproxy": ((4_900,), 60.0, 1),
 }
-QUICK = {
-    "table": Defaults((100,), 0.2, warm_up_s=0.1),
-    "many": Defaults((200,), 2.0),
-    "many-haproxy": Defaults((200,), 2.0),
-}
+QUICK = {"table": ((100,), 0.2, 1), "many": ((200,), 2.0, 1), "many-haproxy": ((200,), 2.0, 1)}
+WARM_UP_S, WARM_UP_QUICK_S = 0.5, 0.1
+
+# Many connections take long to make: they get a third of the rounds.
+ROUNDS_WHOLE_BELOW = 1_000
 
 # More of either is a mistake, and so is less than a clock's step.
 ROUNDS_MAX = 100
 SECONDS_MIN, SECONDS_MAX = 0.01, 3_600.0
 LINE_BYTES = (32, 8_192)  # c/load.c, LINE_BYTES_MIN and _MAX
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) for part in text.split(","))
+    if min(numbers) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a number of connections is above 0")
+    return numbers
+
+
+ROW_NAMES = ", ".join(row.name for row in rows.ROWS)
+# None: as `DEFAULTS` has it.
+FLAGS = (
+    Flag("--rows", names, ["*"], ["*"], f"rows, with * and ?: {ROW_NAMES}", "NAME,…", "all"),
+    Flag("--connections", _numbers, None, None, "numbers of connections", "N,…",
+         "100,5000; many 9900, 4900"),
+    Flag("--rounds", between(int, 1, ROUNDS_MAX), None, None, "rounds of the table",
+         shown="3; 5000: 1"),
+    Flag("--seconds", between(float, SECONDS_MIN, SECONDS_MAX), None, None,
+         "length of a measurement", "S", "2; 60"),
+    Flag("--line-bytes", between(int, *LINE_BYTES), 64, 64, "length of a line"),
+    Flag("--json", Path, None, None, "file for the figures", "PATH", "results/bench-DATE.json"),
+)  # fmt: skip
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,49 +80,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--scenario",
-        choices=SCENARIOS,
+        choices=DEFAULTS,
         default="table",
         help="table: compare servers in closed loop; many: many connections to one daemon, a line a"
         " second each; many-haproxy: the same to four daemons behind HAProxy [%(default)s]",
     )
-    parser.add_argument(
-        "--quick", action="store_true", help="a smoke run; its figures mean nothing"
-    )
-    parser.add_argument(
-        "--rows",
-        type=names,
-        default=["*"],
-        metavar="NAME,…",
-        help=f"rows of the table, with * and ?: {', '.join(row.name for row in rows.ROWS)}",
-    )
-    parser.add_argument(
-        "--connections",
-        type=_numbers,
-        metavar="N,…",
-        help="numbers of connections [100,5000; many 9900, 4900]",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=between(int, 1, ROUNDS_MAX),
-        metavar="N",
-        help="rounds of the table [3; 5000: 1]",
-    )
-    parser.add_argument(
-        "--seconds",
-        type=between(float, SECONDS_MIN, SECONDS_MAX),
-        metavar="S",
-        help="length of a measurement [2; 60]",
-    )
-    parser.add_argument(
-        "--line-bytes",
-        type=between(int, *LINE_BYTES),
-        default=64,
-        metavar="N",
-        help="length of a line [%(default)s]",
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="PATH", help="file for the figures [results/bench-DATE.json]"
-    )
+    command.add_flags(parser, FLAGS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,32 +97,26 @@ def run(args: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise MeasureError("fleet bench needs Linux: epoll, /proc and CPU affinity")
     started = datetime.now().astimezone()
-    defaults = (QUICK if args.quick else DEFAULTS)[args.scenario]
-    comparison = Comparison(
-        rows=rows.select(args.rows),
-        connections=args.connections or defaults.connections,
-        rounds=args.rounds or defaults.rounds,
-        seconds=args.seconds or defaults.seconds,
-        line_bytes=args.line_bytes,
-        warm_up_s=defaults.warm_up_s,
-    )
-    cores.require(max(comparison.connections))
+    command.fill_in(args)
+    connections, seconds, rounds = (QUICK if args.quick else DEFAULTS)[args.scenario]
+    args.connections = args.connections or connections
+    args.seconds = args.seconds or seconds
+    args.rounds = args.rounds or rounds
+    args.rows = rows.select(args.rows)
+    cores.require(max(args.connections))
     data = cache.directory("bench")
     # Four daemons, HAProxy, Redis and the load share what there is, as they will elsewhere.
     used = cores.UNPINNED if args.scenario == "many-haproxy" else cores.choose()
     place = Place(used, data, compiler.build(data))
     facts = machine.describe()
     print(table.machine(facts, used, compiler.version()), end="\n\n", flush=True)
-    if args.scenario == "table":
-        ended_well, figures = _table(comparison, place)
-    else:
-        ended_well, figures = _many(args.scenario, comparison, place)
+    ended_well, figures = (_table if args.scenario == "table" else _many)(args, place)
     report = {
         "started": started.isoformat(timespec="seconds"),
         "scenario": args.scenario,
         "quick": args.quick,
-        "seconds": comparison.seconds,
-        "line_bytes": comparison.line_bytes,
+        "seconds": args.seconds,
+        "line_bytes": args.line_bytes,
         "machine": {
             **facts.facts,
             "compiler": compiler.version(),
@@ -156,58 +127,80 @@ def run(args: argparse.Namespace) -> int:
         },
         **figures,
     }
-    _write(args.json or Path("results") / f"bench-{started:%Y-%m-%d-%H%M%S}.json", report)
+    path = args.json or Path("results") / f"bench-{started:%Y-%m-%d-%H%M%S}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"\nfigures: {path}")
     return 0 if ended_well else 1
 
 
-def _table(comparison: Comparison, place: Place) -> tuple[bool, dict[str, Any]]:
+def rounds_at(connections: int, rounds: int) -> int:
+    """How many of the rounds so many connections get."""
+    return rounds if connections < ROUNDS_WHOLE_BELOW else max(1, rounds // 3)
+
+
+def turns(
+    connections: tuple[int, ...], rounds: int, chosen: list[rows.Server]
+) -> Iterator[tuple[int, int, rows.Server]]:
+    """Every measurement in its order: the connections, the round from 1, the row.
+
+    Rounds are interleaved, so a machine that grows slower slows every row alike.
+    """
+    for count in connections:
+        for number in range(1, rounds_at(count, rounds) + 1):
+            for row in chosen:
+                yield count, number, row
+
+
+def _table(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]]:
     """Whether every row was measured in every round, and the figures."""
-    runs, failed = compare(comparison, place)
-    summaries = summarise(runs)
-    judged = judge(summaries)
-    for count in comparison.connections:
-        lines = [summary for summary in summaries if summary.connections == count]
+    runs: list[Row] = []
+    failed: list[str] = []
+    warm_up_s = WARM_UP_QUICK_S if args.quick else WARM_UP_S
+    with beside_the_load(place):
+        for count, number, row in turns(args.connections, args.rounds, args.rows):
+            what = f"{count:,} connections, round {number}, {row.name}"
+            _say(f"{what} … ", end="")
+            begin = time.monotonic()
+            load = Settings(count, args.seconds, args.line_bytes, warm_up_s)
+            try:
+                made = measure(row, number, load, place)
+            except LabError as error:
+                _say("FAILED")
+                failed.append(f"{what}: {error}")
+                continue
+            runs.append(made)
+            took_s = time.monotonic() - begin
+            _say(f"{made['server_us']:.1f} µs, {made['round_trips_per_s']:,.0f}/s ({took_s:.1f} s)")
+    summaries = table.summarise(runs)
+    judged = table.judge(summaries)
+    for count in args.connections:
+        lines = [one for one in summaries if one["connections"] == count]
         if lines:
-            rounds = f"{comparison.rounds_at(count)} x {comparison.seconds:g} s"
+            rounds = f"{rounds_at(count, args.rounds)} x {args.seconds:g} s"
             print(f"{count:,} connections, {rounds}\n\n{table.table(lines)}\n")
     print(table.LEGEND)
     if judged:
         print(f"\n{table.verdicts(judged)}")
     for text in failed:
         print(f"\nFAILED {text}")
-    figures = {
-        "runs": [asdict(run) for run in runs],
-        "summaries": [asdict(summary) for summary in summaries],
-        "verdicts": [asdict(verdict) for verdict in judged],
+    return not failed, {
+        "runs": runs,
+        "summaries": summaries,
+        "verdicts": judged,
         "failed": failed,
     }
-    return not failed, figures
 
 
-def _many(scenario: str, wanted: Comparison, place: Place) -> tuple[bool, dict[str, Any]]:
+def _many(args: argparse.Namespace, place: Place) -> tuple[bool, dict[str, Any]]:
     """Whether the scenario's limits were kept, and the figures."""
     outcomes = []
-    for count in wanted.connections:
-        load = many.settings(count, wanted.seconds, wanted.line_bytes)
-        if scenario == "many":
-            with beside_the_load(place):
-                outcome = many.alone(load, place)
-        else:
-            outcome = many.through_haproxy(load, place)
-        print(outcome.explain(), flush=True)
+    for count in args.connections:
+        outcome = many.measure_many(args.scenario, count, args.seconds, args.line_bytes, place)
+        print(many.explain(outcome), flush=True)
         outcomes.append(outcome)
-    kept = all(outcome.kept for outcome in outcomes)
-    return kept, {"outcomes": [asdict(outcome) for outcome in outcomes]}
+    return all(map(many.kept, outcomes)), {"outcomes": outcomes}
 
 
-def _write(path: Path, report: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"\nfigures: {path}")
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    numbers = tuple(int(part) for part in text.split(","))
-    if min(numbers) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: a number of connections is above 0")
-    return numbers
+def _say(text: str, end: str = "\n") -> None:
+    print(text, end=end, file=sys.stderr, flush=True)

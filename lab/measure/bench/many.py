@@ -1,28 +1,24 @@
-"""Many quiet connections: each sends a line once a second, for a minute.
+"""Many quiet connections: each sends a line once a second, for a minute (docs/bench.md).
 
 `many` is one daemon alone; `many-haproxy` is the local fleet, four daemons behind HAProxy.
-Both with Redis as it is shipped, fsync always. A reply's time counts from when its line was
-due, so a daemon that stalls is charged for every line it kept waiting.
+Both with Redis as it is shipped, fsync always.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.fleet.local import Fleet, Plan
 from lab.measure.bench import rows
-from lab.measure.bench.measure import PARTS, measure
-from lab.measure.clocks import rss_bytes, rss_bytes_max
-from lab.measure.generator import Load, Settings
-from lab.measure.histogram import percentile
-from lab.measure.serving import port_of
+from lab.measure.bench.measure import beside_the_load, measure, measure_running
+from lab.measure.generator import Settings
+from lab.measure.serving import REDIS, SERVERS, Running, port_of
 
 if TYPE_CHECKING:
     from lab.measure.bench.measure import Place
-    from lab.measure.generator import Result
+    from lab.measure.samples import Row
 
 # What the project promises (docs/bench.md).
 P999_MS_MAX = 250.0
@@ -37,42 +33,36 @@ INTERVAL_S = 1.0
 WARM_UP_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was seen; there were no failures, or there would be a `MeasureError` in its place."""
-
-    scenario: str
-    connections: int
-    seconds: float
-    round_trips: int
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
-    max_ms: float
-    memory_bytes: float
-    """Growth of the daemons' resident memory up to its highest, by connection."""
-
-    @property
-    def kept(self) -> bool:
-        """Whether it is within what is promised."""
-        return self.p999_ms < P999_MS_MAX and self.memory_bytes <= MEMORY_BYTES_MAX
-
-    def explain(self) -> str:
-        """The outcome in words, with the limits."""
-        return (
-            f"{self.scenario}: {self.connections:,} connections, a line a second each for"
-            f" {self.seconds:.0f} s, {self.round_trips:,} round trips, no failure\n"
-            f"p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms, p99.9 {self.p999_ms:.1f} ms"
-            f" (limit {P999_MS_MAX:g}), longest {self.max_ms:.1f} ms\n"
-            f"{self.memory_bytes / 1e3:.1f} kB of the daemons' memory a connection"
-            f" (limit {MEMORY_BYTES_MAX / 1e3:g})\n"
-            f"{'kept' if self.kept else 'MISSED'}"
-        )
+def kept(outcome: Row) -> bool:
+    """Whether it is within what is promised."""
+    return bool(outcome["p999_ms"] < P999_MS_MAX and outcome["memory_bytes"] <= MEMORY_BYTES_MAX)
 
 
-def settings(connections: int, seconds: float, line_bytes: int) -> Settings:
-    """The paced load."""
-    return Settings(
+def explain(outcome: Row) -> str:
+    """The outcome in words, with the limits."""
+    return (
+        "{scenario}: {connections:,} connections, a line a second each for {seconds:.0f} s,"
+        " {round_trips:,} round trips, no failure\n"
+        "p50 {p50_ms:.1f} ms, p99 {p99_ms:.1f} ms, p99.9 {p999_ms:.1f} ms"
+        f" (limit {P999_MS_MAX:g}), longest {{max_ms:.1f}} ms\n"
+        f"{outcome['memory_bytes'] / 1e3:.1f} kB of the daemons' memory a connection"
+        f" (limit {MEMORY_BYTES_MAX / 1e3:g})\n"
+        f"{'kept' if kept(outcome) else 'MISSED'}"
+    ).format(**outcome)
+
+
+def measure_many(
+    scenario: str, connections: int, seconds: float, line_bytes: int, place: Place
+) -> Row:
+    """One daemon on a core of its own, or the local fleet without its own load, unpinned.
+
+    Returns what was seen, by name, without a failure; memory is the growth of the daemons'
+    resident memory up to its highest, by connection.
+
+    Raises:
+        lab.errors.LabError: It could not be run, or a reply failed.
+    """
+    load = Settings(
         connections=connections,
         seconds=seconds,
         line_bytes=line_bytes,
@@ -80,49 +70,27 @@ def settings(connections: int, seconds: float, line_bytes: int) -> Settings:
         interval_s=INTERVAL_S,
         connects_per_s=CONNECTS_PER_S,
     )
-
-
-def alone(load: Settings, place: Place) -> Outcome:
-    """One daemon, on a core of its own.
-
-    Raises:
-        lab.errors.LabError: It could not be run, or a reply failed.
-    """
-    (row,) = rows.select([f"{rows.COMMIT}-always"])
-    run, result = measure(row, 1, load, place)
-    return _outcome("many", load, result, run.memory_bytes_max)
-
-
-def through_haproxy(load: Settings, place: Place) -> Outcome:
-    """The local fleet without its own load; nothing is pinned.
-
-    Raises:
-        lab.errors.LabError: It could not be run, or a reply failed.
-    """
-    with tempfile.TemporaryDirectory(dir=place.cache) as made:
-        directory = Path(made)
-        plan = Plan(directory / "fleet", daemons=DAEMONS, durability="commit", load=False)
-        with Fleet(plan) as fleet:
-            port = port_of(fleet.ready["echo"])
-            pids = [daemon.pid for daemon in fleet.daemons]
-            rss_alone = sum(map(rss_bytes, pids))
-            with Load(place.programs / "load", port, load, directory / "load.log") as running:
-                running.await_connected()
-                result, _, _ = running.play(lambda: None)
-            memory = (sum(map(rss_bytes_max, pids)) - rss_alone) / load.connections
-    return _outcome("many-haproxy", load, result, memory)
-
-
-def _outcome(scenario: str, load: Settings, result: Result, memory_bytes: float) -> Outcome:
-    p50, p99, p999 = (percentile(result.histogram_ns, part) / 1e6 for part in PARTS)
-    return Outcome(
-        scenario=scenario,
-        connections=load.connections,
-        seconds=load.seconds,
-        round_trips=result.round_trips,
-        p50_ms=p50,
-        p99_ms=p99,
-        p999_ms=p999,
-        max_ms=result.histogram_ns[-1][0] / 1e6,
-        memory_bytes=memory_bytes,
-    )
+    if scenario == "many":
+        (row,) = rows.select([f"{rows.COMMIT}-always"])
+        with beside_the_load(place):
+            run = measure(row, 1, load, place)
+    else:
+        with tempfile.TemporaryDirectory(dir=place.cache) as made:
+            plan = Plan(Path(made) / "fleet", daemons=DAEMONS, durability="commit", load=False)
+            with Fleet(plan) as fleet:
+                servers = [daemon.pid for daemon in fleet.daemons]
+                parts = {SERVERS: servers, REDIS: [fleet.parts["redis"].pid]}
+                running = Running([port_of(fleet.ready["echo"])], parts)
+                run = measure_running(running, scenario, 1, load, place)
+    return {
+        "scenario": scenario,
+        "connections": connections,
+        "seconds": seconds,
+        "round_trips": run["round_trips"],
+        "p50_ms": run["p50_us"] / 1e3,
+        "p99_ms": run["p99_us"] / 1e3,
+        "p999_ms": run["p999_us"] / 1e3,
+        # A percentile is a bucket's bound, up to 1 % above its values.
+        "max_ms": max(run["p999_us"], run["max_us"]) / 1e3,
+        "memory_bytes": run["memory_bytes_max"],
+    }

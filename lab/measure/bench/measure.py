@@ -3,39 +3,34 @@
         Redis ─▶ server ─▶ one line ─▶ memory ─▶ N connect ─▶ memory
                                     ─▶ warm-up ─▶ CPU time ─▶ load ─▶ CPU time
 
-Called by `cli.py` for each row of each round, and by `many.py`.
+Called by `cli.py` for each row of each round, by `many.py`, and by `scaling/c10k.py`.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.fleet import processes, redis_server
-from lab.measure.clocks import CpuTime, cpu_time, rss_bytes, rss_bytes_max
+from lab.fleet import processes
+from lab.measure.clocks import rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
-from lab.measure.generator import Load, Result
-from lab.measure.histogram import percentile
-from lab.measure.serving import port_of
+from lab.measure.generator import Load, percentile
+from lab.measure.serving import REDIS, SERVERS, Servers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from lab.fleet.redis_server import RedisServer
-    from lab.measure.bench.rows import Row
+    from lab.fleet.processes import Process
+    from lab.measure.bench import rows
     from lab.measure.cores import Cores
     from lab.measure.generator import Settings
-
-BASELINES = Path(__file__).parent / "baselines"
-
-# Of all replies: half, 99 and 999 of 1,000.
-PARTS = (0.5, 0.99, 0.999)
+    from lab.measure.samples import Row
+    from lab.measure.serving import Running
 
 # The first line to a server that has just said that it is ready.
 FIRST_LINE_S_MAX = 10.0
@@ -57,92 +52,65 @@ class Place:
     """The built C programs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One row, once. CPU and latencies in µs, memory in bytes a connection."""
-
-    row: str
-    connections: int
-    round: int
-    round_trips_per_s: float
-    server_us: float
-    """The server process's CPU per round trip, user and kernel."""
-    server_kernel_share: float | None
-    server_busy: float
-    """Of one core, 0 to 1: below 0.95 it waited, for Redis or for the load."""
-    redis_us: float | None
-    load_us: float
-    p50_us: float
-    p99_us: float
-    p999_us: float
-    max_us: float
-    memory_bytes: float
-    memory_bytes_max: float
-    """As above, at the highest moment of the load."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Served:
-    """What runs, and where."""
-
-    server: processes.Process
-    redis: RedisServer | None
-    port: int
-
-    def cpu_times(self) -> tuple[CpuTime, CpuTime | None]:
-        """The server's and Redis's, now."""
-        return cpu_time(self.server.pid), cpu_time(self.redis.pid) if self.redis else None
-
-
-def measure(row: Row, number: int, settings: Settings, place: Place) -> tuple[Run, Result]:
-    """Measure `row` in round `number`.
+def measure(row: rows.Server, number: int, settings: Settings, place: Place) -> Row:
+    """Measure `row` in round `number`; as `measure_running`.
 
     Raises:
         LabError: A server did not start, hung, or gave replies that are not right.
     """
     settings = replace(settings, session=row.port == "session")
-    with _serving(row, place) as served:
-        pid = served.server.pid
-        rss_alone = rss_bytes(pid)
-        log = served.server.log.parent / "load.log"
-        with Load(place.programs / "load", served.port, settings, log) as load:
+    with _serving(row, place) as running:
+        return measure_running(running, row.name, number, settings, place)
+
+
+def measure_running(
+    running: Running, name: str, number: int, settings: Settings, place: Place
+) -> Row:
+    """Measure what runs already, at its first port, once.
+
+    Returns its figures by name: CPU and latencies in µs, CPU for a round trip, memory of the
+    servers in bytes a connection.
+
+    Raises:
+        MeasureError: It gave replies that are not right, or hung.
+    """
+    servers, connections = running.parts[SERVERS], settings.connections
+    rss_alone = sum(map(rss_bytes, servers))
+    with tempfile.TemporaryDirectory() as made:
+        log = Path(made) / "load.log"
+        with Load(place.programs / "load", running.ports[0], settings, log) as load:
             load.await_connected()
-            rss_idle = rss_bytes(pid)
-            try:
-                result, before, after = load.play(served.cpu_times)
-            except MeasureError as error:
-                raise MeasureError(f"{error}\n{served.server.log_tail()}".strip()) from None
-        rss_max = rss_bytes_max(pid)
-    server, redis = (
-        now - then if now and then else None for now, then in zip(after, before, strict=True)
+            rss_idle = sum(map(rss_bytes, servers))
+            result, used = load.play(running.parts)
+    us = 1e6 / result.round_trips
+    p50_us, p99_us, p999_us = (
+        percentile(result.histogram_ns, part) / 1e3 for part in (0.5, 0.99, 0.999)
     )
-    if server is None:
-        raise AssertionError("a server has a CPU clock")
-    count, connections = result.round_trips, settings.connections
-    p50_us, p99_us, p999_us = (percentile(result.histogram_ns, part) / 1e3 for part in PARTS)
-    run = Run(
-        row=row.name,
-        connections=connections,
-        round=number,
-        round_trips_per_s=count / result.seconds,
-        server_us=server.total_ns / count / 1e3,
-        server_kernel_share=server.kernel_share,
-        server_busy=server.total_ns / 1e9 / result.seconds,
-        redis_us=redis.total_ns / count / 1e3 if redis else None,
-        load_us=result.cpu_s / count * 1e6,
-        p50_us=p50_us,
-        p99_us=p99_us,
-        p999_us=p999_us,
-        max_us=result.latency_ns_max / 1e3,
-        memory_bytes=(rss_idle - rss_alone) / connections,
-        memory_bytes_max=(rss_max - rss_alone) / connections,
-    )
-    return run, result
+    return {
+        "row": name,
+        "connections": connections,
+        "round": number,
+        "round_trips": result.round_trips,
+        "round_trips_per_s": result.round_trips / result.seconds,
+        "server_us": used.s(SERVERS) * us,
+        "server_kernel_share": used.kernel_shares[SERVERS],
+        # Of one core: below 0.95 it waited, for Redis or for the load.
+        "server_busy": used.s(SERVERS) / result.seconds,
+        "redis_us": used.s(REDIS) * us if running.parts[REDIS] else None,
+        "load_us": result.cpu_s * us,
+        "p50_us": p50_us,
+        "p99_us": p99_us,
+        "p999_us": p999_us,
+        "max_us": result.latency_ns_max / 1e3,
+        "memory_bytes": (rss_idle - rss_alone) / connections,
+        # At the highest moment of the load.
+        "memory_bytes_max": (sum(map(rss_bytes_max, servers)) - rss_alone) / connections,
+    }
 
 
 @contextmanager
 def beside_the_load(place: Place) -> Iterator[None]:
-    """This process, and the generators that it starts, on the load's core."""
+    """This process, and what it starts without a core of its own, on the load's core."""
     before = os.sched_getaffinity(0)
     if place.cores.pinned:
         os.sched_setaffinity(0, {place.cores.load})
@@ -153,44 +121,31 @@ def beside_the_load(place: Place) -> Iterator[None]:
 
 
 @contextmanager
-def _serving(row: Row, place: Place) -> Iterator[_Served]:
-    """The row's server, and its Redis, on their cores; killed at the end: no drain is measured."""
-    pin = place.cores.pinned
+def _serving(row: rows.Server, place: Place) -> Iterator[Running]:
+    """The row's server on its core, and its Redis on the load's."""
+    cpu = place.cores.server if place.cores.pinned else None
+
+    def start(_: str, log: Path, store: str) -> Process:
+        command = row.command({"programs": str(place.programs), "store": store})
+        return processes.start(command, log=log, cpu=cpu, expect_ready=False)
+
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place.cache)))
-        words = {
-            "python": sys.executable,
-            "programs": str(place.programs),
-            "baselines": str(BASELINES),
-        }
+        servers = Servers(stack, data, row.appendfsync, "server", start)
+        running = servers.running(1, row.port)
+        _first_line(running.ports[0], row.port)
         try:
-            redis = None
-            if row.appendfsync:
-                redis = redis_server.start(
-                    data / "redis",
-                    appendfsync=row.appendfsync,
-                    cpu=place.cores.load if pin else None,
-                )
-                stack.callback(redis.process.kill)
-                words["store"] = redis.url
-            server = processes.start(
-                row.command(words),
-                log=data / "server.log",
-                cpu=place.cores.server if pin else None,
-            )
-        except OSError as error:
-            raise MeasureError(f"{row.name}: {error}") from None
-        stack.callback(server.kill)
-        port = port_of(server.ready[row.port])
-        _first_line(port, FIRST_LINES[row.port])
-        yield _Served(server, redis, port)
+            yield running
+        except MeasureError as error:
+            (server,) = servers.grow(1)
+            raise MeasureError(f"{error}\n{server.log_tail()}".strip()) from None
 
 
-def _first_line(port: int, lines: Mapping[bytes, bytes]) -> None:
+def _first_line(port: int, name: str) -> None:
     """One line and its reply: what a server only makes with its first client is made then."""
     with socket.create_connection(("127.0.0.1", port), timeout=FIRST_LINE_S_MAX) as client:
         replies = client.makefile("rb")
-        for line, expected in lines.items():
+        for line, expected in FIRST_LINES[name].items():
             client.sendall(line)
             reply = replies.readline()
             if not reply.startswith(expected):

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lab.measure.command import choose
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from lab.fleet.redis_server import Appendfsync
 
+BASELINES = Path(__file__).parent / "baselines"
+
 FLOOR = "c-epoll"
 UVLOOP = "uvloop-protocol"
 REDIS_PY = "redis-py-per-line"
@@ -24,7 +28,7 @@ SESSION = "echod-session"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Server:
     """One server under test."""
 
     name: str
@@ -35,42 +39,40 @@ class Row:
     """Which of its ports is measured, by its name in the ready line."""
 
     def command(self, words: Mapping[str, str]) -> list[str]:
-        """The command line; `words` has `python`, `programs`, `baselines` and `store`."""
+        """The command line; `words` has `programs`, the C programs' folder, and `store`."""
         return [word.format(**words) for word in self.template]
 
 
 def _baseline(name: str, *arguments: str) -> tuple[str, ...]:
-    return ("{python}", f"{{baselines}}/{name}.py", "--port", "0", *arguments)
+    return (sys.executable, str(BASELINES / f"{name}.py"), *arguments)
 
 
 def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
-    return ("{python}", *ECHOD, "--durability", durability, *arguments)
+    return (sys.executable, *ECHOD, "--store", "{store}", "--durability", durability, *arguments)
 
-
-_STORE = ("--store", "{store}")
 
 ROWS = (
-    Row(FLOOR, ("{programs}/echo_epoll", "--port", "0")),
-    Row(UVLOOP, _baseline("uvloop_protocol")),
-    Row("asyncio-streams", _baseline("asyncio_streams")),
-    Row("gevent-naive", _baseline("gevent_naive")),
-    Row(REDIS_PY, _baseline("redis_py_per_line", *_STORE), "no-aof"),
-    Row(f"{REDIS_PY}-always", _baseline("redis_py_per_line", *_STORE), "always"),
-    Row("echod-none", _echod("none", *_STORE), "no-aof"),
-    Row("echod-async", _echod("async", *_STORE), "no-aof"),
-    Row(COMMIT, _echod("commit", *_STORE), "no-aof"),
-    Row(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet", *_STORE), "no-aof"),
-    Row(f"{COMMIT}-everysec", _echod("commit", *_STORE), "everysec"),
-    Row(f"{COMMIT}-always", _echod("commit", *_STORE), "always"),
-    Row(SESSION, _echod("commit", *_STORE), "no-aof", port="session"),
-    Row(f"{SESSION}-always", _echod("commit", *_STORE), "always", port="session"),
+    Server(FLOOR, ("{programs}/echo_epoll", "--port", "0")),
+    Server(UVLOOP, _baseline("uvloop_protocol")),
+    Server("asyncio-streams", _baseline("asyncio_streams")),
+    Server("gevent-naive", _baseline("gevent_naive")),
+    Server(REDIS_PY, _baseline("redis_py_per_line", "{store}"), "no-aof"),
+    Server(f"{REDIS_PY}-always", _baseline("redis_py_per_line", "{store}"), "always"),
+    Server("echod-none", _echod("none"), "no-aof"),
+    Server("echod-async", _echod("async"), "no-aof"),
+    Server(COMMIT, _echod("commit"), "no-aof"),
+    Server(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet"), "no-aof"),
+    Server(f"{COMMIT}-everysec", _echod("commit"), "everysec"),
+    Server(f"{COMMIT}-always", _echod("commit"), "always"),
+    Server(SESSION, _echod("commit"), "no-aof", port="session"),
+    Server(f"{SESSION}-always", _echod("commit"), "always", port="session"),
 )
 
 
-def select(patterns: Sequence[str]) -> list[Row]:
+def select(patterns: Sequence[str]) -> list[Server]:
     """The rows whose name fits any of the patterns (`*`, `?`), in the table's order.
 
     Raises:
         MeasureError: for a pattern that fits none.
     """
-    return choose("--rows", "row", patterns, ROWS)
+    return choose("--rows", "row", patterns, {row.name: row for row in ROWS})

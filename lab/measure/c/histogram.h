@@ -1,6 +1,6 @@
 /* Latencies in ns, counted in buckets: exact to 256, then 128 steps an octave, so within 0.8 %.
  *
- * Included by load.c alone. lab/measure/histogram.py takes percentiles of what it prints.
+ * Included by load.c alone. lab/measure/generator.py takes percentiles of what it prints.
  */
 #include <stdint.h>
 #include <stdio.h>

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 from lab.measure.clocks import Clocks
 from lab.measure.errors import MeasureError
 from lab.measure.fanout.systems import COMPARED_SERVERS, POSTS, PUBLICATIONS, VAIN, counters
-from lab.measure.generator import SLACK_S, Generator, flags
-from lab.measure.histogram import percentile
+from lab.measure.generator import SLACK_S, Generator, flags, percentile
 from lab.measure.peers import servers
 from lab.measure.serving import REDIS, SERVERS, Daemons
 

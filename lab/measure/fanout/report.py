@@ -20,7 +20,7 @@ from lab.measure.fanout.systems import (
     Load,
     daemons,
 )
-from lab.measure.samples import cell, shares
+from lab.measure.samples import cell, shares, whiskers
 from lab.report import plots, results
 from lab.report.page import Report, Table
 from lab.report.plots import plot
@@ -128,7 +128,7 @@ def _ways(measured: Sequence[Measurement], grid: Sequence[Load]) -> Figure:
             servers = [one["servers"] for one in found]
             costs = [one.of("total_us") for one in found]
             axes.errorbar(
-                servers, [cost.median for cost in costs], yerr=plots.whiskers(costs),
+                servers, [cost.median for cost in costs], yerr=whiskers(costs),
                 fmt=marker, linestyle=dashes, color=colour, capsize=3, markersize=6,
                 label=NAMES[route] if axes is every[0] else "_",
             )  # fmt: skip
@@ -157,7 +157,7 @@ def _systems(
         found = [one.of("per_cpu_s") for _, one in shown]
         axes.barh(
             [row for row, _ in shown], [one.median for one in found], height=0.62,
-            xerr=plots.whiskers(found),
+            xerr=whiskers(found),
             color=[plots.GREY if one.of("copies").max == 0 else plots.BLUE for _, one in shown],
             error_kw={"ecolor": plots.INK, "capsize": 3, "linewidth": 1},
         )  # fmt: skip

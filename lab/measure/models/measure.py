@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.measure.clocks import Clocks, rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
-from lab.measure.generator import flags
-from lab.measure.histogram import percentile
+from lab.measure.generator import flags, percentile
 from lab.measure.models import systems
 from lab.measure.models.clients import Visit, Workload, served, unevenness
 from lab.measure.serving import HAPROXY, REDIS, SERVERS

@@ -62,7 +62,7 @@ def select(patterns: Sequence[str]) -> tuple[list[System], dict[str, str]]:
         MeasureError: A pattern fits none, or nothing is left to measure.
     """
     chosen, left_out = [], {}
-    for system in choose("--only", "system", patterns, SYSTEMS):
+    for system in choose("--only", "system", patterns, {one.name: one for one in SYSTEMS}):
         if system.file.endswith(".mjs") and not shutil.which("node"):
             left_out[system.name] = "there is no `node` on PATH"
         else:

@@ -14,14 +14,13 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
 HERE = Path(__file__).parent
 NODE_FILES = ("package.json", "package-lock.json", ".npmrc", "socketio_server.mjs")
@@ -80,19 +79,13 @@ def python_program(cache: Path) -> Path:
 def _installed(cache: Path, kind: str, what: bytes, fill: Callable[[Path], None]) -> Path:
     """`kind`-DIGEST in `cache`, filled unless it is complete; by one program at a time."""
     directory = cache / f"{kind}-{hashlib.sha256(what).hexdigest()[:16]}"
-    with _locked(cache / f"{kind}.lock"):
+    with (cache / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not (directory / STAMP).exists():
             directory.mkdir(exist_ok=True)
             fill(directory)
             (directory / STAMP).touch()
     return directory
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    with file.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _require_node() -> None:

@@ -10,20 +10,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.fleet import ports, processes, redis_server
+from lab.fleet import ports, processes
 from lab.measure.peers import install
-from lab.measure.serving import REDIS, SERVERS, Running
+from lab.measure.serving import READY_S_MAX, Servers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from lab.fleet.processes import Process
-    from lab.fleet.redis_server import RedisServer
-
-# Twisted and Django take a second each to load, four at once on two CPUs more.
-READY_S_MAX = 30.0
-
+    from lab.measure.serving import Running
 
 # V8 compiles what runs often: in the first seconds under a load Socket.IO takes up to twice the
 # CPU for a delivery (`fleet experiment fanout --peers socketio-redis` with 0 here).
@@ -38,8 +34,8 @@ class Peer:
     title: str
     speech: str
     """As the load generator knows it (c/fanout_settings.h)."""
-    start: Callable[[Path, Path, RedisServer], Process]
-    """(what `prepare` returned, log, Redis) → a process; `.ready["port"]` once it is ready."""
+    start: Callable[[Path, Path, str], Process]
+    """(what `prepare` returned, log, Redis's URL) → a process; `.ready["port"]` when it is ready."""
     prepare: Callable[[Path], Path]
     settle_s: float = 0.0
     """Under each load, before anything of it counts."""
@@ -47,66 +43,47 @@ class Peer:
 
 @contextmanager
 def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[Running]:
-    """Start `count` processes and their Redis in `directory`; all is killed at the end.
-
-    Args:
-        peer: Which.
-        program: What its `prepare` returned.
-        count: How many processes.
-        directory: For logs and Redis's files.
+    """Start `count` processes, from what `prepare` returned, and their Redis; all are killed.
 
     Raises:
         lab.errors.LabError: A part did not start.
     """
+
+    def start(_: str, log: Path, redis_url: str) -> Process:
+        return peer.start(program, log, redis_url)
+
     with ExitStack() as stack:
-        redis = redis_server.start(directory / "redis", appendfsync="no-aof")
-        stack.callback(redis.process.kill)
-        servers = []
-        for number in range(1, count + 1):
-            log = directory / f"{peer.name}-{number}.log"
-            server = peer.start(program, log, redis)
-            stack.callback(server.kill)
-            servers.append(server)
-        for server in servers:
-            if not server.ready:
-                server.await_ready(READY_S_MAX)
-        yield Running(
-            [int(server.ready["port"]) for server in servers],
-            {SERVERS: [server.pid for server in servers], REDIS: [redis.pid]},
-        )
+        servers = Servers(stack, directory, "no-aof", f"{peer.name}-", start)
+        yield servers.running(count, "port")
 
 
-def _socketio(kind: str) -> Callable[[Path, Path, RedisServer], Process]:
-    def start(directory: Path, log: Path, redis: RedisServer) -> Process:
-        program = str(directory / "socketio_server.mjs")
-        return processes.start(
-            ["node", program, kind, redis.url],
-            log=log,
-            env={"NODE_ENV": "production"},
-            expect_ready=False,
-        )
+def _socketio(kind: str, title: str) -> Peer:
+    def start(directory: Path, log: Path, redis_url: str) -> Process:
+        program = ["node", str(directory / "socketio_server.mjs"), kind, redis_url]
+        return processes.start(program, log=log, env={"NODE_ENV": "production"}, expect_ready=False)
 
-    return start
+    full_title = f"Socket.IO, {title} (Node.js)"
+    prepare = install.node_directory
+    return Peer(f"socketio-{kind}", full_title, "socketio", start, prepare, NODE_SETTLE_S)
 
 
-def _python_socketio(python: Path, log: Path, redis: RedisServer) -> Process:
+def _python_socketio(python: Path, log: Path, redis_url: str) -> Process:
     program = str(install.HERE / "python_socketio_server.py")
-    return processes.start([str(python), program, redis.url], log=log, expect_ready=False)
+    return processes.start([str(python), program, redis_url], log=log, expect_ready=False)
 
 
-def _channels(python: Path, log: Path, redis: RedisServer) -> Process:
+def _channels(python: Path, log: Path, redis_url: str) -> Process:
     def attempt(numbers: Sequence[int]) -> Process:
         (number,) = numbers
         command = [str(python), "-m", "daphne", "-b", ports.HOST, "-p", str(number), "-v", "0"]
         process = processes.start(
             [*command, "channels_app:application"],
             log=log,
-            env={"ECHOFLEET_PEERS_REDIS": redis.url, "PYTHONPATH": str(install.HERE)},
+            env={"ECHOFLEET_PEERS_REDIS": redis_url, "PYTHONPATH": str(install.HERE)},
             expect_ready=False,
         )
-        process.await_sign(
-            lambda: process.listens_on(number), f"daphne on port {number}", READY_S_MAX
-        )
+        listens = f"daphne on port {number}"
+        process.await_sign(lambda: process.listens_on(number), listens, READY_S_MAX)
         process.ready = {"port": number}
         return process
 
@@ -114,34 +91,10 @@ def _channels(python: Path, log: Path, redis: RedisServer) -> Process:
 
 
 PEERS = (
-    Peer(
-        "socketio-redis",
-        "Socket.IO, Redis adapter (Node.js)",
-        "socketio",
-        _socketio("redis"),
-        install.node_directory,
-        NODE_SETTLE_S,
-    ),
-    Peer(
-        "socketio-streams",
-        "Socket.IO, Redis streams adapter (Node.js)",
-        "socketio",
-        _socketio("streams"),
-        install.node_directory,
-        NODE_SETTLE_S,
-    ),
-    Peer(
-        "python-socketio",
-        "python-socketio, Redis manager (gevent)",
-        "socketio",
-        _python_socketio,
-        install.python_program,
-    ),
-    Peer(
-        "channels",
-        "Django Channels, channels_redis (daphne)",
-        "channels",
-        _channels,
-        install.python_program,
-    ),
-)
+    _socketio("redis", "Redis adapter"),
+    _socketio("streams", "Redis streams adapter"),
+    Peer("python-socketio", "python-socketio, Redis manager (gevent)", "socketio",
+         _python_socketio, install.python_program),
+    Peer("channels", "Django Channels, channels_redis (daphne)", "channels",
+         _channels, install.python_program),
+)  # fmt: skip

@@ -26,7 +26,7 @@ from lab.measure.serving import SERVERS, Daemons
 if TYPE_CHECKING:
     from lab.measure.samples import Row
     from lab.measure.scaling.measure import Plan
-    from lab.report.progress import Progress
+    from lab.measure.session import Progress
 
 # Within any daemon's backlog (4,096 where the kernel allows it), so none is tried again.
 BURST = 1_000
@@ -85,17 +85,17 @@ def hold(plan: Plan, wanted: int, progress: Progress) -> Row:
         interval_s=interval_s,
         connects_per_s=PER_S,
     )
-    run, _ = measure(row, 1, settings, Place(UNPINNED, plan.data, plan.programs))
+    run = measure(row, 1, settings, Place(UNPINNED, plan.data, plan.programs))
     return {
         "connections": count,
         "interval_s": interval_s,  # between two lines of one connection
         "limited_by": "what was asked for" if wanted < most else why,
         # The growth of resident memory for a connection that has said nothing, and at the
         # highest moment of the load.
-        "idle_bytes": run.memory_bytes,
-        "busy_bytes": run.memory_bytes_max,
-        "p50_ms": run.p50_us / 1e3,
-        "p99_ms": run.p99_us / 1e3,
+        "idle_bytes": run["memory_bytes"],
+        "busy_bytes": run["memory_bytes_max"],
+        "p50_ms": run["p50_us"] / 1e3,
+        "p99_ms": run["p99_us"] / 1e3,
         "accepts_per_s": accepts_per_s,
         "accept_us": accept_us,
     }
@@ -115,5 +115,5 @@ def _burst(plan: Plan, count: int) -> tuple[float, float]:
         load.await_connected()
         took_s = time.perf_counter() - begin
         used_s = Clocks.now(running.parts).since(before).s(SERVERS)
-        load.play(lambda: None)
+        load.play(running.parts)
     return count / took_s, used_s / count * 1e6

@@ -27,8 +27,7 @@ from typing import TYPE_CHECKING
 from lab.fleet import haproxy_server
 from lab.fleet.local import ROOT
 from lab.measure.clocks import Clocks
-from lab.measure.generator import Load, Settings
-from lab.measure.histogram import percentile
+from lab.measure.generator import Load, Settings, percentile
 from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, port_of
 
 if TYPE_CHECKING:

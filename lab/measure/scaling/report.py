@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from lab.measure import calm
-from lab.measure.samples import cell, measurements, shares
+from lab.measure.samples import cell, measurements, shares, whiskers
 from lab.measure.scaling import answers, costs, usl
 from lab.measure.scaling.answers import FULL_FLEET, RATE, by_shape, daemons
 from lab.measure.scaling.measure import REPEATS_OF_A_START
@@ -133,7 +133,7 @@ def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
         medians = [one.of(RATE).median for one in group]
         axes.errorbar(
             [one["daemons"] for one in group], medians,
-            yerr=plots.whiskers([one.of(RATE) for one in group]),
+            yerr=whiskers([one.of(RATE) for one in group]),
             fmt=marker, color=colour, capsize=3, markersize=6.5, label=shape,
         )  # fmt: skip
         if shape in laws:

@@ -5,7 +5,6 @@ Every `recv` is first tried, fails with EAGAIN, and only then waits.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 from typing import TYPE_CHECKING
@@ -33,9 +32,7 @@ def echo(client: socket, _address: tuple[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    server = StreamServer(("127.0.0.1", parser.parse_args().port), echo, backlog=4096)
+    server = StreamServer(("127.0.0.1", 0), echo, backlog=4096)
     server.start()
     ready = f"127.0.0.1:{server.server_port}"
     print(json.dumps({"event": "ready", "echo": ready}), flush=True)

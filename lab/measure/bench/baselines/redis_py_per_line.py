@@ -12,10 +12,10 @@ from gevent import monkey
 
 monkey.patch_all()
 
-import argparse  # noqa: E402 — patched before anything imports `socket`
-import contextlib  # noqa: E402
+import contextlib  # noqa: E402 — patched before anything imports `socket`
 import itertools  # noqa: E402
 import json  # noqa: E402
+import sys  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import redis  # noqa: E402
@@ -55,11 +55,7 @@ class Server:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--store", required=True)
-    arguments = parser.parse_args()
-    server = StreamServer(("127.0.0.1", arguments.port), Server(arguments.store).echo, backlog=4096)
+    server = StreamServer(("127.0.0.1", 0), Server(sys.argv[1]).echo, backlog=4096)
     server.start()
     ready = f"127.0.0.1:{server.server_port}"
     print(json.dumps({"event": "ready", "echo": ready}), flush=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 from typing import cast
@@ -38,15 +37,13 @@ class Echo(asyncio.Protocol):
             self.transport.write(self.previous + self.partial)
 
 
-async def serve(port: int) -> None:
-    """Listen, say where, and serve until killed."""
-    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", port, backlog=4096)
+async def serve() -> None:
+    """Listen on a free port, say which, and serve until killed."""
+    server = await asyncio.get_running_loop().create_server(Echo, "127.0.0.1", 0, backlog=4096)
     host, port = server.sockets[0].getsockname()
     print(json.dumps({"event": "ready", "echo": f"{host}:{port}"}), flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    uvloop.run(serve(parser.parse_args().port))
+    uvloop.run(serve())
