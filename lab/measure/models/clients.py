@@ -70,6 +70,7 @@ class Visit:
     connected_s: float = 0.0
     first_reply_s: float = 0.0
     ended_s: float = 0.0
+    """When it had its last reply, or gave up."""
     replies_s: list[float] = field(default_factory=list)
     """From each line to its whole reply."""
     fault: str = ""
@@ -117,6 +118,8 @@ def visit(workload: Workload, port: int, made: Visit, begin: float) -> Visit:
                 client.ask(b"Hello World!:%d\n" % number)
                 made.replies_s.append(time.perf_counter() - sent)
                 made.first_reply_s = made.first_reply_s or time.perf_counter() - begin
+            # Not when the server has closed, too: a serial one may have answered the next then.
+            made.ended_s = time.perf_counter() - begin
             client.finish()
     except ConnectFailed as error:
         made.fault = f"not connected: {error}"
@@ -128,7 +131,8 @@ def visit(workload: Workload, port: int, made: Visit, begin: float) -> Visit:
         made.fault = str(error.detail)
     except ServerError as error:
         made.fault = str(error)
-    made.ended_s = time.perf_counter() - begin
+    if made.fault:
+        made.ended_s = time.perf_counter() - begin
     return made
 
 
