@@ -87,10 +87,13 @@ class Seen(NamedTuple):
     """A node as one of the nodes sees it: a line of CLUSTER NODES."""
 
     id: str
+    address: str
     flags: frozenset[str]
     """`myself`, `master`, `slave`, `fail?`, `fail`, `handshake`, `noaddr`."""
     epoch: int
     linked: bool
+    answers: bool
+    """Whether it has answered the last ping."""
     slots: tuple[range, ...]
     """That it serves; none of those that are on their way."""
 
@@ -101,9 +104,11 @@ class Seen(NamedTuple):
         spans = [word.split("-") for word in words[8:] if not word.startswith("[")]
         return cls(
             words[0],
+            words[1].split("@")[0],
             frozenset(words[2].split(",")),
             int(words[6]),
             words[7] == "connected",
+            words[4] == "0",
             tuple(range(int(span[0]), int(span[-1]) + 1) for span in spans),
         )
 
@@ -172,10 +177,8 @@ class Node:
         def attempt(numbers: Sequence[int]) -> RedisServer:
             port, bus = numbers
             settings = {**self.settings, "cluster-port": str(bus)}
+            # It ends if it can't have its bus port, before it answers anyone.
             server = redis_server.start(self.directory, port=port, more=settings, **self.options)
-            server.process.await_sign(
-                lambda: server.process.listens_on(bus), f"{self.name}'s bus on {HOST}:{bus}"
-            )
             self.bus_port = bus
             return server
 
@@ -333,7 +336,12 @@ class RedisCluster:
         shutil.rmtree(node.directory / DATA)
 
     def start_again(
-        self, node: Node, *, elsewhere: bool = False, even_without_data: bool = False
+        self,
+        node: Node,
+        *,
+        elsewhere: bool = False,
+        even_without_data: bool = False,
+        election_s_max: float = ELECTION_S_MAX,
     ) -> None:
         """Start a node that has ended; it answers then, and the others know where.
 
@@ -345,6 +353,7 @@ class RedisCluster:
             node: One that does not run.
             elsewhere: On other ports than before.
             even_without_data: Break that rule, for the tests that show what it is for.
+            election_s_max: How long to wait for another master.
 
         Raises:
             ClusterError: It has lost its data, and nobody else has its slots.
@@ -354,7 +363,7 @@ class RedisCluster:
         if empty:
             self._await(
                 lambda: self._masters().get(node.shard, node) is not node,
-                ELECTION_S_MAX,
+                election_s_max,
                 f"another master of shard {node.shard}: {node.name} has lost its data",
             )
             self._former |= node.give_up_identity()
@@ -364,14 +373,27 @@ class RedisCluster:
             self._forget_former()
             self._replicate(node)
 
-    def hand_over(self, replica: Node) -> None:
+    def hand_over(self, replica: Node, *, force: bool = False) -> None:
         """Make a replica its shard's master, without a loss; all nodes know it then.
+
+        Args:
+            replica: One that runs.
+            force: Though its master is dead: what the master had and the replica has not is
+                lost. The nodes themselves never elect a replica that was started after its
+                master's death, as they can't know how old its data are.
 
         Raises:
             redis.RedisError: It is the master, or its master does not answer.
             ClusterError: It did not come to it.
         """
-        replica.ask("CLUSTER", "FAILOVER")
+        running = {node.id for node in self.nodes if node.reachable}
+        # The masters vote: it asks once, and again only after 4 s.
+        self._await(
+            lambda: running <= {seen.id for seen in replica.view() if seen.linked and seen.answers},
+            WHOLE_S_MAX,
+            f"{replica.name} to reach the others",
+        )
+        replica.ask("CLUSTER", "FAILOVER", *(["FORCE"] if force else []))
         self._await(
             lambda: self.master(replica.shard) is replica and self._agreed(),
             HAND_OVER_S_MAX,
@@ -463,9 +485,14 @@ class RedisCluster:
                 self._replicate(node)
 
     def _meet(self, node: Node) -> None:
-        """Tell a node that has started where the others are, in case nobody is where he was."""
+        """Tell a node that has started where the others are that have moved.
+
+        Nodes hear of new addresses from each other, but not after all have moved. Only of
+        those: to meet one that it knows breaks their link, and a vote on it is lost.
+        """
+        known = {(seen.id, seen.address) for seen in node.view()}
         for other in self.nodes:
-            if other is not node and other.reachable:
+            if other.reachable and (other.id, other.address) not in known:
                 _meet(node, other)
 
     def _replicate(self, node: Node) -> None:
