@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Longer than any test: nobody is taken for dead.
 NEVER_MS = 60_000
 
+# For each key in a file that Redis writes: the file of four takes longer than what is done here.
+KEY_DELAY_US = 3_000_000
+
 
 @pytest.fixture(scope="module", name="cluster")
 def cluster_of_each(
@@ -202,6 +205,32 @@ def test_without_that_rule_its_emptiness_wins(cluster: RedisCluster) -> None:
     assert cluster.master(0) is master
     assert get(master, key) is None
     assert replica.ask("DBSIZE") == 0
+
+
+def test_nor_does_one_start_as_master_whose_copy_is_in_no_file_yet(cluster: RedisCluster) -> None:
+    """A replica acknowledges before its first file is written; killed as master then, it is empty.
+
+    Valkey makes the copy itself that file, so there is nothing to lose.
+    """
+    master, (replica,), key = cluster.master(2), cluster.replicas(2), a_key(cluster, 2)
+    master.ask("MSET", *(word for n in "1234" for word in (f"{n}{{{key}}}", n)))
+    cluster.lose_data(replica)
+    settings = replica.settings
+    replica.settings = {**settings, "rdb-key-save-delay": str(KEY_DELAY_US)}
+    cluster.start_again(replica)
+    until(
+        lambda: replica.ask("INFO", "replication").get("master_link_status") == "up",
+        ELECTION_S_MAX,
+        "the copy",
+    )
+    write(master, key, "value")
+    cluster.hand_over(replica)
+    cluster.kill(replica)
+
+    replica.settings = settings
+    cluster.start_again(replica)
+    cluster.await_whole()
+    assert get(cluster.master(2), key) == "value"
 
 
 def test_without_another_master_it_stays_down(cluster: RedisCluster) -> None:
