@@ -19,7 +19,7 @@ import shutil
 import signal
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import redis as redis_py
 from redis.backoff import NoBackoff
@@ -256,9 +256,12 @@ class RedisCluster:
         server = self.nodes[0].server
         return server.password_file if server else ""
 
+    def role(self, node: Node) -> Literal["master", "replica"]:
+        """What a node is in its shard, by the newest epoch."""
+        return "master" if self._masters().get(node.shard) is node else "replica"
+
     def ready(self) -> dict[str, Any]:
         """Return the addresses for a ready line: of the cluster, and of each node."""
-        masters = self._masters()
         return {
             "url": self.url,
             "password_file": self.password_file,
@@ -267,7 +270,7 @@ class RedisCluster:
                     "pid": node.pid,
                     "address": node.address,
                     "shard": node.shard,
-                    "role": "master" if masters.get(node.shard) is node else "replica",
+                    "role": self.role(node),
                 }
                 for node in self.nodes
             ],
@@ -376,7 +379,8 @@ class RedisCluster:
             self._await(
                 lambda: self._masters().get(node.shard, node) is not node,
                 election_s_max,
-                f"another master of shard {node.shard}: {node.name} has lost its data",
+                f"another master of shard {node.shard}: {node.name} has lost its data, and a"
+                " replica that was started after it ended is master only by force",
             )
             self._former |= node.give_up_identity()
         node.start(elsewhere=elsewhere)

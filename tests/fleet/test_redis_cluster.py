@@ -187,6 +187,7 @@ def test_a_node_without_its_data_comes_back_as_a_replica(cluster: RedisCluster) 
     cluster.start_again(former)
     cluster.await_whole()
     assert former.id != identity
+    assert identity not in {seen.id for node in cluster.nodes for seen in node.view()}
     assert cluster.replicas(0) == [former]
     assert get(cluster.master(0), key) == "value"
 
