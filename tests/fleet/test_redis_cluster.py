@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lab.fleet.redis_cluster import Node, RedisCluster
+    from lab.fleet.redis_cluster import RedisCluster
+    from lab.fleet.redis_node import Node
 
 # Longer than any test: nobody is taken for dead.
 NEVER_MS = 60_000
