@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 import urllib.error
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import redis as redis_py
 
 from lab import web
 from lab.fleet import processes, redis_cluster, redis_server
+from lab.wait import until
 from tests import haproxies, images, redises
 
 if TYPE_CHECKING:
@@ -102,6 +104,20 @@ def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisClu
 def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis that this test may freeze, kill or empty."""
     with redis_server.start(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture
+def own_replica(own_redis: RedisServer, tmp_path: Path) -> Iterator[RedisServer]:
+    """That Redis's only replica, in step at first."""
+    more = {"replicaof": f"127.0.0.1 {own_redis.port}", "repl-diskless-sync-delay": "0"}
+    with redis_server.start(tmp_path / "replica", more=more) as server:
+        with redis_py.Redis.from_url(server.url) as asked:
+            until(
+                lambda: cast("Any", asked.info("replication"))["master_link_status"] == "up",
+                20,
+                "the replica to be in step",
+            )
         yield server
 
 

@@ -1,34 +1,28 @@
-"""What the dashboards are made of: a query, a number, a graph, and rows of them.
+"""What the dashboards are made of: numbers and graphs, rows of them, a page.
 
-Every panel has a title, a unit and a description, for one can't be made without. Nothing
-can be edited on the page: what is worth a change is worth one here.
-
-The format is the classic one, which every Grafana reads from files; the SDK would rather see
-the newer one used.
+Every panel has a title, a unit and a description, for one can't be made without. Nothing can be
+edited on the page. The format is the classic one, which every Grafana reads from files; the SDK
+would rather see the newer one used.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
 from grafana_foundation_sdk.builders import common as common_builders
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus, stat, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.variants import Dataquery
-from grafana_foundation_sdk.models import common, dashboard
+from grafana_foundation_sdk.models import common, dashboard, units
 
 from lab.fleet.grafana import TAG as DRILL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    Panel = stat.Panel | timeseries.Panel
-
-AnyPanel = TypeVar("AnyPanel", stat.Panel, timeseries.Panel)
+    from lab.dashboards.promql import Queries
 
 # As the provisioned data source has it.
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -39,117 +33,102 @@ TAG = "echofleet"
 NOTES = common.DataSourceRef(type_val="grafana", uid="-- Grafana --")
 NOTES_MAX = 100
 
-Queries = Mapping[str, str]
-"""PromQL, by the name of each series that it gives."""
-
 # Grafana's grid has 24 columns.
 WIDTH = 24
 NUMBER_HEIGHT = 4
 GRAPH_HEIGHT = 8
 
-QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Panels under a question; their widths fill lines of 24."""
+    """A question, which the panels after it answer, `across` of them in a line."""
 
-    question: str
-    panels: Sequence[Panel]
-
-
-def rate(counter: str) -> str:
-    """A counter's growth a second."""
-    return f"rate({counter}[$__rate_interval])"
+    across: int = 2
 
 
-def total(expr: str, by: str = "") -> str:
-    """The sum over all series, or over those that have the same labels `by`."""
-    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
-
-
-def quantiles(histogram: str, selector: str = "") -> Queries:
-    """The usual ones of a histogram, over all that match."""
-    buckets = total(rate(f"{histogram}_bucket{selector}"), "le")
-    return {name: f"histogram_quantile({share}, {buckets})" for name, share in QUANTILES.items()}
-
-
-def or_none(expr: str, label: str) -> str:
-    """`expr`, or a 0 called `none`: a series that is born with its first event has no data yet."""
-    return f'{expr} or on() label_replace(vector(0), "{label}", "none", "", "")'
-
-
-def number(  # noqa: PLR0913 — what each number must have
-    title: str, unit: str, description: str, expr: str, *, width: int = 4, bad_from: float = 0
-) -> stat.Panel:
+@dataclass(frozen=True, slots=True)
+class Number:
     """The last value of a query; red from `bad_from` on, if that is given."""
-    steps = [dashboard.Threshold(color="green")]
-    if bad_from:
-        steps.append(dashboard.Threshold(value=bad_from, color="red"))
-    return (
-        _panel(stat.Panel(), title, unit, description)
-        .height(NUMBER_HEIGHT)
-        .span(width)
-        .thresholds(
-            builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+
+    description: str
+    expr: str
+    bad_from: float = 0
+    unit: str = units.Short
+
+    def panel(self, title: str) -> stat.Panel:
+        """As the SDK has it."""
+        steps = [dashboard.Threshold(color="green")]
+        if self.bad_from:
+            steps.append(dashboard.Threshold(value=self.bad_from, color="red"))
+        return (
+            stat.Panel()
+            .height(NUMBER_HEIGHT)
+            .thresholds(
+                builders.ThresholdsConfig().mode(dashboard.ThresholdsMode.ABSOLUTE).steps(steps)
+            )
+            .color_mode(common.BigValueColorMode.VALUE)
+            .graph_mode(common.BigValueGraphMode.AREA)
+            .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
+            .with_target(_target(title, self.expr, "A"))
         )
-        .color_mode(common.BigValueColorMode.VALUE)
-        .graph_mode(common.BigValueGraphMode.AREA)
-        .reduce_options(common_builders.ReduceDataOptions().calcs(["lastNotNull"]))
-        .with_target(_target(title, expr, "A"))
-    )
 
 
-def graph(  # noqa: PLR0913 — what each graph must have
-    title: str,
-    unit: str,
-    description: str,
-    queries: Queries,
-    *,
-    width: int = 12,
-    stacked: bool = False,
-) -> timeseries.Panel:
-    """Series over time, from 0; `stacked` when their sum means something."""
-    panel = (
-        _panel(timeseries.Panel(), title, unit, description)
-        .height(GRAPH_HEIGHT)
-        .span(width)
-        .min(0)
-        .line_width(1)
-        .fill_opacity(30 if stacked else 5)
-        .show_points(common.VisibilityMode.NEVER)
-        .legend(
-            common_builders.VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(show_legend=True)
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Series over time, from 0; `stacked` when their sum means something, `wide`: a whole line."""
+
+    unit: str
+    description: str
+    queries: Queries
+    stacked: bool = False
+    wide: bool = False
+
+    def panel(self, _title: str) -> timeseries.Panel:
+        """As the SDK has it."""
+        panel = (
+            timeseries.Panel()
+            .height(GRAPH_HEIGHT)
+            .min(0)
+            .line_width(1)
+            .fill_opacity(30 if self.stacked else 5)
+            .show_points(common.VisibilityMode.NEVER)
+            .legend(
+                common_builders.VizLegendOptions()
+                .display_mode(common.LegendDisplayMode.LIST)
+                .placement(common.LegendPlacement.BOTTOM)
+                .show_legend(show_legend=True)
+            )
+            .tooltip(
+                common_builders.VizTooltipOptions()
+                .mode(common.TooltipDisplayMode.MULTI)
+                .sort(common.SortOrder.DESCENDING)
+            )
         )
-        .tooltip(
-            common_builders.VizTooltipOptions()
-            .mode(common.TooltipDisplayMode.MULTI)
-            .sort(common.SortOrder.DESCENDING)
-        )
-        .targets(
-            [
-                _target(legend, expr, name)
-                for (legend, expr), name in zip(queries.items(), "ABCDEFGH", strict=False)
-            ]
-        )
-    )
-    if stacked:
-        panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-    return panel
+        for (legend, expr), name in zip(self.queries.items(), "ABCDEFGH", strict=False):
+            panel.with_target(_target(legend, expr, name))
+        if self.stacked:
+            stacking = common_builders.StackingConfig().mode(common.StackingMode.NORMAL)
+            panel.stacking(stacking.group("A"))
+        return panel
+
+
+# A number that should be 0, and graphs by what they show.
+Alarm = partial(Number, bad_from=1)
+amounts = partial(Graph, units.Short)
+per_second = partial(Graph, units.CountsPerSecond)
+seconds = partial(Graph, units.Seconds)
+shares = partial(Graph, units.PercentUnit)
+sizes = partial(Graph, units.BytesIEC)
+traffic = partial(Graph, units.BytesPerSecondIEC)
+
+Panels = Mapping[str, Row | Number | Graph]
+"""Questions and the panels that answer them, from top to bottom, by their titles."""
 
 
 def page(
-    uid: str,
-    title: str,
-    description: str,
-    rows: Sequence[Row],
-    *,
-    variables: Sequence[builders.QueryVariable] = (),
+    uid: str, title: str, description: str, panels: Panels, *variables: builders.QueryVariable
 ) -> dashboard.Dashboard:
-    """A whole dashboard: rows of panels, alerts and drills marked in every graph, links to the others."""
+    """A whole dashboard: alerts and drills are marked in every graph, links lead to the others."""
     made = (
         builders.Dashboard(title)
         .uid(uid)
@@ -160,8 +139,16 @@ def page(
         .refresh("5s")
         .time("now-15m", "now")
         .timezone("browser")
-        .annotation(_alerts())
-        .annotation(_drills())
+        .annotation(
+            # When an alert fired: what else changed then?
+            _marks("Alerts", SOURCE, "red")
+            .expr('ALERTS{alertstate="firing"}')
+            .step("5s")
+            .title_format("{{alertname}}")
+            .text_format("{{instance}}")
+        )
+        # What a drill broke and mended, in the graphs that show what it did.
+        .annotation(_marks("Drills", NOTES, "blue").target(_NotesBuilder()))
         .link(
             builders.DashboardLink("The other questions")
             .type(dashboard.DashboardLinkType.DASHBOARDS)
@@ -173,44 +160,28 @@ def page(
         )
     )
     for variable in variables:
-        made.with_variable(variable)
-    numbers = itertools.count(1)
-    for row in rows:
-        made.with_row(builders.Row(row.question).id(next(numbers)))
-        for panel in row.panels:
-            made.with_panel(panel.id(next(numbers)))
+        made.with_variable(variable.datasource(SOURCE))
+    across = 1
+    for number, (heading, what) in enumerate(panels.items(), start=1):
+        if isinstance(what, Row):
+            made.with_row(builders.Row(heading).id(number))
+            across = what.across
+        else:
+            panel = what.panel(heading).id(number).title(heading).datasource(SOURCE)
+            panel.unit(what.unit).description(what.description)
+            wide = isinstance(what, Graph) and what.wide
+            made.with_panel(panel.span(WIDTH if wide else WIDTH // across))
     return made.build()
 
 
-def _panel(panel: AnyPanel, title: str, unit: str, description: str) -> AnyPanel:
-    return panel.title(title).unit(unit).description(description).datasource(SOURCE)
-
-
 def _target(legend: str, expr: str, ref_id: str) -> prometheus.Dataquery:
-    return (
-        prometheus.Dataquery()
-        .datasource(SOURCE)
-        .expr(expr)
-        .legend_format(legend)
-        .range()
-        .ref_id(ref_id)
-    )
+    query = prometheus.Dataquery().datasource(SOURCE).expr(expr)
+    return query.legend_format(legend).range().ref_id(ref_id)
 
 
-def _alerts() -> builders.AnnotationQuery:
-    """When an alert fired, a mark in every graph: what else changed then?"""
-    return (
-        builders.AnnotationQuery()
-        .name("Alerts")
-        .datasource(SOURCE)
-        .enable(enable=True)
-        .icon_color("red")
-        .placement("")
-        .expr('ALERTS{alertstate="firing"}')
-        .step("5s")
-        .title_format("{{alertname}}")
-        .text_format("{{instance}}")
-    )
+def _marks(name: str, source: common.DataSourceRef, colour: str) -> builders.AnnotationQuery:
+    marks = builders.AnnotationQuery().name(name).datasource(source)
+    return marks.enable(enable=True).icon_color(colour).placement("")
 
 
 class _Notes(dashboard.AnnotationTarget, Dataquery):
@@ -220,16 +191,3 @@ class _Notes(dashboard.AnnotationTarget, Dataquery):
 class _NotesBuilder(Builder[Dataquery]):
     def build(self) -> Dataquery:
         return _Notes(limit=NOTES_MAX, match_any=True, tags=[DRILL], type_val="tags")
-
-
-def _drills() -> builders.AnnotationQuery:
-    """What a drill broke and mended, in the graphs that show what it did."""
-    return (
-        builders.AnnotationQuery()
-        .name("Drills")
-        .datasource(NOTES)
-        .enable(enable=True)
-        .icon_color("blue")
-        .placement("")
-        .target(_NotesBuilder())
-    )

@@ -2,16 +2,8 @@
 
     echod's defaults ──shorten(factor)──▶ settings of daemons ──▶ Lives
 
-What is said here is only how far: what each life is, and what renews it, is
-`echod.store.base.Lives`; the daemon makes its lives of these settings as of any others.
-
-Three things are not divided alone (docs/adr/0014):
-  an hour or a day would not pass ten times in two minutes: rooms and markers are first brought
-  down to the longest life of a session's;
-  what only daemons renew stays above 4 s, the lease's own life: who was in a room on a daemon
-  that is killed needs a moment to be in it on another, however short lives are;
-  the commit deadline is none of these: a busy disk is not faster for a drill. So an ended
-  session's tombstone stands for its 10 s.
+What each life is, and what renews it, is `echod.store.base.Lives`; why some are not simply divided,
+docs/adr/0014.
 """
 
 from __future__ import annotations
@@ -31,25 +23,20 @@ FACTOR: Final = 45.0
 LIVES: Final = 10
 # What is brought down to a session's longest life before it is divided …
 LONG: Final = ("room_s_max", "marker_s")
-# … what is divided as it is …
+# … and what is divided as it is.
 DIVIDED: Final = ("session_idle_s_max", "session_ttl_s", "room_linger_s", "announcement_s")
-# … and of those what only daemons renew, which stays above the lease.
-KEPT_BY_DAEMONS: Final = ("announcement_s",)
 
 
 @dataclass(frozen=True, slots=True)
 class Short:
-    """Lives shortened by a factor.
-
-    Attributes:
-        settings: a daemon's, by their names in `Config`; all others stay.
-        idle_s: the session port's idle time.
-        lives: what a daemon with these settings has its store keep.
-    """
+    """Lives shortened by a factor."""
 
     settings: Mapping[str, float]
+    """A daemon's, by their names in `Config`; all others stay."""
     idle_s: float
+    """The session port's idle time."""
     lives: Lives
+    """What a daemon with these settings has its store keep."""
 
     @property
     def named(self) -> dict[str, float]:
@@ -89,7 +76,8 @@ def shorten(factor: float = FACTOR) -> Short:
     longest_s = Lives.of(defaults).record_s
     settings = {name: getattr(defaults, name) / factor for name in DIVIDED}
     settings |= {name: min(getattr(defaults, name), longest_s) / factor for name in LONG}
-    for name in KEPT_BY_DAEMONS:
-        settings[name] = max(settings[name], min(getattr(defaults, name), defaults.lease_s))
+    # What only daemons renew stays above the lease.
+    least_s = min(defaults.announcement_s, defaults.lease_s)
+    settings["announcement_s"] = max(settings["announcement_s"], least_s)
     config = Config(name="soak", **settings)
     return Short(settings, config.session_idle_s_max, Lives.of(config))

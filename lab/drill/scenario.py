@@ -20,23 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something done to the stage.
-
-    Attributes:
-        at_s: When, in seconds from the moment at which all clients are served.
-        text: What, for the picture and the report.
-        act: Does it.
-        heals: It undoes a fault, rather than making one.
-        lasts: The fault is there until a step heals it.
-        loses: It loses data that Redis had acknowledged.
-    """
+    """Something done to the stage."""
 
     at_s: float
+    """From the moment at which all clients are served."""
     text: str
+    """For the picture and the report."""
     act: Callable[[Stage], object]
     heals: bool = False
+    """It undoes a fault, rather than making one."""
     loses: bool = False
+    """It loses data that Redis had acknowledged."""
     lasts: bool = True
+    """The fault is there until a step heals it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +63,31 @@ class Load:
     factor: float = 0.0
     """The daemons' lives are shortened by it (`lives.py`), and those of `load/guests.py` are there;
     0: neither."""
+    seed: int = 0
+    """Of its texts and times."""
+    lines: int = 0
+    """It ends when so many are sent in all; 0: after `Drill.seconds`."""
+    deliveries: int = 0
+    """As `lines`: when members have got so many messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drill:
-    """One of the list.
-
-    Attributes:
-        name: On the command line.
-        what: One sentence.
-        steps: In the order of time.
-        seconds: How long clients send, from the moment at which all are served.
-        expects: Beside `ALWAYS`.
-        links: Which links are there to be cut: `redis`, `daemon`, `clients`.
-        afterwards: What is looked at when all clients have left; into `Outcome.facts`.
-        only_local: Why it can't be made on containers; empty if it can.
-    """
+    """One of the list."""
 
     name: str
     what: str
+    """One sentence."""
     steps: Iterable[Step]
+    """In the order of time."""
     seconds: float
+    """How long clients send, from the moment at which all are served; inf: the load knows."""
     expects: Sequence[Expectation] = ()
+    """Beside `ALWAYS`."""
     links: frozenset[str] = frozenset()
+    """Which links are there to be cut: `redis`, `daemon`, `clients`."""
     load: Load = field(default_factory=Load)
     afterwards: Callable[[Stage], dict[str, Any]] = lambda _: {}
+    """What is looked at when all clients have left; into `Outcome.facts`."""
     only_local: str = ""
+    """Why it can't be made on containers; empty if it can."""

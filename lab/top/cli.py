@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
 import time
@@ -12,13 +13,11 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError
 from lab.fleet import control
 from lab.top import words
-from lab.top.compose import ComposeSource
-from lab.top.local import LocalSource
 from lab.top.model import Model
+from lab.top.sources import ComposeSource, LocalSource
 
 if TYPE_CHECKING:
-    from lab.top.model import View
-    from lab.top.source import Source
+    from lab.top.sources import Source
 
 # Between two looks. Each costs the machine some 30 ms of CPU, and every part a scrape.
 EVERY_S = 1.0
@@ -78,45 +77,38 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.json and not args.once:
         raise LabError("--json goes with --once")
-    source = _source(args)
+    if args.compose:
+        source: Source = ComposeSource(args.project, args.prometheus)
+    else:
+        source = LocalSource(control.find(args.dir))
     if args.do and args.do[0] not in control.ACTIONS:
         raise LabError(f"{args.do[0]}: what can be done is {', '.join(control.ACTIONS)}")
     if args.do and not args.svg:
         print(source.act(*args.do))
         return 0
     if args.once:
-        view = look_twice(source, args.every)
+        model = Model()
+        model.take(source.look())
+        time.sleep(args.every)  # there are rates from the second look on
+        view = model.take(source.look())
         print(words.as_json(view) if args.json else words.text(view))
         return 0
     # Only here: it takes longer to import than all the rest.
-    from lab.top import picture, screen  # noqa: PLC0415
+    from lab.top import screen  # noqa: PLC0415
 
     if args.svg:
-        picture.write(source, args.svg, args.every, tuple(args.do) if args.do else None)
+        drawn = asyncio.run(screen.draw(source, args.every, tuple(args.do or ())))
+        try:
+            args.svg.parent.mkdir(parents=True, exist_ok=True)
+            args.svg.write_text(drawn)
+        except OSError as error:
+            raise LabError(f"{args.svg}: {error.strerror}") from None
         print(args.svg)
         return 0
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise LabError("fleet top needs a terminal; --once prints")
     screen.Top(source, args.every).run()
     return 0
-
-
-def look_twice(source: Source, every_s: float) -> View:
-    """Two looks, so that there are rates.
-
-    Raises:
-        LabError: There is nothing to see.
-    """
-    model = Model()
-    model.take(source.look())
-    time.sleep(every_s)
-    return model.take(source.look())
-
-
-def _source(args: argparse.Namespace) -> Source:
-    if args.compose:
-        return ComposeSource(args.project, args.prometheus)
-    return LocalSource(control.find(args.dir))
 
 
 def _every_s(text: str) -> float:

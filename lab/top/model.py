@@ -5,21 +5,68 @@ Look (each part: how it lives, its readings) ──Model.take──▶ View (row
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
 
-from lab.top.daemons import DaemonRow, FleetRow, Histograms, daemon_row, fleet_row
-from lab.top.figures import merged
-from lab.top.parts import Life
-from lab.top.servers import HaproxyRow, RedisRow, balance_of, haproxy_row, redis_row
+from lab.top.words import DAEMON, HAPROXY, REDIS, balance_of, values
 
 if TYPE_CHECKING:
-    from lab.fleet.metrics import Reading
-    from lab.top.parts import Look, Part
+    from collections.abc import Sequence
+
+    from lab.fleet.metrics import Reading, Samples
+    from lab.top.figures import Pair
+    from lab.top.words import Figure
 
 # How far back a trend goes: at a look a second, its column's width in seconds.
 TREND_LOOKS = 20
+
+
+class State(StrEnum):
+    """A part in one word."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    """It serves; its store is away or slow."""
+    DRAINING = "draining"
+    FROZEN = "frozen"
+    """Stopped by a signal, or paused."""
+    SILENT = "silent"
+    """It runs and does not answer."""
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A process or container at one look, by the name that its source gives it."""
+
+    name: str
+    state: State
+    """Without having asked it: UP, FROZEN or DOWN."""
+    readings: tuple[Reading, ...] = ()
+    """What it said, the newest last; none if it did not answer. More than one where somebody
+    else has asked it before."""
+    where: str = ""
+    """Its pid or container, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Everything at one moment (Unix time); `fleet` says what is looked at."""
+
+    at_s: float
+    fleet: str
+    daemons: tuple[Part, ...]
+    haproxy: Part
+    redis: Part
+
+
+Row = dict[str, Any]
+"""A part's `name`, `state` and `where`, and its figures by their names (`words`).
+
+A daemon's has `balance`, what HAProxy thinks of it, and `trend`, its lines a second at the last
+looks, the newest last. The row of all daemons has `daemons`, how many there are, and how many are
+`up`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,71 +75,71 @@ class View:
 
     at_s: float
     fleet: str
-    all: FleetRow
-    daemons: tuple[DaemonRow, ...]
-    haproxy: HaproxyRow
-    redis: RedisRow
-
-
-class _Past:
-    """What is remembered of a part: two readings, and its lines a second."""
-
-    def __init__(self) -> None:
-        self.before: Reading | None = None
-        self.now: Reading | None = None
-        self.trend: deque[float] = deque(maxlen=TREND_LOOKS)
-
-    def take(self, part: Part) -> None:
-        """One look more. Who is silent is begun afresh: it may come back as another process."""
-        if part.life is not Life.RUNS or not part.readings:
-            self.before = self.now = None
-            return
-        for reading in part.readings:
-            if self.now is None or reading.at_s > self.now.at_s:
-                self.before, self.now = self.now, reading
-
-    @property
-    def timed(self) -> Histograms:
-        """What it timed between the readings."""
-        if self.before is None or self.now is None:
-            return Histograms()
-        return Histograms.between(self.before, self.now)
+    all: Row
+    daemons: tuple[Row, ...]
+    haproxy: Row
+    redis: Row
 
 
 class Model:
     """The looks so far, as far as rates and trends need them."""
 
     def __init__(self) -> None:
-        self._pasts: dict[str, _Past] = {}
+        self._pairs: dict[str, list[Pair]] = {}
+        self._trends: dict[str, tuple[float, ...]] = {}
 
     def take(self, look: Look) -> View:
         """One look more."""
         parts = (*look.daemons, look.haproxy, look.redis)
-        self._pasts = {part.name: self._pasts.get(part.name, _Past()) for part in parts}
-        for part in parts:
-            self._pasts[part.name].take(part)
-        haproxy, redis = self._pasts[look.haproxy.name], self._pasts[look.redis.name]
-        rows = tuple(self._daemon(part, haproxy.now) for part in look.daemons)
+        self._pairs = {part.name: _pairs(self._pairs.get(part.name, []), part) for part in parts}
+        balancer = self._pairs[look.haproxy.name]
+        trends, self._trends = self._trends, {}
+        rows = tuple(self._row(part, DAEMON) for part in look.daemons)
+        for row in rows:
+            name = row["name"]
+            row["balance"] = balance_of(balancer[0][1].samples, name) if balancer else None
+            row["trend"] = (*trends.get(name, ()), row["lines"] or 0.0)[-TREND_LOOKS:]
+            self._trends[name] = row["trend"]
+        everyone = [pair for part in look.daemons for pair in self._pairs[part.name]]
+        up = sum(row["state"] in (State.UP, State.DEGRADED) for row in rows)
         return View(
             at_s=look.at_s,
             fleet=look.fleet,
-            all=fleet_row(rows, self._timed_by_all(look)),
+            all={"up": up, "daemons": len(rows), **values(DAEMON, everyone)},
             daemons=rows,
-            haproxy=haproxy_row(look.haproxy, haproxy.before, haproxy.now),
-            redis=redis_row(look.redis, redis.before, redis.now),
+            haproxy=self._row(look.haproxy, HAPROXY),
+            redis=self._row(look.redis, REDIS),
         )
 
-    def _daemon(self, part: Part, haproxy: Reading | None) -> DaemonRow:
-        past = self._pasts[part.name]
-        row = daemon_row(part, past.before, past.now, past.timed)
-        past.trend.append(row.lines or 0.0)
-        balance = balance_of(haproxy.samples, part.name) if haproxy else None
-        return replace(row, balance=balance, trend=tuple(past.trend))
+    def _row(self, part: Part, figures: Sequence[Figure]) -> Row:
+        pairs = self._pairs[part.name]
+        state = state_of(part.state, pairs[0][1].samples if pairs else None)
+        said = values(figures, [] if state is State.SILENT else pairs)
+        return {"name": part.name, "state": state, "where": part.where, **said}
 
-    def _timed_by_all(self, look: Look) -> Histograms:
-        timed = [self._pasts[part.name].timed for part in look.daemons]
-        return Histograms(
-            merged(one.reply for one in timed),
-            merged(one.commit for one in timed),
-            merged(one.lag for one in timed),
-        )
+
+def state_of(state: State, samples: Samples | None) -> State:
+    """A part's that seems to be in `state` and said `samples`, None if it did not answer."""
+    if state is not State.UP:
+        return state
+    # Redis's exporter answers for a Redis that does not.
+    if samples is None or samples.get("redis_up") == 0:
+        return State.SILENT
+    if samples.get("echod_draining"):
+        return State.DRAINING
+    return State.DEGRADED if samples.get("echod_degraded") else State.UP
+
+
+def _pairs(known: list[Pair], part: Part) -> list[Pair]:
+    """A part's two readings, with one look more.
+
+    Who is silent is begun afresh: it may come back as another process.
+    """
+    if part.state is not State.UP or not part.readings:
+        return []
+    for reading in part.readings:
+        if not known:
+            known = [(None, reading)]
+        elif reading.at_s > known[0][1].at_s:
+            known = [(known[0][1], reading)]
+    return known

@@ -7,21 +7,23 @@ user wants it to.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import re
 import time
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import App
 from textual.containers import Horizontal
-from textual.message import Message
+from textual.css.query import NoMatches
 from textual.widgets import DataTable, Footer, RichLog, Static
 
 from lab.errors import LabError
+from lab.fleet.control import ACTIONS
 from lab.top import cells, words
-from lab.top.model import TREND_LOOKS, Model
-from lab.top.parts import State
+from lab.top.model import TREND_LOOKS, Model, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +31,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
     from textual.binding import BindingType
 
-    from lab.top.daemons import DaemonRow
     from lab.top.model import View
-    from lab.top.source import Source
+    from lab.top.sources import Source
 
 STYLES = {
     State.UP: "green",
@@ -44,36 +45,20 @@ STYLES = {
 
 TREND = "lines/s, last looks"
 
-# What a look is written into.
-SHOWN = ("where", "all", "daemons", "haproxy", "redis", "events")
+# The columns of words; figures stand at the right.
+LEFT = ("daemon", "state", "HAProxy")
 
 # Lines of what happened that are kept: an afternoon of breaking things.
 EVENTS_MAX = 1_000
 
+# Of a picture: wide enough for every column, high enough for eight daemons.
+PICTURE_SIZE = (152, 25)
 
-class Looked(Message):
-    """A look is made."""
+# For a picture, beside the looks' own time.
+SLACK_S = 20.0
 
-    def __init__(self, view: View) -> None:
-        super().__init__()
-        self.view = view
-
-
-class Gone(Message):
-    """Nothing could be looked at."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__()
-        self.why = why
-
-
-class Told(Message):
-    """Something was done, or refused."""
-
-    def __init__(self, text: str, style: str = "") -> None:
-        super().__init__()
-        self.text = text
-        self.style = style
+# The picture would fetch its font from elsewhere; the reader's own will do.
+FONT = re.compile(r"@font-face\s*\{[^}]*\}\s*")
 
 
 class Top(App[None]):
@@ -92,11 +77,7 @@ class Top(App[None]):
     #events { overflow-y: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("d", "act('drain')", "drain"),
-        ("k", "act('kill')", "kill"),
-        ("f", "act('freeze')", "freeze"),
-        ("t", "act('thaw')", "thaw"),
-        ("s", "act('start')", "start"),
+        *((action[0], f"act('{action}')", action) for action in ACTIONS),
         ("q", "quit", "quit"),
     ]
 
@@ -106,12 +87,12 @@ class Top(App[None]):
         """What is shown; None before the first look."""
         self.looks = 0
         """How many were shown."""
+        self.gone = ""
+        """Why nothing can be looked at; empty while it can."""
         self._source = source
         self._every_s = every_s
         self._model = Model()
         self._looking = False
-        self.gone = ""
-        """Why nothing can be looked at; empty while it can."""
 
     def compose(self) -> ComposeResult:
         """From the top to the bottom."""
@@ -129,8 +110,8 @@ class Top(App[None]):
         for name, title in (("haproxy", "HAProxy"), ("redis", "Redis"), ("events", "events")):
             self.query_one(f"#{name}").border_title = title
         table = self._table
-        for column in words.COLUMNS:
-            table.add_column(Text(column.title, justify=_side(column.title)), key=column.title)
+        for title in words.TITLES:
+            table.add_column(Text(title, justify="left" if title in LEFT else "right"), key=title)
         table.add_column(TREND, key=TREND, width=TREND_LOOKS)
         table.focus()
         self._tell("↑ and ↓ choose a daemon; the keys below do it to that one")
@@ -139,61 +120,46 @@ class Top(App[None]):
 
     def action_act(self, action: str) -> None:
         """Do something to the daemon under the cursor."""
-        name = self._selected()
-        if name is not None:
-            self.act(action, name)
+        table = self._table
+        if table.rows:
+            key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key
+            self.act(action, str(key.value))
 
     def act(self, action: str, daemon: str) -> None:
         """Do something to a daemon; what was done stands among the events then."""
-        self._in_thread(partial(self._act, action, daemon))
 
-    # In threads.
+        def do() -> None:
+            try:
+                self._later(self._tell, self._source.act(action, daemon))
+            except LabError as error:
+                self._later(self._tell, str(error), "red")
 
-    def _look_once(self) -> None:
-        try:
-            self.post_message(Looked(self._model.take(self._source.look())))
-        except LabError as error:
-            self.post_message(Gone(str(error)))
-
-    def _act(self, action: str, name: str) -> None:
-        try:
-            self.post_message(Told(self._source.act(action, name)))
-        except LabError as error:
-            self.post_message(Told(str(error), "red"))
-
-    # In the app's own thread. A message that comes while the app ends finds nothing to show it.
-
-    def on_looked(self, message: Looked) -> None:
-        """A look is made."""
-        self._looking = False
-        if self._on_show:
-            self._show(message.view)
-
-    def on_gone(self, message: Gone) -> None:
-        """Nothing could be looked at; what was seen last stays, and is said to be old."""
-        self._looking = False
-        if self._on_show:
-            self._show_gone(message.why)
-
-    def on_told(self, message: Told) -> None:
-        """Something was done, or refused."""
-        if self._on_show:
-            self._tell(message.text, message.style)
-
-    @property
-    def _on_show(self) -> bool:
-        # They go one by one.
-        return all(self.query(f"#{name}") for name in SHOWN)
-
-    def _in_thread(self, work: Callable[[], None]) -> None:
-        self.run_worker(work, thread=True, exit_on_error=True)
+        self.run_worker(do, thread=True)
 
     def _look(self) -> None:
         if not self._looking:
             self._looking = True
-            self._in_thread(self._look_once)
+            self.run_worker(self._look_once, thread=True)
+
+    def _look_once(self) -> None:
+        """In a thread."""
+        try:
+            self._later(self._show, self._model.take(self._source.look()))
+        except LabError as error:
+            self._later(self._show_gone, str(error))
+
+    def _later(self, show: Callable[..., None], *what: object) -> None:
+        """From a thread: show something in the app's own."""
+
+        def on_screen() -> None:
+            # What comes while the app ends finds nothing to be shown in.
+            with contextlib.suppress(NoMatches):
+                show(*what)
+
+        self.call_later(on_screen)
 
     def _show(self, view: View) -> None:
+        self._looking = False
         self.gone = ""
         self._tell_changes(view)
         self.view = view
@@ -201,10 +167,12 @@ class Top(App[None]):
         self._update("where", f"{words.clock(view)}  {view.fleet}")
         self._update("all", words.fleet_line(view))
         self._show_daemons(view)
-        self._update("haproxy", _facts(words.haproxy_facts(view), view.haproxy.state))
-        self._update("redis", _facts(words.redis_facts(view), view.redis.state))
+        for server, facts in words.facts(view).items():
+            self._update(server.lower(), _facts(facts, _states(view)[server]))
 
     def _show_gone(self, why: str) -> None:
+        """Nothing could be looked at; what was seen last stays, and is said to be old."""
+        self._looking = False
         seen = f"; below is what was seen at {words.clock(self.view)}" if self.view else ""
         self._update("all", Text(f"{why}{seen}", style=STYLES[State.DOWN]))
         if why != self.gone:
@@ -213,17 +181,20 @@ class Top(App[None]):
 
     def _show_daemons(self, view: View) -> None:
         table = self._table
-        names = [row.name for row in view.daemons]
+        names = [row["name"] for row in view.daemons]
         if [key.value for key in table.rows] != names:
             table.clear()
             for name in names:
                 table.add_row(*([""] * len(table.columns)), key=name)
-        top = max((max(row.trend, default=0.0) for row in view.daemons), default=0.0)
+        top = max((max(row["trend"]) for row in view.daemons), default=0.0)
         for row in view.daemons:
-            for column in words.COLUMNS:
-                table.update_cell(row.name, column.title, _cell(row, column), update_width=True)
-            bars = cells.trend(row.trend, TREND_LOOKS, top)
-            table.update_cell(row.name, TREND, Text(bars, style="cyan"))
+            away = row["state"] in (State.DOWN, State.FROZEN, State.SILENT)
+            for title, text in words.cells_of(row).items():
+                style = STYLES[row["state"]] if title == "state" else "dim" if away else ""
+                cell = Text(text, style=style, justify="left" if title in LEFT else "right")
+                table.update_cell(row["name"], title, cell, update_width=True)
+            bars = cells.trend(row["trend"], TREND_LOOKS, top)
+            table.update_cell(row["name"], TREND, Text(bars, style="cyan"))
 
     def _tell_changes(self, view: View) -> None:
         """A line for each part that is not as it was."""
@@ -242,37 +213,45 @@ class Top(App[None]):
     def _update(self, name: str, content: str | Text | Table) -> None:
         self.query_one(f"#{name}", Static).update(content)
 
-    def _selected(self) -> str | None:
-        table = self._table
-        if not table.rows:
-            return None
-        return table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
-
     @property
     def _table(self) -> DataTable[Text | str]:
         table: DataTable[Text | str] = self.query_one(DataTable)
         return table
 
 
-def _side(title: str) -> Literal["left", "right"]:
-    return "left" if title in ("daemon", "state", "HAProxy") else "right"
-
-
-def _cell(row: DaemonRow, column: words.Column) -> Text:
-    style = STYLES[row.state] if column.title == "state" else ""
-    if row.state in (State.DOWN, State.FROZEN, State.SILENT) and column.title != "state":
-        style = "dim"
-    return Text(column.cell(row), style=style, justify=_side(column.title))
-
-
-def _facts(facts: words.Facts, state: State) -> Table:
+def _facts(facts: dict[str, str], state: State) -> Table:
     grid = Table.grid(padding=(0, 2))
-    for what, figure in facts:
+    for what, figure in facts.items():
         style = STYLES[state] if what == "state" else ""
         grid.add_row(Text(what, style="dim"), Text(figure, style=style))
     return grid
 
 
 def _states(view: View) -> dict[str, State]:
-    rows = {row.name: row.state for row in view.daemons}
-    return {**rows, "HAProxy": view.haproxy.state, "Redis": view.redis.state}
+    rows = {row["name"]: row["state"] for row in view.daemons}
+    return {**rows, "HAProxy": view.haproxy["state"], "Redis": view.redis["state"]}
+
+
+async def draw(source: Source, every_s: float, act: tuple[str, ...]) -> str:
+    """Look until the trends are full; what the screen shows then, as an SVG picture.
+
+    Args:
+        source: What is looked at.
+        every_s: Between two looks.
+        act: An action, and the daemon it is done to when half of the looks are made; or nothing.
+
+    Raises:
+        LabError: There is nothing to see.
+    """
+    app = Top(source, every_s)
+    async with app.run_test(size=PICTURE_SIZE) as pilot:
+        try:
+            async with asyncio.timeout(TREND_LOOKS * every_s + SLACK_S):
+                while app.looks <= TREND_LOOKS:
+                    if act and app.looks > TREND_LOOKS // 2:
+                        app.act(*act)
+                        act = ()
+                    await pilot.pause(every_s / 2)
+        except TimeoutError:
+            raise LabError(app.gone or "the looks took too long for a picture") from None
+        return FONT.sub("", app.export_screenshot())

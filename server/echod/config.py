@@ -43,6 +43,9 @@ RENEWED_S_MIN = 1.0
 # A marker that expires while a batch is on its way looks like a loss of data.
 MARKER_COMMITS = 3
 
+# More would be an error of typing: each is a copy of everything.
+REPLICAS_MAX = 16
+
 PRIVATE_NETWORKS = "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,::1/128,fc00::/7"
 
 
@@ -201,6 +204,12 @@ class Config:
         most=0.99,
     )
 
+    store_replicas: int = _setting(
+        0,
+        "so many replicas of Redis must have a line before it is answered",
+        least=0,
+        most=REPLICAS_MAX,
+    )
     # How long the store keeps what the daemons themselves renew: with their ticks of 0.1 s.
     announcement_s: float = _setting(
         90.0,
@@ -307,6 +316,11 @@ class Config:
         store = store_url.parse(self.store)
         if self.store_password_file and (store.scheme == "memory" or store.password):
             raise ConfigError("--store-password-file: must be with a --store that has no password")
+        if self.store_replicas and store.scheme == "memory":
+            raise ConfigError("--store-replicas: must be with a --store of Redis")
+        if self.store_replicas and self.room_route == "directed":
+            # Its posts go from the script, to whoever is announced then (ADR 23).
+            raise ConfigError("--room-route=directed: must be another with --store-replicas")
         if store.username and not store.password and not self.store_password_file:
             raise ConfigError(
                 "--store: must have a password for its user, or a --store-password-file"

@@ -38,7 +38,8 @@ from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
 from echod.store.redis.link import Link, read_password, tls_context
 from echod.store.redis.store import RedisStore
-from echod.store.routes import ROUTES
+from echod.store.routes import ROUTES, inbox_name
+from echod.store.slots import ALL_SLOTS
 from echod.values import store_url
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ class Daemon:
         self._clock = clock = Clock(monotonic())
         self._metrics = metrics = Metrics()
         lives = Lives.of(config)
-        inbox = f"{config.name}:{secrets.token_hex(RUN_BYTES)}".encode()
+        run = secrets.token_hex(RUN_BYTES).encode()
+        inbox = inbox_name(ALL_SLOTS[0], config.name.encode(), run)
         store, self._subscription = _store(config, lives, inbox)
         self._committer = committer = Committer(
             *(store, config, lives, clock, metrics), on_rollback=self._roll_back
@@ -220,7 +222,10 @@ def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscript
     timeout_s, password_file = config.commit_s_max, config.store_password_file
     connect = partial(Link, config.store, timeout_s, password_file)
     return (
-        RedisStore(config.store, config.name, lives, timeout_s, password_file),
+        RedisStore(
+            *(config.store, config.name, lives, timeout_s, password_file),
+            replicas=config.store_replicas,
+        ),
         RedisSubscription(connect, ROUTES[config.room_route], inbox, config.rooms_max),
     )
 

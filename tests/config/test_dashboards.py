@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.dashboards import files
+from lab.dashboards import __main__ as files
 from lab.fleet.grafana import TAG
 from tests.config.checks import ROOT, check
 from tests.monitored import DASHBOARDS, panels, queries

@@ -11,8 +11,9 @@ import pytest
 import redis as redis_py
 
 from echod.store.base import Lives, StoreError
-from echod.store.keys import GENERATION_KEY, decode_state
+from echod.store.keys import decode_state, generation_key
 from echod.store.redis.store import RedisStore
+from echod.store.slots import ALL_SLOTS
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
 from lab.fleet.processes import StartError
@@ -65,7 +66,7 @@ def connected(server: RedisServer, name: str = "d1") -> RedisStore:
 
 def markers(client: redis_py.Redis, name: str = "d1") -> list[bytes]:
     """The keys of a daemon's markers."""
-    return cast("list[bytes]", client.keys(f"d:{name}:*"))
+    return cast("list[bytes]", client.keys(f"d:{{*}}:{name}:*"))
 
 
 def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_py.Redis) -> None:
@@ -76,7 +77,8 @@ def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_
         store.reset()
         assert store.connect() is True
         commit(store, [])
-    assert client.get(GENERATION_KEY) == b"1"
+    # In every slot, each of which may move to another shard.
+    assert client.mget([generation_key(slot) for slot in ALL_SLOTS]) == [b"1"] * len(ALL_SLOTS)
     assert [store.generation for store in stores] == [1, 1]
     stores[0].reset()
     assert stores[0].connect() is False
@@ -121,7 +123,7 @@ def test_generation_is_seen_with_the_next_batch(
 ) -> None:
     """Another daemon's finding reaches this one with its heartbeat."""
     store = connected(own_redis)
-    client.set(GENERATION_KEY, 7)
+    client.set(generation_key(0), 7)
     commit(store, [])
     assert store.generation == 7
 

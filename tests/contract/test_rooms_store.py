@@ -10,26 +10,33 @@ import redis as redis_py
 from echod.protocol.token import Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import NO_SESSION, Session
+from echod.store.keys import NO_SESSION, Session, generation_key, leases_key
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
+    FENCED,
+    LEASES,
     Announce,
     Beat,
     Conflict,
     Drop,
+    Enter,
+    Find,
+    Leave,
     Open,
     Operation,
     Page,
     Post,
+    Posted,
     Publish,
     Read,
     Renew,
     Stale,
-    Tell,
     Who,
 )
 from echod.store.redis.operations import RAISE_GENERATION
 from echod.store.redis.store import RedisStore
+from echod.store.routes import inbox_channel, inbox_name
+from echod.store.slots import slot_of
 from lab.fleet import redis_server
 from tests.contract.test_store import commit
 
@@ -44,6 +51,7 @@ ROOM_S = 1000
 NODE = 100
 LIVES = Lives(10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX)
 ANN, BOB = b"annannanna", b"bobbobbobb"
+HERE, ELSEWHERE = inbox_name(0, b"d1", b"1"), inbox_name(0, b"d2", b"1")
 
 
 class Subject:
@@ -62,28 +70,38 @@ class Subject:
         self._published = [] if published is None else published
         self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
         if self._pubsub:
-            self._pubsub.psubscribe("*")
-            assert self._pubsub.get_message(timeout=5)
+            for channel in (inbox_channel(HERE), b"c:{r}", b"c:{other}"):
+                self._pubsub.ssubscribe(channel)
+                assert self._pubsub.get_message(timeout=5)
         self.sessions = {name: self._open(name) for name in (ANN, BOB)}
 
     def _open(self, name: bytes) -> Session:
         token = Token(name, b"k" * 26)
-        session = Session(name, (b"inbox", b"d1"))
+        session = Session(name, (b"inbox", HERE))
         commit(self.store, [Write(NOBODY, session, Open(token.digest()))])
         session.own(1)
         return session
 
     def ask(self, operation: Operation, sender: bytes = ANN) -> object:
         """Its result; None if it was refused."""
-        owned = isinstance(operation, (Post, Who, Tell, Renew, Drop))
+        owned = isinstance(operation, (Renew, Drop))
         write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
         return None if commit(self.store, [write]) else write.result
 
     def post(
         self, number: int, text: bytes = b"x", sender: bytes = ANN, room: bytes = b"r"
     ) -> object:
-        """`SAY`."""
-        return self.ask(Post(room, sender, number, sender + b" " + text), sender)
+        """`JOIN`, and `SAY`."""
+        fence = self.sessions[sender].fence
+        assert self.ask(Enter(room, sender, fence))
+        return self.say(number, text, sender, fence, room)
+
+    def say(
+        self, number: int, text: bytes, sender: bytes, fence: bytes, room: bytes = b"r"
+    ) -> object:
+        """`SAY` alone; of a post its offset."""
+        result = self.ask(Post(room, sender, fence, number, sender + b" " + text))
+        return result.offset if isinstance(result, Posted) else result
 
     def read(self, first: int = 1, most: int = 1000, room: bytes = b"r") -> Page:
         """A page."""
@@ -94,7 +112,7 @@ class Subject:
     def published(self) -> list[bytes]:
         """What was published since the last call."""
         if self._pubsub:
-            self.ask(Publish(b"end", b"end"))
+            self.ask(Publish(HERE, b"end"))
             while (got := self._pubsub.get_message(timeout=5)) and got["data"] != b"end":
                 self._published.append(got["data"])
         found, self._published[:] = list(self._published), []
@@ -110,7 +128,7 @@ class Subject:
     def lives_s(self, room: bytes = b"r") -> float:
         """How long the room will still be there."""
         if self.client:
-            return self.client.ttl(b"m:" + room)
+            return self.client.ttl(b"m:{%b}" % room)
         kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
         return kept.until_at - self.ahead_s
 
@@ -228,14 +246,45 @@ def test_a_large_text(subject: Subject) -> None:
     assert subject.published()[0].endswith(text)
 
 
-def test_who_lost_its_session_posts_nothing(subject: Subject) -> None:
-    """An earlier owner is refused, whatever it asks."""
-    subject.sessions[BOB].own(9)
-    assert subject.post(1, sender=BOB) is None
-    assert subject.ask(Who(b"r"), BOB) is None
-    assert subject.ask(Tell(ANN, b"t x"), BOB) is None
-    assert subject.read().last == 0
-    assert subject.published() == []
+def test_who_has_not_joined_posts_nothing(subject: Subject) -> None:
+    """Nor who has left, or whose later owner has joined; an id that is known is told (ADR 22)."""
+    early, late, after_loss = b"0:1:aaaaaaaaaa", b"0:10:bbbbbbbbbb", b"1:1:cccccccccc"
+    assert subject.say(1, b"x", ANN, early) is FENCED
+    assert subject.ask(Enter(b"r", ANN, early)) is True
+    assert subject.say(1, b"x", ANN, early) == 1
+    assert subject.ask(Enter(b"r", ANN, late)) is True
+    assert subject.say(2, b"y", ANN, early) is FENCED
+    assert subject.say(1, b"x", ANN, early) == 1
+    assert subject.ask(Enter(b"r", ANN, early)) is False
+    assert subject.say(2, b"y", ANN, late) == 2
+    # Its shard has lost data: epochs are counted anew.
+    assert subject.ask(Enter(b"r", ANN, after_loss)) is True
+    assert subject.ask(Enter(b"r", ANN, late)) is False
+    subject.ask(Leave(b"r", ANN, late))
+    assert subject.say(3, b"z", ANN, after_loss) == 3
+    subject.ask(Leave(b"r", ANN, after_loss))
+    assert subject.say(4, b"z", ANN, after_loss) is FENCED
+    assert subject.read().last == 3
+    assert len(subject.published()) == 3
+
+
+def test_a_hundred_ids_are_kept_beside_the_fence(subject: Subject) -> None:
+    """Which they do not push out."""
+    fence = subject.sessions[ANN].fence
+    for number in range(1, 202):
+        assert subject.post(number) == number
+    assert subject.say(202, b"x", ANN, fence) == 202
+    assert subject.post(103) == 103
+    assert subject.post(102) == Stale(203)
+
+
+def test_a_member_that_said_nothing_leaves_nothing(subject: Subject) -> None:
+    """Whoever goes from room to room does not fill the store."""
+    session = subject.sessions[ANN]
+    subject.ask(Enter(b"r", ANN, session.fence))
+    assert subject.ids_s(session.ids_key(b"r")) > 0
+    subject.ask(Leave(b"r", ANN, session.fence))
+    assert subject.ids_s(session.ids_key(b"r")) <= 0
 
 
 def test_trimmed_by_length(subject: Subject) -> None:
@@ -266,7 +315,7 @@ def test_a_room_lives_after_its_last_message(subject: Subject) -> None:
     """Unused it is soon gone; a message, or a member where there was one, lengthens its life."""
     subject.read()
     assert subject.lives_s() <= 90
-    subject.ask(Announce(b"r", b"d1", 1))
+    subject.ask(Announce(b"r", HERE, 1))
     assert subject.lives_s() <= 90
     subject.post(1)
     assert ROOM_S - 5 <= subject.lives_s() <= ROOM_S
@@ -276,31 +325,30 @@ def test_a_member_keeps_a_room(subject: Subject) -> None:
     """An announcement lengthens the life of what was said."""
     subject.post(1)
     if subject.client:
-        for key in (b"m:r", b"x:r"):
+        for key in (b"m:{r}", b"x:{r}"):
             subject.client.expire(key, 10)
     else:
         subject.ahead_s = ROOM_S - 10
-    subject.ask(Announce(b"r", b"d1", 1))
+    subject.ask(Announce(b"r", HERE, 1))
     assert subject.lives_s() > 10
 
 
 def test_who_and_announce(subject: Subject) -> None:
     """As last announced; none is nobody."""
-    subject.ask(Beat(b"d1", b"b 1"))
-    assert subject.ask(Who(b"r")) == (0, 0)
-    subject.ask(Announce(b"r", b"d1", 3))
-    assert subject.ask(Who(b"r")) == (3, 1)
-    subject.ask(Announce(b"r", b"d1", 2))
-    assert subject.ask(Who(b"r")) == (2, 1)
-    subject.ask(Announce(b"r", b"d1", 0))
-    subject.ask(Announce(b"r", b"d1", 0))
-    assert subject.ask(Who(b"r")) == (0, 0)
+    assert subject.ask(Who(b"r")) == {}
+    subject.ask(Announce(b"r", HERE, 3))
+    assert subject.ask(Who(b"r")) == {HERE: 3}
+    subject.ask(Announce(b"r", HERE, 2))
+    assert subject.ask(Who(b"r")) == {HERE: 2}
+    subject.ask(Announce(b"r", HERE, 0))
+    subject.ask(Announce(b"r", HERE, 0))
+    assert subject.ask(Who(b"r")) == {}
 
 
 def test_a_beat_is_heard(subject: Subject) -> None:
     """It is written to its inbox, and says whether the lease had held."""
-    subject.ask(Beat(b"d1", b"b 1"))
-    assert cast("tuple[bool, int]", subject.ask(Beat(b"d1", b"b 2")))[0]
+    subject.ask(Beat(HERE, b"b 1"))
+    assert cast("tuple[bool, int]", subject.ask(Beat(HERE, b"b 2")))[0]
     assert subject.published() == [b"b 1", b"b 2"]
 
 
@@ -321,20 +369,27 @@ def test_a_beat_twice_is_no_lease_that_held(
     subject: Subject, behind: Callable[[], redis_py.Redis]
 ) -> None:
     """The first one's answer was lost: the second does not hide that the lease had lapsed."""
-    behind().delete("l:d1")
-    assert subject.ask(Beat(b"d1", b"b 7")) == (False, 1)
-    assert subject.ask(Beat(b"d1", b"b 7")) == (False, 1)
-    assert subject.ask(Beat(b"d1", b"b 8")) == (True, 1)
+    behind().delete(leases_key(0))
+    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
+    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
+    assert subject.ask(Beat(HERE, b"b 8")) == (True, 1)
+
+
+def test_a_lease_says_who_is_there(subject: Subject) -> None:
+    """Of those who have beaten."""
+    subject.ask(Beat(HERE, b"b 1"))
+    assert subject.ask(LEASES) == {HERE}
 
 
 @ONLY_REDIS
-def test_who_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
-    """Without a lease it counts for nothing, and is forgotten."""
-    subject.ask(Beat(b"d1", b"b 1"))
-    subject.ask(Announce(b"r", b"d1", 1))
-    subject.ask(Announce(b"r", b"d2", 5))
-    assert subject.ask(Who(b"r")) == (1, 1)
-    assert behind().hkeys("p:r") == [b"d1"]
+def test_a_lease_ends(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+    """Of the dead nothing stays, whoever beats on."""
+    subject.ask(Beat(HERE, b"b 1"))
+    behind().hset(leases_key(0), ELSEWHERE, "1000 b 7")
+    assert subject.ask(LEASES) == {HERE}
+    subject.ask(Beat(HERE, b"b 2"))
+    assert behind().hkeys(leases_key(0)) == [HERE]
+    assert 0 < behind().pttl(leases_key(0)) <= LIVES.lease_s * 1000
 
 
 def test_a_store_in_memory_frees_what_has_expired() -> None:
@@ -353,22 +408,21 @@ def test_a_store_in_memory_frees_what_has_expired() -> None:
 @ONLY_REDIS
 def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Daemons come and go while a room is full: of those that were killed nothing stays."""
-    subject.ask(Beat(b"d1", b"b 1"))
     for number in range(20):
-        subject.ask(Announce(b"r", b"gone%d" % number, 5))
-    subject.ask(Announce(b"r", b"d1", 1))
-    assert behind().hkeys("p:r") == [b"d1"]
+        behind().hset("p:{r}", f"gone{number}", "5 1000")
+    subject.ask(Announce(b"r", ELSEWHERE, 1))
+    subject.ask(Announce(b"r", HERE, 1))
+    assert set(behind().hkeys("p:{r}")) == {HERE, ELSEWHERE}
 
 
-@ONLY_REDIS
-def test_find(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
-    """Only where a daemon listens and its lease holds."""
-    assert subject.ask(Tell(BOB, b"t x")) is False  # no lease
-    subject.ask(Beat(b"d1", b"b 1"))
-    assert subject.ask(Tell(BOB, b"t x")) is True
-    assert subject.published()[-1] == b"t x"
-    assert subject.ask(Tell(b"zzzzzzzzzz", b"t x")) is False
-    del behind
+def test_find(subject: Subject) -> None:
+    """The inbox of the daemon where a session is; where nobody listens, nobody is reached."""
+    assert subject.ask(Find(BOB)) == HERE
+    assert subject.ask(Find(b"zzzzzzzzzz")) is None
+    assert subject.ask(Publish(HERE, b"t x")) is True
+    assert subject.published() == [b"t x"]
+    if subject.client:
+        assert subject.ask(Publish(ELSEWHERE, b"t x")) is False
 
 
 @ONLY_REDIS
@@ -378,7 +432,7 @@ def test_the_generation_is_part_of_the_epoch(
     """Raised, every room has another history, in pages and publications alike."""
     subject.post(1)
     before = subject.read().epoch
-    command = RAISE_GENERATION.command([b"generation"], b"0")
+    command = RAISE_GENERATION.command([generation_key(slot_of(b"r"))], b"0")
     behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
     subject.post(2)
     after = subject.read().epoch
@@ -395,7 +449,7 @@ def test_an_expired_room_begins_anew(
     subject.post(1)
     subject.post(2)
     before = subject.read().epoch
-    behind().delete("m:r")
+    behind().delete("m:{r}")
     assert subject.post(3) == 1
     page = subject.read()
     assert page.epoch != before

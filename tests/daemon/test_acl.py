@@ -39,15 +39,12 @@ NOPERM = "NOPERM"
 
 # Where the keys of a script's call stand, no table of Redis's says.
 SCRIPTS = {"eval": ("EVAL", "return 1", "1"), "evalsha": ("EVALSHA", "0" * 40, "1")}
-CHANNELS = {
-    "publish": ("PUBLISH", OUTSIDE, "x"),
-    "subscribe": ("SUBSCRIBE", OUTSIDE),
-    "spublish": ("SPUBLISH", OUTSIDE, "x"),
-    "ssubscribe": ("SSUBSCRIBE", OUTSIDE),
-}
+CHANNELS = {"spublish": ("SPUBLISH", OUTSIDE, "x"), "ssubscribe": ("SSUBSCRIBE", OUTSIDE)}
+# Redis lists a sharded channel where a key stands; it checks none where nothing is heard any more.
+WITHOUT_KEYS = {*CHANNELS, "sunsubscribe"}
 
 # Allowed already for a store of many shards, which is decided and not built (docs/adr/0020).
-DECIDED = {"cluster|slots", "wait", "spublish", "ssubscribe", "sunsubscribe"}
+DECIDED = {"cluster|slots"}
 
 
 def rules() -> dict[str, list[str]]:
@@ -162,9 +159,11 @@ def with_keys(name: str, entry: list[Any], keys: list[str]) -> list[str]:
     """The command with these keys, as many as it takes at least."""
     if name in SCRIPTS:
         return [*SCRIPTS[name], keys[0]]
+    if name in WITHOUT_KEYS:
+        return call(name, entry)
     first, last, step = entry[3:6]
     words = call(name, entry)
-    if first and b"pubsub" not in entry[2]:  # channels of one shard stand where keys do
+    if first:
         places = range(first, (last if last > 0 else first) + 1, step)
         for place, key in zip(places, keys, strict=False):
             words[place] = key

@@ -35,7 +35,7 @@ def committed(directory: Path) -> dict[str, int]:
             match command:
                 case [b"HSET", key, *fields]:
                     record = dict(zip(fields[::2], fields[1::2], strict=True))
-                    peers[key.removeprefix(b"r:")] = record[b"peer"].decode()
+                    peers[key[3:-1]] = record[b"peer"].decode()
                 case [b"SET", key, value, *_] if key.startswith(b"s:"):
                     peer = peers[key.split(b":")[1]]
                     highest[peer] = max(highest.get(peer, 0), decode_state(value).seq)

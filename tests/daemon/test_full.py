@@ -16,7 +16,7 @@ import pytest
 
 from echod.admin.server import ASKERS_MAX
 from echod.limits.capacity import CHECKS_MAX, HANDSHAKES_MAX, REFUSED_MAX
-from lab.drill.stage import faults
+from lab.drill.stage.local import limit_files
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_drain import agent_says
@@ -170,7 +170,7 @@ def test_no_file_left(echod: Callable[..., Echod]) -> None:
     daemon = there.daemon
     until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 4, 5, "a free place")
     until(lambda: agent_says(daemon) == b"up ready 100%\n", 5, "it to be well")
-    faults.fill_files(daemon.process.pid)
+    limit_files(daemon.process.pid, full=True)
     with closing([raw.connect(daemon.port) for _ in range(60)]):
         for _ in range(20):
             there.serves()
@@ -179,7 +179,7 @@ def test_no_file_left(echod: Callable[..., Echod]) -> None:
             assert daemon.get("/readyz")[0] == 200
         assert daemon.metrics()["echod_accept_errors_total"] > 0
         assert "accept-paused" not in daemon.log()
-    faults.free_files(daemon.process.pid)
+    limit_files(daemon.process.pid, full=False)
     until(lambda: agent_says(daemon) == b"up ready 100%\n", 10, "files to be there again")
     with there.client():
         there.serves()

@@ -40,19 +40,19 @@ def test_ids_live_with_a_session_that_moved(
     ann = Person(one.session_port)
     ann.join(b"lobby")
     ann.ask(b"SAY lobby 1 x\n", 2)
-    ids = b"i:lobby:" + ann.name
+    ids = b"i:{lobby}:" + ann.name
     ann.sock.close()
     again = Client(two.session_port)
     again.hello(b" " + ann.token)
     keys.pexpire(ids, NEARLY_OVER_MS)
-    keys.pexpire(b"r:" + ann.name, NEARLY_OVER_MS)
+    keys.pexpire(b"r:{%b}" % ann.name, NEARLY_OVER_MS)
     assert again.ask(b"PING\n") == b"PONG\n"
     # PONG does not wait for them.
     until(lambda: keys.pttl(ids) > NEARLY_OVER_MS, 5, "the ids to be renewed")
-    until(lambda: keys.pttl(b"r:" + ann.name) > NEARLY_OVER_MS, 5, "its record to be renewed")
+    until(lambda: keys.pttl(b"r:{%b}" % ann.name) > NEARLY_OVER_MS, 5, "its record to be renewed")
     assert again.ask(b"QUIT\n") == b"BYE\n"
     until(lambda: not keys.exists(ids), 5, "the ids to go with their session")
-    assert keys.pttl(b"r:" + ann.name) < NEARLY_OVER_MS
+    assert keys.pttl(b"r:{%b}" % ann.name) < NEARLY_OVER_MS
 
 
 def test_who_is_answered_is_remembered(
@@ -68,7 +68,7 @@ def test_who_is_answered_is_remembered(
         # What the scripts do is seen too, in the order in which it is done.
         done = (said["command"].split() for said in seen.listen())
         first = next(words for words in done if words[0] in {"XADD", "HSET"})
-    assert first == ["HSET", f"r:{ann.name.decode()}", "posted", "lobby"]
+    assert first == ["HSET", f"r:{{{ann.name.decode()}}}", "posted", "lobby"]
 
 
 def test_ids_of_a_room_that_is_joined_are_kept_first(
@@ -86,7 +86,9 @@ def test_ids_of_a_room_that_is_joined_are_kept_first(
         ann.ask(b"SAY %b 1 x\n" % room, 2)
         ann.ask(b"PART %b\n" % room)
     assert ann.ask(b"PING\n") == b"PONG\n"
-    until(lambda: keys.hget(b"r:" + ann.name, "posted") == b"lobby c d", 5, "it to be remembered")
+    until(
+        lambda: keys.hget(b"r:{%b}" % ann.name, "posted") == b"lobby c d", 5, "it to be remembered"
+    )
 
 
 def test_a_session_left_unread_is_kept(
@@ -112,7 +114,7 @@ def test_a_session_left_unread_is_kept(
         if daemon.metrics()["echod_unsent_bytes"] > 200_000:  # with its kernel's buffer
             break
         bob.ask(b"SAY lobby %d %b\n" % (number, text), 2)
-    record = b"r:" + slow.name
+    record = b"r:{%b}" % slow.name
     lives_ms = keys.pttl(record)
 
     def renewed() -> bool:

@@ -385,3 +385,54 @@ def test_a_frozen_daemon_catches_up(
         two.process.signal(signal.SIGCONT)
     assert [int(line.split()[2]) for line in bob.lines(10)] == list(range(1, 11))
     assert two.metrics()['echod_room_messages_total{fate="lost"}'] == 0
+
+
+def test_what_an_earlier_owner_had_on_its_way_is_not_posted(
+    fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]]
+) -> None:
+    """Once the later owner has joined (§2.3): its daemon was frozen, and speaks now (ADR 22)."""
+    one, two = fleet()
+    ann, bob = people(one, two)
+    for person in (ann, bob):
+        person.join(b"lobby")
+    one.process.signal(signal.SIGSTOP)
+    ann.send(b"SAY lobby 1 late\n")
+    again = Client(two.session_port)
+    again.hello(b" " + ann.token)
+    again.send(b"JOIN lobby\n")
+    assert again.line().startswith(b"JOINED lobby ")
+    one.process.signal(signal.SIGCONT)
+    assert raw.read_all(ann.sock).startswith(b"ERR taken-over ")
+    again.send(b"SAY lobby 1 mine\n")
+    message = b"MSG lobby 1 %b mine" % ann.name
+    assert {again.line(), again.line()} == {b"SAID lobby 1 1\n", message + b"\n"}
+    assert bob.lines(1) == [message]
+
+
+def test_an_owner_that_the_room_has_forgotten_joins_again(
+    fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]], own_redis: RedisServer
+) -> None:
+    """It listened for longer than what is kept of it: its next post is taken all the same."""
+    (one,) = fleet(1)
+    (ann,) = people(one)
+    ann.join(b"lobby")
+    with redis_py.Redis.from_url(own_redis.url) as store:
+        assert store.delete(b"i:{lobby}:" + ann.name) == 1
+    ann.send(b"SAY lobby 1 x\nPING\n")
+    assert {ann.line(), ann.line()} == {b"SAID lobby 1 1\n", b"MSG lobby 1 %b x\n" % ann.name}
+    assert ann.line() == b"PONG\n"
+
+
+def test_who_leaves_takes_the_fence_along(
+    fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]], own_redis: RedisServer
+) -> None:
+    """By PART, or with the connection: of who said nothing nothing stays."""
+    (one,) = fleet(1)
+    ann, bob = people(one, count=2)
+    for person in (ann, bob):
+        person.join(b"lobby")
+    with redis_py.Redis.from_url(own_redis.url) as store:
+        assert len(store.keys("i:*")) == 2
+        assert ann.ask(b"PART lobby\n") == b"PARTED lobby\n"
+        bob.sock.close()
+        until(lambda: store.keys("i:*") == [], 5, "the fences to go")

@@ -195,7 +195,7 @@ class Chaos:
         for one in self.people:
             if not one.joined and not one.waits:
                 one.join()
-            last = int(cast("bytes", self.redis.hget(f"m:{one.room.decode()}", "offset")) or 0)
+            last = int(cast("bytes", self.redis.hget(f"m:{{{one.room.decode()}}}", "offset")) or 0)
             if not one.joined or one.waits or one.unsaid or one.position is None:
                 return False
             if one.position[1] != last:

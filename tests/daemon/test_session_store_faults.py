@@ -127,7 +127,7 @@ def test_a_key_of_another_kind(
     for each in (one, other):
         each.hello()
         each.ask(b"ECHO 1 a\n")
-    record = b"r:" + one.token.split(b".")[0]
+    record = b"r:{%b}" % one.token.split(b".")[0]
     store.delete(record)
     store.rpush(record, "no hash")
     two = client(pair[0].session_port)

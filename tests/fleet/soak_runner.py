@@ -16,10 +16,9 @@ import tempfile
 from pathlib import Path
 
 from lab.drill.drills import soak
-from lab.drill.lives import shorten
 from lab.drill.report import verdicts
 from lab.drill.run import play
-from lab.drill.stage.soak import SoakStage
+from lab.drill.stage.local import LocalStage
 
 NONE = "none"
 # From the last fault that is made to the end.
@@ -39,8 +38,8 @@ def main() -> int:
         os.environ["FORGETS"] = name
         program = ["-m", "tests.mutants.forgets_lives"]
     with tempfile.TemporaryDirectory() as directory:
-        short = shorten(drill.load.factor)
-        with SoakStage(Path(directory), drill.links, short, program) as stage:
+        factor = drill.load.factor
+        with LocalStage(Path(directory), drill.links, factor=factor, program=program) as stage:
             outcome = play(drill, stage, Path(directory))
     failed = [one for one in verdicts(drill, outcome) if not one.passed]
     found = outcome.facts["soak"]

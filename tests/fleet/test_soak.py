@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.drill.drills import soak
-from lab.drill.lives import shorten
 from lab.drill.report import verdicts
 from lab.drill.run import play
-from lab.drill.stage.soak import SoakStage
+from lab.drill.stage.local import LocalStage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ FOUND_S_MAX = 240
 def test_the_soak(tmp_path: Path) -> None:
     """What lives, lives; what has ended is gone; two minutes."""
     drill = soak.soak()
-    with SoakStage(tmp_path, drill.links, shorten(drill.load.factor)) as stage:
+    with LocalStage(tmp_path, drill.links, factor=drill.load.factor) as stage:
         outcome = play(drill, stage, tmp_path)
 
     failed = [one for one in verdicts(drill, outcome) if not one.passed]

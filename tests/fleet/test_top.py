@@ -21,11 +21,9 @@ import pytest
 
 from lab.fleet import control
 from lab.fleet.control import ControlError
-from lab.top.compose import ComposeSource
-from lab.top.local import LocalSource
-from lab.top.model import Model
-from lab.top.parts import State
+from lab.top.model import Model, State
 from lab.top.screen import Top
+from lab.top.sources import ComposeSource, LocalSource
 from lab.wait import until
 from loadtest.client import PlainClient
 from tests.fleet.fleet_process import GONE_S_MAX
@@ -74,7 +72,7 @@ class Watch:
 
 def states(view: View) -> list[State]:
     """Of the daemons."""
-    return [row.state for row in view.daemons]
+    return [row["state"] for row in view.daemons]
 
 
 def test_it_sees_what_the_fleet_does(fleet: FleetUp) -> None:
@@ -87,26 +85,26 @@ def test_it_sees_what_the_fleet_does(fleet: FleetUp) -> None:
         view = watch.view()
 
     assert states(view) == [State.UP, State.UP]
-    assert [row.where for row in view.daemons] == [
+    assert [row["where"] for row in view.daemons] == [
         f"pid {fleet.pid_of(name)}" for name in ("echod1", "echod2")
     ]
-    (row,) = (row for row in view.daemons if row.echo)
-    assert row.echo == view.all.echo == view.haproxy.echo == 1
-    assert row.lines is not None
-    assert row.lines > 0
-    assert row.reply_p99_s is not None
-    assert row.commit_p99_s is not None
-    assert 0 < row.commit_p99_s < 1
-    assert row.batch == 1
-    assert row.memory_bytes == pytest.approx(
-        psutil.Process(fleet.pid_of(row.name)).memory_info().rss, rel=0.1
+    (row,) = (row for row in view.daemons if row["echo"])
+    assert row["echo"] == view.all["echo"] == view.haproxy["echo"] == 1
+    assert row["lines"] is not None
+    assert row["lines"] > 0
+    assert row["reply_p99_s"] is not None
+    assert row["commit_p99_s"] is not None
+    assert 0 < row["commit_p99_s"] < 1
+    assert row["batch"] == 1
+    assert row["memory_bytes"] == pytest.approx(
+        psutil.Process(fleet.pid_of(row["name"])).memory_info().rss, rel=0.1
     )
-    assert view.haproxy.state is view.redis.state is State.UP
-    assert (view.haproxy.echo_servers, view.haproxy.session_servers) == (2, 2)
-    assert view.redis.operations is not None
-    assert view.redis.operations > 0
-    assert view.redis.aof_failed is False
-    assert all(one.balance == "up" for one in view.daemons)
+    assert view.haproxy["state"] is view.redis["state"] is State.UP
+    assert (view.haproxy["echo_servers"], view.haproxy["session_servers"]) == (2, 2)
+    assert view.redis["operations"] is not None
+    assert view.redis["operations"] > 0
+    assert view.redis["aof_failed"] is False
+    assert all(one["balance"] == "up" for one in view.daemons)
 
 
 def test_a_daemon_is_killed_and_started_again(fleet: FleetUp) -> None:
@@ -115,18 +113,18 @@ def test_a_daemon_is_killed_and_started_again(fleet: FleetUp) -> None:
 
     watch.source.act("kill", "echod1")
     watch.until(lambda view: states(view) == [State.DOWN, State.UP], "its death in the view")
-    watch.until(lambda view: view.haproxy.echo_servers == 1, "its death in HAProxy")
+    watch.until(lambda view: view.haproxy["echo_servers"] == 1, "its death in HAProxy")
     until(lambda: fleet.says("was ended by SIGKILL"), SEEN_S_MAX, "the report of its death")
     with pytest.raises(ControlError, match="echod1: it does not run"):
         watch.source.act("kill", "echod1")
 
     said = watch.source.act("start", "echod1")
     view = watch.until(
-        lambda view: states(view) == [State.UP, State.UP] and view.haproxy.echo_servers == 2,
+        lambda view: states(view) == [State.UP, State.UP] and view.haproxy["echo_servers"] == 2,
         "its return",
     )
-    assert said == f"echod1: started, {view.daemons[0].where}"
-    assert view.daemons[0].where != f"pid {fleet.pid_of('echod1')}"
+    assert said == f"echod1: started, {view.daemons[0]['where']}"
+    assert view.daemons[0]["where"] != f"pid {fleet.pid_of('echod1')}"
     again = control.ask(control.find(), {"do": "look"})["fleet"]["daemons"]
     assert [{**one, "pid": 0} for one in again] == [
         {**one, "pid": 0} for one in fleet.ready["daemons"]
@@ -141,7 +139,7 @@ def test_a_daemon_is_frozen_and_thawed(fleet: FleetUp) -> None:
 
     watch.source.act("freeze", "echod2")
     view = watch.until(lambda view: states(view) == [State.UP, State.FROZEN], "the freeze")
-    assert view.daemons[1].memory_bytes is None
+    assert view.daemons[1]["memory_bytes"] is None
     watch.source.act("thaw", "echod2")
     watch.until(lambda view: states(view) == [State.UP, State.UP], "the thaw")
     assert psutil.Process(fleet.pid_of("echod2")).is_running()
@@ -170,11 +168,11 @@ def test_the_servers_may_die_too(fleet: FleetUp) -> None:
     os.kill(fleet.pid_of("haproxy"), signal.SIGKILL)
     os.kill(fleet.pid_of("redis"), signal.SIGSTOP)
 
-    view = watch.until(lambda view: view.haproxy.state is State.DOWN, "HAProxy's death")
-    assert view.redis.state is State.FROZEN
-    assert all(row.memory_bytes for row in view.daemons)
+    view = watch.until(lambda view: view.haproxy["state"] is State.DOWN, "HAProxy's death")
+    assert view.redis["state"] is State.FROZEN
+    assert all(row["memory_bytes"] for row in view.daemons)
     os.kill(fleet.pid_of("redis"), signal.SIGCONT)
-    watch.until(lambda view: view.redis.state is State.UP, "Redis's return")
+    watch.until(lambda view: view.redis["state"] is State.UP, "Redis's return")
 
 
 def test_the_keys_reach_the_fleet(fleet: FleetUp) -> None:
@@ -386,19 +384,23 @@ def test_containers_are_seen_through_prometheus(
 
     def seen() -> View | None:
         view = model.take(source.look())
-        return view if view.daemons[0].lines is not None and view.haproxy.busy is not None else None
+        return (
+            view
+            if view.daemons[0]["lines"] is not None and view.haproxy["busy"] is not None
+            else None
+        )
 
     view = until(seen, 2 * SEEN_S_MAX, "two scrapes")
     assert view is not None
     nine, ten = view.daemons
-    assert (nine.name, nine.state, ten.name, ten.state) == (
+    assert (nine["name"], nine["state"], ten["name"], ten["state"]) == (
         *("f-server-9", State.UP),
         *("f-server-10", State.DOWN),
     )
-    assert nine.memory_bytes == pytest.approx(
+    assert nine["memory_bytes"] == pytest.approx(
         psutil.Process(fleet.pid_of("echod1")).memory_info().rss, rel=0.1
     )
-    assert (view.haproxy.state, view.redis.state) == (State.UP, State.FROZEN)
+    assert (view.haproxy["state"], view.redis["state"]) == (State.UP, State.FROZEN)
 
     for action, command in (
         ("drain", "kill --signal TERM f-server-9"),
@@ -414,7 +416,7 @@ def test_containers_are_seen_through_prometheus(
 
     assert fleet.end(signal.SIGTERM) == 0
     without = model.take(source.look())
-    assert without.daemons[0].state is State.SILENT
+    assert without.daemons[0]["state"] is State.SILENT
 
 
 def test_a_slow_fleet_is_waited_for_and_a_dead_one_told(fleet: FleetUp) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,8 @@ import psutil
 import pytest
 
 from lab.drill.run import bugs
-from lab.drill.stage import faults
+from lab.drill.stage.base import DATA
+from lab.drill.stage.local import limit_files
 from lab.fleet import processes, redis_server
 from tests.daemon import raw
 
@@ -35,13 +37,18 @@ def filled(directory: Path) -> redis_server.RedisServer:
     return redis
 
 
+def change(directory: Path, how: str) -> None:
+    """As a stage does it, in the directory of a Redis."""
+    subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
+
+
 @pytest.mark.parametrize("how, least, most", [("truncate", 300, 700), ("empty", 0, 0)])
 def test_lost_data(tmp_path: Path, how: str, least: int, most: int) -> None:
     """A truncated file still loads, with what is before the cut; an empty one has nothing."""
     redis = filled(tmp_path / "redis")
     redis.process.kill()
 
-    getattr(faults.RedisData(tmp_path / "redis"), how)()
+    change(tmp_path / "redis", how)
 
     with redis_server.start(tmp_path / "redis", port=redis.port) as again:
         assert least <= int(ask(again.port, "DBSIZE")[1:]) <= most
@@ -49,24 +56,22 @@ def test_lost_data(tmp_path: Path, how: str, least: int, most: int) -> None:
 
 def test_an_older_copy(tmp_path: Path) -> None:
     """Taken while it runs, put in its place later."""
-    data = faults.RedisData(tmp_path / "redis")
-    with pytest.raises(faults.DataError, match="no copy"):
-        data.restore()
     redis = filled(tmp_path / "redis")
-    data.copy()
+    change(tmp_path / "redis", "copy")
     ask(redis.port, "SET", "later", "lost")
     redis.process.kill()
 
-    data.restore()
+    change(tmp_path / "redis", "restore")
 
     with redis_server.start(tmp_path / "redis", port=redis.port) as again:
         assert ask(again.port, "DBSIZE") == b":1000\r\n"
 
 
-def test_no_file_to_truncate(tmp_path: Path) -> None:
-    """Said in words."""
-    with pytest.raises(faults.DataError, match="no append-only file"):
-        faults.RedisData(tmp_path).truncate()
+@pytest.mark.parametrize("how", ["copy", "restore", "truncate"])
+def test_no_data_to_change(tmp_path: Path, how: str) -> None:
+    """It is noticed: a drill that lost nothing would prove nothing."""
+    with pytest.raises(subprocess.CalledProcessError):
+        change(tmp_path, how)
 
 
 def test_no_file_left(tmp_path: Path) -> None:
@@ -82,7 +87,7 @@ def test_no_file_left(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with processes.start([sys.executable, "-c", program], log=log) as process:
         port = process.ready["port"]
-        faults.fill_files(process.pid)
+        limit_files(process.pid, full=True)
         with raw.connect(port) as first:  # the kernel had a file for it when accept began to wait
             assert raw.read(first, 6) == b"served"
         with raw.connect(port) as waiting:
@@ -90,7 +95,7 @@ def test_no_file_left(tmp_path: Path) -> None:
             with pytest.raises(TimeoutError):
                 waiting.recv(10)
 
-            faults.free_files(process.pid)
+            limit_files(process.pid, full=False)
 
             waiting.settimeout(raw.PATIENCE_S)
             assert raw.read(waiting, 6) == b"served"

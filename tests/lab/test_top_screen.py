@@ -15,7 +15,7 @@ from textual.widgets import DataTable, RichLog, Static
 
 from lab.errors import LabError
 from lab.top import words
-from lab.top.parts import Life, Part, State
+from lab.top.model import Part, State
 from lab.top.screen import STYLES, TREND, Top
 from tests.unit.top_pages import daemon, look, runs
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-    from lab.top.parts import Look
+    from lab.top.model import Look
 
 EVERY_S = 0.05
 DEADLINE_S = 20.0
@@ -112,8 +112,8 @@ def test_every_daemon_and_figure_is_shown() -> None:
         assert [key.value for key in app.query_one(DataTable).rows] == ["echod1", "echod2"]
         assert app.view is not None
         for row in app.view.daemons:
-            for column in words.COLUMNS:
-                assert cell(app, row.name, column.title) == column.cell(row)
+            for title, text in words.cells_of(row).items():
+                assert cell(app, row["name"], title) == text
         assert "2 of 2 up" in said(app, "all")
         assert "a fleet" in said(app, "where")
         for text in ("HAProxy", "42 echo, 5 session", "Redis", "echod2", "drain", "freeze"):
@@ -129,7 +129,7 @@ def test_a_death_and_a_birth_are_shown_and_told() -> None:
     source = Played(alive)
 
     async def test(app: Top, pilot: Pilot[None]) -> None:
-        source.daemons = (Part("echod1", Life.DOWN),)
+        source.daemons = (Part("echod1", State.DOWN),)
         await until(pilot, lambda: cell(app, "echod1", "state") == "down")
         assert cell(app, "echod1", "echo") == "-"
         assert cell(app, "echod1", TREND).strip() == ""

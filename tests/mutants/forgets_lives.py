@@ -24,6 +24,7 @@ from echod.store.base import Lives
 from echod.store.committer import Committer
 from echod.store.memory.rooms import MemoryRooms
 from echod.store.redis import operations as redis_operations
+from echod.store.redis import store as redis_store
 from echod.store.redis.store import RedisStore
 from tests.mutants.scripts import change
 
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from echod.rooms.room import Room
     from echod.store.batch import Client, Write
     from echod.store.operations import Operation, Session
-
-LIVE_ON = "redis.call('PEXPIRE', KEYS[1], ARGV[1])"
-IS_THERE = "redis.call('EXISTS', KEYS[1])"
 
 
 def submit() -> None:
@@ -69,19 +67,17 @@ def moved() -> None:
     change(redis_operations.RESUME, "known[5] or ''", "''")
 
 
-def who() -> None:
-    """WHO does not let the asker's state live on."""
-    change(redis_operations.WHO, LIVE_ON, IS_THERE)
+def keep() -> None:
+    """What confirms the owner of a session does not let its state live on."""
+    pack = redis_store.pack
 
+    def asks(*words: str | bytes) -> bytes:
+        match words:
+            case (b"PEXPIRE", bytes(key), _) if key.startswith(b"s:"):
+                return pack(b"EXISTS", key)
+        return pack(*words)
 
-def tell() -> None:
-    """TELL does not."""
-    change(redis_operations.TELL, LIVE_ON, IS_THERE)
-
-
-def say() -> None:
-    """SAY does not."""
-    change(redis_operations.POST, LIVE_ON, IS_THERE)
+    redis_store.pack = asks
 
 
 def resumed() -> None:
@@ -157,8 +153,8 @@ def sweep() -> None:
 FORGETS: dict[str, Callable[[], None]] = {
     one.__name__: one
     for one in (
-        submit, opened, ids, moved, who, tell, say, resumed, announced, ready, room,
-        stream, beat, measure, marker, tombstone, sweep,
+        submit, opened, keep, ids, moved, resumed, announced, ready, room, stream, beat, measure,
+        marker, tombstone, sweep,
     )
 }  # fmt: skip
 

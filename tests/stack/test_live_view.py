@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.top.compose import ComposeSource
-from lab.top.model import Model
-from lab.top.parts import State
+from lab.top.model import Model, State
+from lab.top.sources import ComposeSource
 from lab.wait import until
 from tests.stack.fleet import DAEMONS, DEADLINE_S
 
@@ -36,21 +35,22 @@ def test_the_containers_are_seen_and_acted_on(fleet: Fleet) -> None:
         return found
 
     def state(view: View) -> State:
-        return next(row.state for row in view.daemons if row.name == name)
+        found: State = next(row["state"] for row in view.daemons if row["name"] == name)
+        return found
 
     def told(view: View) -> bool:
         """Prometheus has scraped each of them twice under load."""
-        return view.all.up == DAEMONS and all(
-            row.memory_bytes and row.reply_p99_s for row in view.daemons
+        return view.all["up"] == DAEMONS and all(
+            row["memory_bytes"] and row["reply_p99_s"] for row in view.daemons
         )
 
     view = seen(told, "the load")
     assert len(view.daemons) == DAEMONS
-    assert view.haproxy.echo_servers == DAEMONS
-    assert view.redis.state is State.UP
-    assert view.redis.memory_bytes
+    assert view.haproxy["echo_servers"] == DAEMONS
+    assert view.redis["state"] is State.UP
+    assert view.redis["memory_bytes"]
 
-    name = view.daemons[0].name
+    name = view.daemons[0]["name"]
     source.act("freeze", name)
     seen(lambda view: state(view) is State.FROZEN, "the freeze")
     source.act("thaw", name)

@@ -19,6 +19,7 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from echod.client.errand import Answer, Answers, Errand
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
@@ -32,7 +33,7 @@ from echod.store.batch import NOBODY, Write
 from echod.store.committer import Committer
 from echod.store.keys import Session
 from echod.store.memory.store import MemoryStore
-from echod.store.operations import Open, Post
+from echod.store.operations import Enter, Open, Post
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,6 +63,7 @@ class Connection:
         self.sent = b""
         self.unsent = 0
         self.unsent_most = 0
+        self._answers: Answers | None = None
         self.member = Member(self, self.session, lab.hub, 10)
 
     def push(self, data: bytes) -> None:
@@ -73,19 +75,41 @@ class Connection:
             self.unsent += len(data)
             self.unsent_most = max(self.unsent_most, self.unsent)
 
-    owe = push
+    def owe(self, reply: bytes) -> None:
+        """As `SessionConversation.owe`; whose owner it is, is not asked here."""
+        if self._answers is None:
+            self.push(reply)
+        else:
+            self._answers.put(Answer(reply, 1, 0.0))
 
-    def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
-        """As `SessionConversation.submit`."""
-        self.lab.committer.submit(self, self.session, operation, then)
+    def ask(
+        self, operation: Operation, then: Callable[[Write | None, Callable[[bytes], None]], None]
+    ) -> None:
+        """As `SessionConversation.ask`."""
+        Errand(self, self.lab.committer, self.session, operation, then)
+
+    def await_answer(self, answer: Answer) -> None:
+        """As `Connection.await_answer`."""
+        if self._answers is None:
+            self._answers = Answers(self.lab.committer.sums)
+        self._answers.put(answer)
+
+    def answered(self, answer: Answer, reply: bytes) -> None:
+        """As `Connection.answered`."""
+        if self._answers is not None:
+            self._answers.make(answer, reply)
+            for known, _ in self._answers.known():
+                self.push(known)
+            if not self._answers:
+                self._answers = None
 
     def acknowledged(self, write: Write, now_s: float) -> None:
-        """As `SessionConversation.acknowledged`."""
+        """As `Connection.acknowledged`."""
         del now_s
         if not self.gone and write.then is not None:
             reply = write.then(write)
             if reply is not None:
-                self.push(reply)
+                self.owe(reply)
 
     def suspend(self) -> None:
         """As `SessionConversation.suspend`."""
@@ -94,12 +118,6 @@ class Connection:
     def go_on(self) -> None:
         """As `SessionConversation.go_on`."""
         self.suspended = False
-
-    def reply_now(self, reply: bytes) -> None:
-        """As `SessionConversation.reply_now`."""
-        if not self.gone:
-            self.go_on()
-            self.push(reply)
 
     def unavailable(self) -> None:
         """As `Connection.unavailable`."""
@@ -293,8 +311,12 @@ class Lab:
     def post_text(self, text: bytes) -> None:
         """The same, with this text."""
         self.posted += 1
-        post = Post(ROOM, b"poster2222", self.posted, b"poster2222 " + text)
-        self.store.begin([Write(NOBODY, self.poster.session, post)])
+        name, fence = self.poster.session.name, self.poster.session.fence
+        enter, post = (
+            Enter(ROOM, name, fence),
+            Post(ROOM, name, fence, self.posted, name + b" " + text),
+        )
+        self.store.begin([Write(NOBODY, self.poster.session, asked) for asked in (enter, post)])
 
     def tick(self, s: float = 0.1) -> None:
         """Time passes; what is published and not lost arrives before it counts as lost."""

@@ -70,7 +70,7 @@ class GroupCommit(RuleBasedStateMachine):
         client = self.clients[number]
         if not client.gone:
             client.gone = True
-            self.batcher.forget(client.session)
+            self.batcher.enqueue(client.session, FORGET)
 
     @precondition(lambda self: not self.flying)
     @rule(writes_max=st.integers(1, 3))
@@ -143,7 +143,7 @@ class GroupCommit(RuleBasedStateMachine):
         writes = [*self.batcher.flying, *self.batcher.pending]
         assert self.sums.lines_waiting == sum(write.waiting for write in writes)
         assert self.sums.held_bytes == sum(len(write.reply) + write.weight for write in writes)
-        assert self.sums.forgets == sum(write.operation is FORGET for write in writes)
+        assert self.sums.frees == sum(write.operation is FORGET for write in writes)
 
     def teardown(self) -> None:
         """Left alone, the store catches up, and every client that stayed has heard all."""

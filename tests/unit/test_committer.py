@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echod.client.errand import Answer, Errand
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
@@ -19,13 +20,14 @@ from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     KEEP,
     MEASURE,
+    Enter,
     Fill,
+    Find,
     Open,
     Operation,
     Post,
     Publish,
     Read,
-    Tell,
     Who,
 )
 from echod.store.redis import operations as redis_operations
@@ -70,15 +72,26 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     assert committer.sums.held_bytes == 0
 
 
-SIGNS: dict[str, Operation] = {
-    "keep": KEEP,
-    "post": Post(b"r", NAME, 1, NAME + b" x"),
+class Asker(Waiting):
+    """A connection whose lines concern other keys."""
+
+    def await_answer(self, answer: Answer) -> None:
+        """It is never answered."""
+
+    def answered(self, answer: Answer, reply: bytes) -> None:
+        """Nor that."""
+
+
+FENCE = b"0:1:0123456789"
+ERRANDS: dict[str, Operation] = {
+    "join": Enter(b"r", NAME, FENCE),
+    "post": Post(b"r", NAME, FENCE, 1, NAME + b" x"),
     "who": Who(b"r"),
-    "tell": Tell(b"zzzzzzzzzz", b"t x"),
+    "tell": Find(b"zzzzzzzzzz"),
 }
 
 
-@pytest.mark.parametrize("way", ["open", *SIGNS])
+@pytest.mark.parametrize("way", ["open", "keep", *ERRANDS])
 def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     """Whichever verb brings it: for twenty lives record and ids are there, and a life later gone.
 
@@ -97,15 +110,19 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     committer.submit(Waiting(), session, Open(b"digest"))
     turn()
     session.own(1)
-    committer.submit(Waiting(), session, SIGNS["post"])
+    committer.submit(Waiting(), session, KEEP)
+    for errand in ("join", "post"):
+        committer.call(ERRANDS[errand], lambda _: None)
     turn()
     session.posted = (b"r",)
     for _ in range(20 * 2):
         clock.now_s += LIVES.state_s / 2
         if way == "open":
             committer.open(Waiting(), session, KEEP)
+        elif way == "keep":
+            committer.submit(Waiting(), session, KEEP)
         else:
-            committer.submit(Waiting(), session, SIGNS[way])
+            Errand(Asker(), committer, session, ERRANDS[way], lambda *_: None)
         turn()
         assert store.state(session.state_key) is not None
         assert store.record(session.record_key)

@@ -191,6 +191,7 @@ TABLE: dict[str, Rows] = {
     ),
     "batch_writes_max": COUNT,
     "pending_bytes_max": whole(16_384, 1 << 30),
+    "store_replicas": Rows(("0", "1", "16"), (*NO_NUMBERS, "-1", "17"), ("--store=redis://h",)),
     "store_fill_max": Rows(("0.01", "0.5", "0.99"), (*NO_NUMBERS, "0", "1", "80", "80%")),
     "announcement_s": life(f"--room-s-max={YEAR_S}", "--room-linger-s=0.5"),
     "lease_s": life(),
@@ -284,6 +285,8 @@ def test_refused_by_name(name: str, text: str, capsys: pytest.CaptureFixture[str
         (["--store-password-file=/x"], "--store-password-file"),
         (["--store-password-file=/x", "--store=redis://:p@h"], "--store-password-file"),
         (["--store=redis://u@h"], "--store"),
+        (["--store=memory://", "--store-replicas=1"], "--store-replicas"),
+        (["--store=redis://h", "--store-replicas=1", "--room-route=directed"], "--room-route"),
         (["--store=unix://u@/x"], "--store"),
     ],
 )

@@ -79,23 +79,25 @@ def shown(steps: list[Step]) -> list[tuple[float, str, bool]]:
 @pytest.mark.parametrize("seed", range(20))
 def test_a_mixture_is_its_seeds(seed: int) -> None:
     """The same each time; each fault is healed before the next round; two are on two things."""
-    steps = list(mixture.Mixture(seed, 200))
-    open_faults: set[str] = set()
+    faults = mixture.faults()
+    steps = list(mixture.Mixture(seed, 200, faults))
+    healing = {fault.text: fault.undone for fault in faults}
+    owed: list[str] = []
 
-    assert shown(steps) == shown(list(mixture.Mixture(seed, 200)))
-    assert shown(steps) != shown(list(mixture.Mixture(seed + 1, 200)))
+    assert shown(steps) == shown(list(mixture.Mixture(seed, 200, mixture.faults())))
+    assert shown(steps) != shown(list(mixture.Mixture(seed + 1, 200, faults)))
     for step in steps:
         if step.heals:
-            open_faults.remove(step.text.removeprefix("heal: "))
+            owed.remove(step.text)
         elif step.lasts:
-            open_faults.add(step.text)
-        assert len(open_faults) <= 2
-    assert not open_faults
+            owed.append(healing[step.text])
+        assert len(owed) <= 2
+    assert not owed
 
 
 def test_a_mixture_goes_on_without_end() -> None:
     """Until its lines are sent: nobody knows how long that takes."""
-    begun = list(itertools.islice(mixture.Mixture(1, math.inf), 300))
+    begun = list(itertools.islice(mixture.Mixture(1, math.inf, mixture.faults()), 300))
 
     assert begun[-1].at_s > 300
 
@@ -169,6 +171,7 @@ def test_violations_fail() -> None:
         (["kill-everything"], "no drill kill-everything"),
         (["mix", "--compose"], "not on containers: mix"),
         (["storm", "--lines", "10"], "--lines is of `mix` alone"),
+        (["storm", "--rate", "0"], "--rate 0: must be above 0, and 1000 at most"),
     ],
 )
 def test_what_the_command_refuses(

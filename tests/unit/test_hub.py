@@ -12,7 +12,7 @@ from echod.rooms.audit import LATE_S
 from echod.rooms.heartbeat import DEAF_S
 from echod.rooms.mailbox import ANSWER_S_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX
-from echod.store.operations import Read
+from echod.store.operations import KEEP, Find, Publish, Read
 from tests.unit.hub_lab import Connection, Lab, judge
 
 ROUTES = ("room", "broadcast", "directed")
@@ -187,13 +187,13 @@ def test_an_announcement_that_failed_is_made_again() -> None:
     """The last member leaves while the store is away: the room is not let go with a wrong count."""
     lab = Lab()
     one = joined(lab)
-    assert lab.store._rooms.who(b"r") == (1, 1)  # noqa: SLF001
+    assert lab.store._rooms.who(b"r") == {b"d:1": 1}  # noqa: SLF001
     one.part()
     lab.refuse()
     for _ in range(30):
         lab.tick()
         lab.settle()
-    assert lab.store._rooms.who(b"r") == (0, 0)  # noqa: SLF001
+    assert lab.store._rooms.who(b"r") == {}  # noqa: SLF001
     assert not lab.hub.rooms
 
 
@@ -304,24 +304,35 @@ def test_a_room_lives_while_its_daemon_is_deaf() -> None:
     assert b"lost" not in one.sent
 
 
-def test_told_waits_for_the_owner() -> None:
-    """TOLD never overtakes the store's word, nor is it said twice (PROTOCOL §2.3)."""
-    for answer in (b"1", None):
-        lab = Lab()
-        one = lab.client(0)
-        other = lab.client(1)
-        one.member.handle(Tell(other.session.name, b"x"))
-        if answer:
-            lab.hub.receive(b"d 1 " + answer)
-        else:
-            for _ in range(15):
-                lab.tick()
-        assert one.sent == b""
-        assert one.suspended
-        lab.settle()
-        word = b"delivered" if answer else b"absent"
-        assert one.sent == b"TOLD %b %b\n" % (other.session.name, word)
-        assert not one.suspended
+def test_a_letter_waits_for_the_owner() -> None:
+    """Nothing leaves for another session before this one's owner is confirmed (PROTOCOL §2.3)."""
+    lab = Lab("broadcast")
+    one, other = lab.client(0), lab.client(1, b"inbox", b"d:2")
+    one.member.handle(Tell(other.session.name, b"x"))
+    assert [type(write.operation) for write in lab.asked] == [Find, type(KEEP)]
+    assert (one.sent, one.suspended) == (b"", True)
+    lab.execute(2)
+    lab.answer()
+    assert [type(write.operation) for write in lab.asked] == [Publish]
+    lab.settle()
+    assert one.sent == b"TOLD %b delivered\n" % other.session.name
+
+
+def test_nobody_is_told_where_no_session_is() -> None:
+    """And where its daemon has just gone: nobody hears the letter."""
+    lab = Lab()
+    one = lab.client(0)
+    one.member.handle(Tell(lab.client(1).session.name, b"x"))
+    lab.settle()
+    gone = lab.client(2, b"inbox", b"d:2").session.name
+    one.member.handle(Tell(gone, b"x"))
+    lab.execute(2)
+    lab.answer()
+    (letter,) = lab.asked
+    letter.client.unavailable()
+    assert one.sent.endswith(b"TOLD %b absent\n" % gone)
+    assert one.sent.count(b"absent") == 2
+    assert not one.suspended
 
 
 @pytest.mark.parametrize("arrives", [True, False])
@@ -330,8 +341,9 @@ def test_a_letter_and_its_answer(*, arrives: bool) -> None:
     lab = Lab("broadcast")
     one, other = lab.client(0), lab.client(1, b"inbox", b"d:2")
     one.member.handle(Tell(other.session.name, b"x"))
-    lab.execute()
-    lab.answer()
+    for _ in range(2):  # it is found, and written to
+        lab.execute(2)
+        lab.answer()
     assert one.sent == b""
     if not arrives:
         lab.stream.clear()

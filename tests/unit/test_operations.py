@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from types import UnionType
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import pytest
+import redis.crc
 
 from echod import config
 from echod.store.base import Lives
-from echod.store.keys import GENERATION_KEY, Session, lease_key
+from echod.store.keys import Session
 from echod.store.operations import (
+    LEASES,
     MEASURE,
     Announce,
     Beat,
     Drop,
+    Enter,
+    Find,
+    Leave,
     OfStore,
     Open,
     Operation,
@@ -25,13 +30,17 @@ from echod.store.operations import (
     Renew,
     Resume,
     Simple,
-    Tell,
     Who,
 )
 from echod.store.redis.operations import RedisOperations
-from echod.store.routes import ROUTES
+from echod.store.routes import ROUTES, inbox_channel, inbox_name
+from echod.store.slots import slot_of
 
-ANN, BOB, ROOM, INBOX = b"annannanna", b"bobbobbobb", b"lobby", b"d:1"
+if TYPE_CHECKING:
+    from echod.store.routes import Route
+
+ANN, BOB, ROOM, INBOX = b"annannanna", b"bobbobbobb", b"lobby", inbox_name(0, b"d", b"1")
+FENCE = b"0:1:0123456789"
 OPERATIONS: list[tuple[Operation, bytes]] = [
     *((simple, ANN) for simple in Simple),
     (Remember((ROOM,)), ANN),
@@ -39,17 +48,19 @@ OPERATIONS: list[tuple[Operation, bytes]] = [
     (Resume(b"digest", 0), ANN),
     (Renew(ROOM), ROOM),
     (Drop(ROOM), ROOM),
-    (Post(ROOM, ANN, 1, ANN + b" x"), ROOM),
+    (Enter(ROOM, ANN, FENCE), ROOM),
+    (Leave(ROOM, ANN, FENCE), ROOM),
+    (Post(ROOM, ANN, FENCE, 1, ANN + b" x"), ROOM),
     (Who(ROOM), ROOM),
     (Read(ROOM, 1, 1), ROOM),
     (Announce(ROOM, INBOX, 1), ROOM),
-    (Tell(BOB, b"t x"), BOB),
+    (Find(BOB), BOB),
     (Beat(INBOX, b"b 1"), b""),
     (Publish(INBOX, b"x"), b""),
     (MEASURE, b""),
+    (LEASES, b""),
 ]
-# Refused to who does not own the session that asks: its state is looked at as well.
-OWNED = (Post, Who, Tell)
+WITHOUT_KEYS = {"INFO", "SPUBLISH"}
 
 
 def test_every_operation_is_here() -> None:
@@ -59,26 +70,45 @@ def test_every_operation_is_here() -> None:
     assert {operation for operation, _ in OPERATIONS} >= {*Simple, *OfStore}
 
 
-@pytest.mark.parametrize("operation, about", OPERATIONS, ids=lambda it: type(it).__name__)
-def test_redis_is_asked_for_keys_of_what_it_is_about(operation: Operation, about: bytes) -> None:
-    """No command names a key of another session or room, or the daemon would ask a wrong shard."""
+def asked(operation: Operation) -> tuple[list[bytes], list[bytes]]:
+    """The keys and the channels of an operation's command."""
     session = Session(ANN, ())
     session.own(1)
-    assert operation.key(session) == about
-    command = RedisOperations(Lives(60, 60)).command(session, operation)
-    if command[0] == "EVALSHA":
-        count = int(command[2])
-        keys = command[3 : 3 + count]
-    else:
-        keys = () if command[0] in {"INFO", "PUBLISH"} else command[1:2]
-    allowed = {GENERATION_KEY}
-    if isinstance(operation, OWNED):
-        allowed.add(session.state_key)
-    if isinstance(operation, Beat):
-        allowed.add(lease_key(INBOX))
-    for key in set(keys) - allowed:
-        assert isinstance(key, bytes)
-        assert key.split(b":")[1] == about, key
+    command = [
+        word if isinstance(word, bytes) else word.encode()
+        for word in RedisOperations(Lives(60, 60), 0, publishes=True).command(session, operation)
+    ]
+    keys = command[1:2]
+    if command[0] == b"EVALSHA":
+        keys = command[3 : 3 + int(command[2])]
+    elif command[0].decode() in WITHOUT_KEYS:
+        keys = []
+    channels = [word for word in command if word.startswith((b"c:", b"inbox:"))]
+    return keys, channels
+
+
+@pytest.mark.parametrize("operation, about", OPERATIONS, ids=lambda it: type(it).__name__)
+def test_all_that_redis_is_asked_for_is_in_one_slot(operation: Operation, about: bytes) -> None:
+    """That of what the operation is about, or a shard would be asked that does not have it.
+
+    The others are the shard's own: its first slot's.
+    """
+    assert operation.key(Session(ANN, ())) == about
+    keys, channels = asked(operation)
+    slots = {redis.crc.key_slot(name) for name in (*keys, *channels)}
+    assert slots <= {slot_of(about) if about else 0}
+    if isinstance(operation, Post):
+        assert channels
+    if isinstance(operation, (Beat, Publish)):
+        assert channels == [inbox_channel(INBOX)]
+
+
+@pytest.mark.parametrize("route", ROUTES.values(), ids=ROUTES)
+def test_a_channel_says_its_room(route: Route) -> None:
+    """Where a room has one of its own."""
+    channel = route.channel(ROOM)
+    assert route.room_of(channel) == (ROOM if route.subscribed_apart else b"")
+    assert all(route.room_of(own) == b"" for own in route.listens(INBOX))
 
 
 def test_every_route_has_its_setting() -> None:

@@ -26,11 +26,11 @@ ROOT = Path(echod.__file__).parent
 PURE = [*sorted(ROOT.glob("protocol/*.py")), *sorted(ROOT.glob("values/*.py")),
         ROOT / "limits/sources.py", ROOT / "limits/unsent.py", ROOT / "loop/clock.py",
         ROOT / "client/life.py", ROOT / "client/growth.py",
-        ROOT / "store/keys.py", ROOT / "store/batch.py", ROOT / "store/operations.py", ROOT / "store/routes.py",
+        ROOT / "store/slots.py", ROOT / "store/keys.py", ROOT / "store/batch.py", ROOT / "store/operations.py", ROOT / "store/routes.py",
         ROOT / "rooms/position.py"]  # fmt: skip
 ALLOWED = {
     "__future__", "typing", "dataclasses", "enum", "struct", "ipaddress", "base64", "hashlib", "os", "re",
-    "collections", "urllib",
+    "collections", "urllib", "binascii", "functools",
 }  # fmt: skip
 
 

@@ -31,6 +31,6 @@ def test_keys() -> None:
     sessions = [PlainSession(()) for _ in range(100)]
     for session in sessions:
         assert re.fullmatch(rb"[a-z2-7]{10}", session.name)
-        assert re.fullmatch(rb"s:%b:1:[0-9a-f]{10}" % session.name, session.state_key)
-        assert session.record_key == b"r:" + session.name
+        assert re.fullmatch(rb"s:\{%b\}:1:[0-9a-f]{10}" % session.name, session.state_key)
+        assert session.record_key == b"r:{%b}" % session.name
     assert len({session.state_key for session in sessions}) == 100

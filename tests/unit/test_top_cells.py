@@ -48,12 +48,6 @@ def test_known_figures(write: object, value: float, text: str) -> None:
     assert write(value) == text
 
 
-def test_what_is_not_known_is_a_dash() -> None:
-    """Never 0, which would be a figure."""
-    for write in (cells.count, cells.tenths, cells.rate, cells.share, cells.duration, cells.size):
-        assert write(None) == cells.NOTHING
-
-
 @given(
     st.lists(st.floats(0, 1e6, allow_subnormal=False), max_size=30).map(tuple),
     st.integers(min_value=1, max_value=25),

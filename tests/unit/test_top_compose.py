@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lab.fleet.metrics import Reading, Samples
-from lab.top.compose import READING_S_MAX, part_of
-from lab.top.parts import Life
+from lab.top.model import State
+from lab.top.sources import READING_S_MAX, part_of
 
 READINGS = [Reading(at_s, Samples()) for at_s in (10.0, 15.0, 20.0)]
 
@@ -17,19 +17,19 @@ def container(status: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    "status,life",
+    "status,state",
     [
-        ("running", Life.RUNS),
-        ("paused", Life.FROZEN),
-        ("exited", Life.DOWN),
-        ("restarting", Life.DOWN),
-        ("created", Life.DOWN),
+        ("running", State.UP),
+        ("paused", State.FROZEN),
+        ("exited", State.DOWN),
+        ("restarting", State.DOWN),
+        ("created", State.DOWN),
     ],
 )
-def test_dockers_word_is_ours(status: str, life: Life) -> None:
+def test_dockers_word_is_ours(status: str, state: State) -> None:
     """Whatever does not run is down."""
     part = part_of("server-1", container(status), [], 20.0)
-    assert (part.life, part.where) == (life, "0123456789ab")
+    assert (part.state, part.where) == (state, "0123456789ab")
 
 
 @pytest.mark.parametrize(

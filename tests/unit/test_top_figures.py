@@ -10,7 +10,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lab.fleet.metrics import Buckets, Reading, Samples
-from lab.top.figures import grown, mean, merged, new_values, percentile, rate
+from lab.top.figures import mean, merged, new_values, percentile, rate
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0, math.inf)
 
@@ -83,7 +83,7 @@ def test_only_new_values_count(before: list[float], later: list[float]) -> None:
     earlier, now = histogram(0, before), histogram(1, before + later)
 
     assert new_values(earlier, now, "h") == buckets_of(later)
-    found = mean(earlier, now, "h")
+    found = mean("h")([(earlier, now)])
     if later:
         assert found == pytest.approx(math.fsum(later) / len(later), abs=1e-9)
     else:
@@ -113,8 +113,9 @@ def test_histograms_add_up(one: list[float], other: list[float]) -> None:
 
 def test_rates_are_by_the_readings_own_time() -> None:
     """30 more in 2 s are 15 a second; a counter that went back grew by what it has."""
-    assert rate(reading(10, c=70), reading(12, c=100), "c") == 15
-    assert rate(reading(10, c=70), reading(12, c=8), "c") == 4
-    assert rate(reading(10), reading(12, c=8), "c") == 4
-    assert rate(reading(10, c=70), reading(12), "c") is None
-    assert grown(5, 5) == 0
+    assert rate("c")([(reading(10, c=70), reading(12, c=100))]) == 15
+    assert rate("c")([(reading(10, c=70), reading(12, c=8))]) == 4
+    assert rate("c")([(reading(10), reading(12, c=8))]) == 4
+    assert rate("c")([(reading(10, c=70), reading(12))]) is None
+    assert rate("c")([(reading(10, c=5), reading(12, c=5))]) == 0
+    assert rate("c")([(None, reading(12, c=5))]) is None

@@ -9,9 +9,7 @@ import pytest
 
 from lab.fleet.metrics import Reading, from_text
 from lab.top import words
-from lab.top.model import TREND_LOOKS, Model, View
-from lab.top.parts import Life, Part, State, state_of
-from lab.top.servers import HaproxyRow
+from lab.top.model import TREND_LOOKS, Model, Part, State, View, state_of
 from tests.unit.top_pages import daemon, haproxy, info, look, runs
 
 
@@ -24,30 +22,32 @@ def seen(*looks: tuple[Part, ...]) -> View:
 
 
 @pytest.mark.parametrize(
-    "life,said,state",
+    "seems,said,state",
     [
-        (Life.RUNS, {}, State.UP),
-        (Life.RUNS, {"degraded": 1.0}, State.DEGRADED),
-        (Life.RUNS, {"draining": 1.0}, State.DRAINING),
-        (Life.RUNS, {"draining": 1.0, "degraded": 1.0}, State.DRAINING),
-        (Life.RUNS, None, State.SILENT),
-        (Life.FROZEN, None, State.FROZEN),
-        (Life.DOWN, None, State.DOWN),
-        (Life.DOWN, {}, State.DOWN),
+        (State.UP, {}, State.UP),
+        (State.UP, {"degraded": 1.0}, State.DEGRADED),
+        (State.UP, {"draining": 1.0}, State.DRAINING),
+        (State.UP, {"draining": 1.0, "degraded": 1.0}, State.DRAINING),
+        (State.UP, None, State.SILENT),
+        (State.FROZEN, None, State.FROZEN),
+        (State.DOWN, None, State.DOWN),
+        (State.DOWN, {}, State.DOWN),
     ],
 )
-def test_the_word_for_a_part(life: Life, said: dict[str, float] | None, state: State) -> None:
+def test_the_word_for_a_part(seems: State, said: dict[str, float] | None, state: State) -> None:
     """What is known from outside goes before what it says itself."""
     samples = None if said is None else daemon(0, **said).samples
-    assert state_of(life, samples) is state
+    assert state_of(seems, samples) is state
 
 
 def test_the_first_look_has_no_rates() -> None:
     """Gauges are known, what needs two readings is not; and not shown as 0."""
     (row,) = seen((runs("echod1", daemon(0, lines=500, echo=7, session=2, errors=4)),)).daemons
 
-    assert (row.echo, row.session, row.waiting, row.memory_bytes) == (7, 2, 3, 4.2e7)
-    assert (row.lines, row.reply_p99_s, row.batch, row.errors, row.cpu) == (None,) * 5
+    assert (row["echo"], row["session"], row["waiting"], row["memory_bytes"]) == (7, 2, 3, 4.2e7)
+    assert (row["lines"], row["reply_p99_s"], row["batch"], row["errors"], row["cpu"]) == (
+        None,
+    ) * 5
 
 
 def test_the_second_look_has_them() -> None:
@@ -56,9 +56,9 @@ def test_the_second_look_has_them() -> None:
     second = daemon(12, lines=300, fast=150, batches=70, errors=4, left=90, cpu=1.5)
     (row,) = seen((runs("echod1", first),), (runs("echod1", second),)).daemons
 
-    assert (row.lines, row.errors, row.cpu, row.batch) == (100, 1.5, 0.25, 4)
-    assert row.reply_p50_s == pytest.approx(0.001)
-    assert row.reply_p99_s == pytest.approx(0.001 + 0.009 * 0.98)
+    assert (row["lines"], row["errors"], row["cpu"], row["batch"]) == (100, 1.5, 0.25, 4)
+    assert row["reply_p50_s"] == pytest.approx(0.001)
+    assert row["reply_p99_s"] == pytest.approx(0.001 + 0.009 * 0.98)
 
 
 def test_two_readings_in_one_look_are_enough() -> None:
@@ -66,20 +66,20 @@ def test_two_readings_in_one_look_are_enough() -> None:
     part = runs("echod1", daemon(10, lines=100), daemon(15, lines=600))
     once, twice = seen((part,)), seen((part,), (part,))
 
-    assert once.daemons[0].lines == twice.daemons[0].lines == 100
+    assert once.daemons[0]["lines"] == twice.daemons[0]["lines"] == 100
 
 
-@pytest.mark.parametrize("life", [Life.DOWN, Life.FROZEN, Life.RUNS])
-def test_who_was_away_begins_anew(life: Life) -> None:
+@pytest.mark.parametrize("away_as", [State.DOWN, State.FROZEN, State.UP])
+def test_who_was_away_begins_anew(away_as: State) -> None:
     """No rate is made across an absence, and none of an absent one."""
-    away = Part("echod1", life)
+    away = Part("echod1", away_as)
     before, after = runs("echod1", daemon(0, lines=9)), runs("echod1", daemon(2, lines=1_000))
     gone = seen((before,), (away,)).daemons[0]
     back = seen((before,), (away,), (after,)).daemons[0]
 
-    assert (gone.lines, gone.echo, gone.cpu) == (None, None, None)
-    assert gone.trend[-1] == 0
-    assert (back.state, back.lines) == (State.UP, None)
+    assert (gone["lines"], gone["echo"], gone["cpu"]) == (None, None, None)
+    assert gone["trend"][-1] == 0
+    assert (back["state"], back["lines"]) == (State.UP, None)
 
 
 def test_the_fleet_is_the_sum() -> None:
@@ -88,27 +88,27 @@ def test_the_fleet_is_the_sum() -> None:
         (
             runs("echod1", daemon(at, lines=at * 90, fast=at * 90, echo=3)),
             runs("echod2", daemon(at, lines=at * 10, fast=0, session=4, degraded=1)),
-            Part("echod3", Life.DOWN),
+            Part("echod3", State.DOWN),
         )
         for at in (0, 1)
     ]
     everything = seen(*parts).all
 
-    assert (everything.up, everything.daemons) == (2, 3)
-    assert (everything.lines, everything.echo, everything.session) == (100, 3, 4)
-    assert everything.reply_p50_s is not None
-    assert everything.reply_p50_s < 0.001
-    assert everything.reply_p99_s == pytest.approx(0.001 + 0.009 * 0.9)
+    assert (everything["up"], everything["daemons"]) == (2, 3)
+    assert (everything["lines"], everything["echo"], everything["session"]) == (100, 3, 4)
+    assert everything["reply_p50_s"] is not None
+    assert everything["reply_p50_s"] < 0.001
+    assert everything["reply_p99_s"] == pytest.approx(0.001 + 0.009 * 0.9)
 
 
 def test_a_trend_is_as_long_as_its_column() -> None:
     """The newest last; a daemon that is new has a short one."""
     looks = [(runs("echod1", daemon(at, lines=at * at)),) for at in range(2 * TREND_LOOKS)]
-    trend = seen(*looks).daemons[0].trend
+    trend = seen(*looks).daemons[0]["trend"]
 
     assert len(trend) == TREND_LOOKS
     assert list(trend) == sorted(trend)
-    assert len(seen(*looks, (runs("other"),)).daemons[0].trend) == 1
+    assert len(seen(*looks, (runs("other"),)).daemons[0]["trend"]) == 1
 
 
 def test_haproxy_is_read_by_its_backends() -> None:
@@ -121,9 +121,14 @@ def test_haproxy_is_read_by_its_backends() -> None:
     view = model.take(type(second)(2, "", second.daemons, runs("haproxy", page), second.redis))
 
     row = view.haproxy
-    assert (row.echo, row.session, row.echo_servers, row.session_servers) == (42, 5, 2, 1)
-    assert (row.connects, row.denied, row.busy) == (5, 2, 0.25)
-    assert [one.balance for one in view.daemons] == ["up", "echo up, session down", None]
+    assert (row["echo"], row["session"], row["echo_servers"], row["session_servers"]) == (
+        42,
+        5,
+        2,
+        1,
+    )
+    assert (row["connects"], row["denied"], row["busy"]) == (5, 2, 0.25)
+    assert [one["balance"] for one in view.daemons] == ["up", "echo up, session down", None]
 
 
 def test_redis_is_read_from_info_and_from_the_exporter() -> None:
@@ -133,36 +138,42 @@ def test_redis_is_read_from_info_and_from_the_exporter() -> None:
     part = runs("redis", Reading(10, said), Reading(20, later))
     row = Model().take(look(20, redis=part)).redis
 
-    assert (row.state, row.operations, row.cpu, row.memory_bytes_max) == (State.UP, 4, 0.1, 8)
-    assert row.aof_failed is False
+    assert (row["state"], row["operations"], row["cpu"], row["memory_bytes_max"]) == (
+        State.UP,
+        4,
+        0.1,
+        8,
+    )
+    assert row["aof_failed"] is False
 
     failed = runs("redis", Reading(0, info(aof_last_write_status="err")))
-    assert Model().take(look(0, redis=failed)).redis.aof_failed is True
+    assert Model().take(look(0, redis=failed)).redis["aof_failed"] is True
     lost = runs("redis", Reading(0, from_text("# TYPE redis_up gauge\nredis_up 0\n")))
-    assert Model().take(look(0, redis=lost)).redis.state is State.SILENT
+    assert Model().take(look(0, redis=lost)).redis["state"] is State.SILENT
 
 
 def test_parts_that_say_nothing_have_no_figures() -> None:
     """HAProxy and Redis as the daemons: a state, and nothing else."""
     quiet = look(0)
-    dead = type(quiet)(0, "", (), Part("haproxy", Life.DOWN), Part("redis", Life.FROZEN))
+    dead = type(quiet)(0, "", (), Part("haproxy", State.DOWN), Part("redis", State.FROZEN))
     view = Model().take(dead)
 
-    assert view.haproxy == HaproxyRow(State.DOWN, "")
-    assert view.redis.state is State.FROZEN
-    assert view.all.lines is None
+    assert view.haproxy["state"] is State.DOWN
+    assert all(view.haproxy[figure.name] is None for figure in words.HAPROXY)
+    assert view.redis["state"] is State.FROZEN
+    assert view.all["lines"] is None
     assert words.text(view)
 
 
 def test_text_has_every_column_of_every_daemon() -> None:
     """One line a daemon, aligned, and a dash for what is not known."""
-    text = words.text(seen((runs("echod1", daemon(0, echo=12_345)), Part("echod2", Life.DOWN))))
+    text = words.text(seen((runs("echod1", daemon(0, echo=12_345)), Part("echod2", State.DOWN))))
     header, up, down = text.splitlines()[3:6]
 
-    assert all(column.title in header for column in words.COLUMNS)
+    assert all(title in header for title in words.TITLES)
     assert up.split()[:3] == ["echod1", "up", "12,345"]
     assert down.split()[:2] == ["echod2", "down"]
-    assert down.split().count("-") == len(words.COLUMNS) - 3  # name, state, HAProxy's
+    assert down.split().count("-") == len(words.TITLES) - 3  # name, state, HAProxy's
     assert "1 of 2 up" in text
 
 

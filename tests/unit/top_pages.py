@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from lab.fleet.metrics import Reading, Samples, from_text
-from lab.top import servers
-from lab.top.parts import Life, Look, Part
+from lab.top.model import Look, Part, State
+from lab.top.sources import from_info
 
 DAEMON = """\
 # TYPE echod_connections gauge
@@ -77,7 +77,7 @@ def haproxy(at_s: float, connects: float = 0, denied: float = 0) -> Reading:
 
 def info(**fields: object) -> Samples:
     """What Redis's INFO amounts to."""
-    return servers.from_info({"used_memory": 1000, "aof_last_write_status": "ok", **fields})
+    return from_info({"used_memory": 1000, "aof_last_write_status": "ok", **fields})
 
 
 def look(at_s: float, *daemons: Part, redis: Part | None = None) -> Look:
@@ -86,11 +86,11 @@ def look(at_s: float, *daemons: Part, redis: Part | None = None) -> Look:
         at_s=at_s,
         fleet="a fleet",
         daemons=daemons,
-        haproxy=Part("haproxy", Life.RUNS, (haproxy(at_s),), "pid 1"),
-        redis=redis or Part("redis", Life.RUNS, (Reading(at_s, info()),), "pid 2"),
+        haproxy=Part("haproxy", State.UP, (haproxy(at_s),), "pid 1"),
+        redis=redis or Part("redis", State.UP, (Reading(at_s, info()),), "pid 2"),
     )
 
 
 def runs(name: str, *readings: Reading) -> Part:
     """A part that runs and said this."""
-    return Part(name, Life.RUNS, readings, "pid 3")
+    return Part(name, State.UP, readings, "pid 3")

@@ -1,19 +1,9 @@
-"""The drills: what is done when, and what must come of it.
+"""The drills: what is done when, and what must come of it (`scenario.Drill`)."""
 
-A drill is a value of `scenario.Drill` in one of the lists `ALL`.
-"""
+from lab.drill.drills import mixture, network, parts, rooms, soak
 
-from lab.drill.drills import daemons, mixture, network, rooms, soak, store
-
-ALL = (
-    *daemons.ALL,
-    *store.ALL,
-    *network.ALL,
-    *rooms.ALL,
-    mixture.drill(seed=1, seconds=mixture.SECONDS),
-    *soak.ALL,
-)
-"""In the order in which `fleet drill all` plays them."""
-
-MIXTURES = {"mix": mixture.drill, rooms.MIX: rooms.mix}
+MIXTURES = {"rooms-mix": mixture.rooms_mix, "mix": mixture.mix}
 """Those that a seed and a time make."""
+
+ALL = (*parts.ALL, *network.ALL, *rooms.ALL, *(make() for make in MIXTURES.values()), soak.soak())
+"""In the order in which `fleet drill all` plays them."""

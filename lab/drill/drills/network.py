@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.steps import kill, start
+from lab.drill.drills.faults import cut, half_open, in_order, kill, reset
 from lab.drill.judge.expectations import bites, goes_on, heard, replies_lost, served_again
 from lab.drill.scenario import Drill, Step
 
 if TYPE_CHECKING:
     from lab.drill.stage.base import Stage
 
+# Of the daemon that all of them are about, and the kinds that they are of.
+TO_REDIS, TO_DAEMON = "redis:echod1", "daemon:echod1"
 REDIS, DAEMON = frozenset({"redis"}), frozenset({"daemon"})
 
 LINKS = "containers have no link that can be cut so"
@@ -22,6 +24,7 @@ TOLD_S = 2.0
 # `leastconn` counts connections by weight, and a daemon that nobody is left on has none: it is
 # sent one client at a time, at whatever weight, who hears `unavailable` in his turn.
 LUCKY = 0.9
+WITHOUT_REDIS = (bites(), heard("unavailable"), served_again(TOLD_S + 2, LUCKY), goes_on(1.0))
 
 
 def cut_redis(name: str, what: str, *ways: str) -> Drill:
@@ -29,9 +32,9 @@ def cut_redis(name: str, what: str, *ways: str) -> Drill:
     return Drill(
         f"cut-redis-{name}",
         f"The link between a daemon and Redis stands still, {what}; what was on the way comes late.",
-        [_cut(2, f"cut echod1-redis, {what}", "redis:echod1", *ways), _heal(7, "redis:echod1")],
+        cut(TO_REDIS, *ways).steps(2, 7),
         seconds=11,
-        expects=[bites(), heard("unavailable"), served_again(TOLD_S + 2, LUCKY), goes_on(1.0)],
+        expects=WITHOUT_REDIS,
         links=REDIS,
         only_local=LINKS if ways else "",
     )
@@ -42,49 +45,37 @@ def half_open_redis(end: str, what: str) -> Drill:
     return Drill(
         f"half-open-redis-{end}",
         f"A daemon's connection to Redis is half open: {what}.",
-        [
-            Step(2, f"half-open: {what}", lambda stage: stage.link("redis:echod1").half_open(end),
-                 lasts=False),
-        ],
+        half_open(TO_REDIS, end).steps(2),
         seconds=7,
         expects=[served_again(TOLD_S + 2), goes_on(1.0)],
         links=REDIS,
         only_local=LINKS,
-    )  # fmt: skip
+    )
 
 
-def _cut(at_s: float, text: str, link: str, *ways: str) -> Step:
-    return Step(at_s, text, lambda stage: stage.link(link).hold(*ways))
-
-
-def _heal(at_s: float, link: str, text: str = "heal it") -> Step:
-    return Step(at_s, text, lambda stage: stage.link(link).heal(), heals=True)
-
-
-def _held_batch() -> list[Step]:
-    """A batch is on its way to Redis, and stays there."""
-
-    def gathered(stage: Stage) -> None:
-        # While an answer was held, lines gathered: the batch that they make is held in turn.
-        # In this order: the daemon sends it as soon as the answer is there.
-        stage.link("redis:echod1").hold("out")
-        stage.link("redis:echod1").release("in")
-
-    return [
-        _cut(2, "hold what redis says to echod1", "redis:echod1", "in"),
-        Step(2.4, "let it go, hold the batch that has gathered", gathered, lasts=False),
-    ]
+def _hold_next_batch(stage: Stage) -> None:
+    # While an answer was held, lines gathered: the batch that they make is held in turn.
+    # In this order: the daemon sends it as soon as the answer is there.
+    stage.link(TO_REDIS).hold("out")
+    stage.link(TO_REDIS).release("in")
 
 
 def _lose(stage: Stage) -> None:
-    stage.link("redis:echod1").refuse()
-    stage.link("redis:echod1").reset()
+    stage.link(TO_REDIS).refuse()
+    stage.link(TO_REDIS).reset()
 
 
 def _comes_late(stage: Stage) -> None:
-    stage.link("redis:echod1").heal()
-    stage.kill("echod1")  # before its clients' next lines could hide what came late
+    stage.link(TO_REDIS).heal()
+    stage.do("kill", "echod1")  # before its clients' next lines could hide what came late
 
+
+# A batch is on its way to Redis, and stays there; then the answers to what was before are let go.
+HOLD, HEAL = cut(TO_REDIS, "in").steps(2, 6.5)
+HELD_BATCH = (
+    HOLD,
+    Step(2.4, "let it go, hold the batch that has gathered", _hold_next_batch, lasts=False),
+)
 
 ALL = (
     cut_redis("both", "both ways"),
@@ -95,13 +86,9 @@ ALL = (
     Drill(
         "break-redis",
         "A daemon's connection to Redis breaks under a batch, which is lost, and can't be made anew.",
-        [
-            *_held_batch(),
-            Step(2.6, "lose that, refuse another connection", _lose, lasts=False),
-            _heal(6.5, "redis:echod1"),
-        ],
+        [*HELD_BATCH, Step(2.6, "lose that, refuse another connection", _lose, lasts=False), HEAL],
         seconds=9.5,
-        expects=[bites(), heard("unavailable"), served_again(TOLD_S + 2, LUCKY), goes_on(1.0)],
+        expects=WITHOUT_REDIS,
         links=REDIS,
         only_local=LINKS,
     ),
@@ -110,15 +97,10 @@ ALL = (
         "late-batch",
         "A batch stays on its way while its daemon connects anew and goes on; then it comes.",
         [
-            *_held_batch(),
-            Step(
-                2.7,
-                "reset the daemon's end",
-                lambda s: s.link("redis:echod1").strand(),
-                lasts=False,
-            ),
+            *HELD_BATCH,
+            Step(2.7, "reset the daemon's end", lambda s: s.link(TO_REDIS).strand(), lasts=False),
             Step(4.5, "the batch comes; kill echod1", _comes_late, heals=True),
-            start(6.5, "echod1"),
+            Step(6.5, "start echod1", lambda s: s.do("start", "echod1"), heals=True),
         ],
         seconds=9.5,
         expects=[bites(), served_again(4.0), goes_on(1.0)],
@@ -128,7 +110,7 @@ ALL = (
     Drill(
         "cut-haproxy-daemon",
         "The links between HAProxy and a daemon stand still; then all of it comes late.",
-        [_cut(2, "cut haproxy-echod1", "daemon:echod1"), _heal(8, "daemon:echod1")],
+        cut(TO_DAEMON).steps(2, 8),
         seconds=12,
         expects=[bites(), served_again(TOLD_S + 4), goes_on(1.0)],
         links=DAEMON,
@@ -136,18 +118,11 @@ ALL = (
     Drill(
         "cut-reply",
         "Replies are lost between their commit and their client: WELCOME tells of each.",
-        [
-            _cut(2, "hold what echod1 says", "daemon:echod1", "in"),
-            kill(2.5, "echod1"),
-            Step(
-                2.6,
-                "lose what it said",
-                lambda stage: stage.link("daemon:echod1").reset(),
-                heals=True,
-            ),
-            start(6, "echod1"),
-            _heal(6.5, "daemon:echod1", "heal the link"),
-        ],
+        in_order(
+            cut(TO_DAEMON, "in").steps(2, 6.5),
+            kill("echod1").steps(2.5, 6),
+            reset(TO_DAEMON).steps(2.6),
+        ),
         seconds=10,
         expects=[bites(), replies_lost(), served_again(4.0), goes_on(1.0)],
         links=DAEMON,

@@ -10,7 +10,7 @@
     members    m…   `members.py`
     soak       L…   `guests.py`, if lives are shortened
 
-It prints a ready line when all are served. SIGTERM, or `--lines`, ends the lines; when every
+It prints a ready line when all are served. SIGTERM, or the load's own end, ends the lines; when every
 line's fate is known it prints `{"event": "quiet", …}` and keeps its connections; a second
 SIGTERM ends it.
 """
@@ -74,9 +74,10 @@ def main() -> int:
     # The checker judges, not the client.
     witness.install()
     with HistoryFile(args.history) as history:
+        load = Load(**json.loads(args.load))
         crowd = Crowd(
-            args.session, args.plain, args.direct, Load(**json.loads(args.load)), history,
-            random.Random(args.seed), args.lines, args.deliveries,
+            args.session, args.plain, args.direct, load, history,
+            random.Random(load.seed), load.lines, load.deliveries,
         )  # fmt: skip
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
         clients = everyone(crowd)
@@ -123,9 +124,6 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
-    parser.add_argument("--lines", type=int, default=0, help="then it ends them by itself")
-    parser.add_argument("--deliveries", type=int, default=0, help="likewise, of members")
-    parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
 

@@ -1,4 +1,1 @@
-"""What drills break.
-
-`base` says what can be done, `local` and `compose` do it, `soak` has two daemons more.
-"""
+"""What drills break: `base` says what can be done; `local` and `compose` do it."""

@@ -1,122 +1,169 @@
-"""The fleet that a drill breaks: what can be done to it, and what can be seen of it."""
+"""The fleet that a drill breaks: what can be done to it, and what can be seen of it.
+
+`LocalStage` does it to processes, `ComposeStage` to containers. What both do alike is done here.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from abc import abstractmethod
+from collections import Counter
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from lab.drill.errors import DrillError
+from lab.errors import LabError
+from lab.fleet import haproxy_server
+from lab.fleet.network import Network, together
+from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.fleet.metrics import Samples
     from lab.fleet.network import Link
 
+Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "free"]
 
-class CannotError(DrillError):
-    """This stage can't make this fault."""
+# A daemon drains for 10 s at most, Docker takes its time, and the machine may be busy.
+END_S_MAX: Final = 40.0
+# HAProxy looks at every daemon twice a second, Docker at a container's health every 3 s.
+UP_S_MAX: Final = 60.0
+
+# What is done to Redis's append-only files, in their directory: `copy` while it runs, as a backup
+# does; the others while it is down. The truncated file is the one that was written last; with half
+# of it go many batches, and by far not all.
+DATA: Final = {
+    "copy": "rm -rf copy && mkdir copy && cp -r appendonlydir copy/",
+    "restore": "rm -rf appendonlydir && mv copy/appendonlydir .",
+    "empty": "rm -rf appendonlydir",
+    "truncate": "f=$(ls -t appendonlydir/*.incr.aof | head -n 1);"
+    " truncate -s $(($(stat -c %s $f) / 2)) $f",
+}
 
 
-class Stage:
-    """A part's name is `echod1` …, `redis` or `haproxy`.
+class DrillError(LabError):
+    """A drill could not be played; the text says why. That it failed is no error."""
 
-    What a stage does not do raises `CannotError`.
+
+class Stage(AbstractContextManager["Stage"]):
+    """A part's name is `echod1` …, `redis` or `haproxy`. The end of its `with` block ends it.
+
+    Args:
+        directory: Of what it writes; made if it is not there.
+        links: Which kinds of links the drill cuts: `redis`, `daemon`, `clients`. Elsewhere the
+            parts are connected directly.
     """
 
-    # Clients.
+    parts: Mapping[str, Any]
+    """By name."""
+    haproxy: Mapping[str, str]
+    """Its addresses (host:port): `echo`, `session`, `stats`."""
+    direct: Sequence[str]
+    """The daemons' own session ports."""
+
+    def __init__(self, directory: Path, links: frozenset[str]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._directory = directory
+        self._kinds = links
+        self._network: Network | None = None
+        self._links: dict[tuple[str, str], Link] = {}
+
+    @abstractmethod
+    def start(self) -> None:
+        """Bring it up, or find it; the attributes are known then."""
+
+    def __exit__(self, *_: object) -> None:
+        """End what was started, at once: what matters has been seen."""
+        if self._network is not None:
+            self._network.close()
+
+    # Where it is.
 
     @property
-    def daemons(self) -> Sequence[str]:
+    def daemons(self) -> list[str]:
         """Their names."""
-        self._cannot("name its daemons")
+        return [name for name in self.parts if name.startswith("echod")]
 
     @property
     def addresses(self) -> dict[str, str]:
         """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
-        self._cannot("be reached")
+        ports = {"session": "session", "plain": "echo"}
+        return {name: self.way("clients", self.haproxy[port]) for name, port in ports.items()}
 
-    @property
-    def direct(self) -> list[str]:
-        """The daemons' own session ports; none where they can't be reached."""
-        return []
-
-    # Processes.
-
-    def kill(self, name: str) -> None:
-        """SIGKILL."""
-        self._cannot("kill", name)
-
-    def freeze(self, name: str) -> None:
-        """It stands still, and its kernel goes on for it."""
-        self._cannot("freeze", name)
-
-    def thaw(self, name: str) -> None:
-        """It goes on."""
-        self._cannot("thaw", name)
-
-    def terminate(self, name: str) -> None:
-        """SIGTERM; returns at once."""
-        self._cannot("terminate", name)
-
-    def await_end(self, name: str, end_s_max: float) -> None:
-        """Wait until it has ended.
-
-        Raises:
-            TimeoutError: It has not.
-        """
-        self._cannot("await the end", name, end_s_max)
-
-    def start_again(self, name: str) -> None:
-        """A part that has ended comes back, at the same addresses; returns when it is ready."""
-        self._cannot("start", name)
-
-    def await_up(self, name: str) -> None:
-        """Wait until a daemon is in the balance."""
-        self._cannot("await", name)
-
-    def reload(self) -> None:
-        """HAProxy begins afresh with the same configuration; connections that are finish."""
-        self._cannot("reload")
-
-    # Files.
-
-    def fill_files(self, name: str) -> None:
-        """It can open no more files."""
-        self._cannot("fill the files", name)
-
-    def free_files(self, name: str) -> None:
-        """It can again."""
-        self._cannot("free the files", name)
-
-    def copy_data(self) -> None:
-        """Keep a copy of Redis's data, as a backup taken while it runs would have it."""
-        self._cannot("copy data")
-
-    def lose_data(self, how: str) -> None:
-        """While Redis is down: `truncate` its file, `empty` it, or `restore` the copy."""
-        self._cannot("lose data", how)
+    def way(self, name: str, target: str) -> str:
+        """Where to connect to reach `target` (host:port): a link's address if the drill cuts it."""
+        if name.partition(":")[0] not in self._kinds:
+            return target
+        if (name, target) not in self._links:
+            self._network = self._network or Network(self._directory)
+            self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
+        return self._links[name, target].address
 
     def link(self, name: str) -> Link:
         """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`."""
-        self._cannot("cut", name)
+        found = [link for (named, _), link in self._links.items() if named == name]
+        if not found:
+            raise DrillError(f"{name}: there is no such link in this drill")
+        return together(found)
 
-    # Looking.
+    # What can be done to it.
 
-    def metric(self, name: str, sample: str) -> float:
-        """A daemon's figure as its /metrics has it now, all labels together."""
-        self._cannot("ask", name, sample)
+    @abstractmethod
+    def do(self, deed: Deed, name: str) -> None:
+        """Do something to a part.
 
-    def keys(self) -> Mapping[str, int]:
-        """What the stores keep: keys of Redis by their prefix, `memory:…` by its kinds."""
-        self._cannot("count keys")
+        `kill` is SIGKILL; a part that has a `freeze` stands still until `thaw`, and its kernel goes
+        on for it; `drain` is SIGTERM, and returns at once. `start` is for a part that has
+        ended: it comes back at the same addresses, and is ready then. `reload` is HAProxy's:
+        another takes its place, and the connections that are there may finish. `fill` leaves a part
+        no file to open until `free`; containers can't.
+        """
+
+    def bring_back(self, name: str) -> None:
+        """A part that was told to leave: wait for its end, start it."""
+        until(lambda: not self.runs(name), END_S_MAX, f"the end of {name}")
+        self.do("start", name)
+
+    def await_balance(self) -> None:
+        """Wait until HAProxy's checks have found every daemon well, on both of its ports."""
+
+        def whole() -> bool:
+            up = haproxy_server.up(self.haproxy["stats"])
+            count = Counter(backend for backend, server in up if server != "BACKEND")
+            return min(count["echod"], count["sessions"]) >= len(self.daemons)
+
+        until(whole, UP_S_MAX, "every daemon to be in the balance")
+
+    @abstractmethod
+    def change_data(self, how: str) -> None:
+        """One of `DATA`."""
+
+    # What can be seen of it.
+
+    @abstractmethod
+    def runs(self, name: str) -> bool:
+        """Whether a part has not ended."""
+
+    @abstractmethod
+    def samples(self, name: str) -> Samples:
+        """A daemon's /metrics."""
+
+    @abstractmethod
+    def in_kernel(self, name: str) -> int:
+        """Connections on a daemon's ports for clients that stand in its kernel."""
 
     def connections(self) -> list[tuple[str, int, int]]:
         """(daemon, clients in its metrics, clients in the kernel), of those that run."""
-        self._cannot("count connections")
+        return [
+            (name, int(self.samples(name).get("echod_connections") or 0), self.in_kernel(name))
+            for name in self.daemons
+            if self.runs(name)
+        ]
 
-    def logs(self) -> dict[str, Path]:
-        """Each part's log."""
-        return {}
+    def keys(self) -> Mapping[str, int]:
+        """A soak's: keys of Redis by their prefix, `memory:…` by its kinds."""
+        raise NotImplementedError
 
-    def _cannot(self, *what: object) -> NoReturn:
-        raise CannotError(f"{type(self).__name__} can't {' '.join(map(str, what))}")
+    def logs(self) -> Iterable[Path]:
+        """Of all parts, as files."""
+        return self._directory.rglob("*.log")

@@ -1,238 +1,178 @@
 """A fleet of local processes, as a stage on which every fault can be made.
 
-    clients ──(link)──▶ HAProxy ──(link)──▶ daemons ──(link)──▶ Redis
+    clients ──(link)──▶ HAProxy ──(link)──▶ echod1 … ──(link)──▶ Redis
+       ├──────────────────▶ idle   ─────────────────────────────▶ Redis     a soak's: in no balance
+       └──────────────────▶ memory                        a soak's: alone, with its own store
 
-A link is only there in the drills that cut it: elsewhere the parts are connected directly.
+A link is only there in the drills that cut it. Nothing here needs root.
 """
 
 from __future__ import annotations
 
-import signal
+import itertools
+import resource
+import subprocess
+import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import psutil
 import redis
 
-from lab.drill.errors import DrillError
-from lab.drill.stage import faults
-from lab.drill.stage.base import Stage
-from lab.fleet import control, haproxy_server, metrics, ports
+from echod.config import flag_of
+from lab.drill.lives import shorten
+from lab.drill.stage.base import DATA, Deed, Stage
+from lab.fleet import control, metrics, ports, processes
 from lab.fleet.local import Fleet, Plan
-from lab.fleet.network import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from lab.fleet.haproxy_server import Daemon
-    from lab.fleet.network import Link
+    from lab.fleet.metrics import Samples
     from lab.fleet.processes import Process
 
-LINKED_PORTS: Final = ("echo", "session", "agent")
-CLIENT_PORTS: Final = ("echo", "session")
-
 FROZEN_S_MAX: Final = 2.0
-# HAProxy's checks have found every daemon well: two of them in 0.5 s each, a busy machine.
-UP_S_MAX: Final = 15.0
-
-
-class Links:
-    """Links by their names; each may be of several ports.
-
-    Args:
-        network: the process that they are in; None where no drill cuts any.
-        wanted: the kinds that are cut; elsewhere the parts are connected directly.
-    """
-
-    def __init__(self, network: Network | None, wanted: frozenset[str]) -> None:
-        self._network = network
-        self._wanted = wanted
-        self._links: dict[tuple[str, str], Link] = {}
-
-    def way(self, name: str, target: str) -> str:
-        """Where to connect to reach `target` (host:port): always the same."""
-        if self._network is None or name.partition(":")[0] not in self._wanted:
-            return target
-        if (name, target) not in self._links:
-            self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
-        return self._links[name, target].address
-
-    def __getitem__(self, name: str) -> Link:
-        found = [link for (named, _), link in self._links.items() if named == name]
-        if not found:
-            raise DrillError(f"{name}: there is no such link in this drill")
-        return together(found)
+# Beside a soak's fleet.
+MEMORY, IDLE = "memory", "idle"
 
 
 class LinkedFleet(Fleet):
-    """A fleet whose parts reach each other through links."""
+    """A fleet whose parts reach each other by `way` (`Stage.way`)."""
 
-    def __init__(self, plan: Plan, links: Links) -> None:
+    def __init__(self, plan: Plan, way: Callable[[str, str], str]) -> None:
         super().__init__(plan)
-        self._links = links
+        self._way = way
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:
         """Through a link of its own."""
         head, at, target = redis_url.removesuffix("/0").rpartition("@")
-        return f"{head}{at}{self._links.way(f'redis:{daemon}', target)}/0"
+        return f"{head}{at}{self._way(f'redis:{daemon}', target)}/0"
 
     def seen_by_haproxy(self, daemon: Daemon) -> Daemon:
         """Each of its ports through a link."""
         name = f"daemon:{daemon.name}"
-        return daemon._replace(
-            **{port: self._links.way(name, getattr(daemon, port)) for port in LINKED_PORTS}
-        )
+        linked = {
+            port: self._way(name, getattr(daemon, port)) for port in ("echo", "session", "agent")
+        }
+        return daemon._replace(**linked)
 
 
 class LocalStage(Stage):
-    """See `Stage`. Leaving its `with` block ends everything.
+    """See `Stage`.
 
     Args:
         directory: Data, configurations and logs.
         links: Which links the drill cuts.
-        daemons: How many.
+        factor: The daemons' lives are shortened by it, and a soak's two daemons are there; 0:
+            neither.
         program: What Python runs as a daemon.
-        settings: Of the daemons, others than echod's own.
     """
+
+    parts: dict[str, Process]
 
     def __init__(
         self,
         directory: Path,
         links: frozenset[str] = frozenset(),
         *,
-        daemons: int = 4,
+        factor: float = 0.0,
         program: Sequence[str] = ("-m", "echod"),
-        settings: Mapping[str, float] = {},
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._network = Network(directory) if links else None
-        self._links = Links(self._network, links)
-        plan = Plan(
-            directory / "fleet", daemons=daemons, daemon_program=program, daemon_settings=settings
-        )
-        self.fleet = LinkedFleet(plan, self._links)
-        self._data = faults.RedisData(plan.directory / "redis")
-        self._former: list[Process] = []
+        super().__init__(directory, links)
+        self._soak = bool(factor)
+        settings = shorten(factor).settings if factor else {}
+        plan = Plan(directory / "fleet", daemon_program=program, daemon_settings=settings)
+        self.fleet = LinkedFleet(plan, self.way)
+        self.parts = self.fleet.parts
 
-    @property
-    def daemons(self) -> list[str]:
-        return [daemon.ready["name"] for daemon in self.fleet.daemons]
+    def start(self) -> None:
+        self.fleet.start()
+        self.haproxy = self.parts["haproxy"].ready
+        self.direct = [self.parts[name].ready["session"] for name in self.daemons]
+        if self._soak:
+            store = self.parts["redis"].ready
+            password = ["--store-password-file", store["password_file"]]
+            self._start_beside(MEMORY, "--store", "memory://")
+            self._start_beside(IDLE, "--store", store["url"], *password)
+
+    def __exit__(self, *_: object) -> None:
+        self.fleet.kill()
+        super().__exit__()
 
     @property
     def addresses(self) -> dict[str, str]:
-        haproxy = self.fleet.parts["haproxy"].ready
-        return {
-            name: self._links.way("clients", haproxy[port])
-            for name, port in (("session", "session"), ("plain", "echo"))
-        }
+        if not self._soak:
+            return super().addresses
+        memory, idle = self.parts[MEMORY].ready, self.parts[IDLE].ready
+        beside = {"memory": memory["session"], "memory-plain": memory["echo"]}
+        return super().addresses | beside | {"idle": idle["session"]}
 
-    @property
-    def direct(self) -> list[str]:
-        return [daemon.ready["session"] for daemon in self.fleet.daemons]
+    def do(self, deed: Deed, name: str) -> None:
+        process = self.parts[name]
+        match deed:
+            case "kill":
+                process.kill()
+            case "start":
+                self.fleet.start_again(name)
+            case "reload":
+                self.parts[f"former {name}"] = process
+                self.fleet.start_haproxy(replaces=process.pid)
+            case "fill" | "free":
+                limit_files(process.pid, full=deed == "fill")
+            case _:
+                process.signal(control.SIGNALS[deed][0])
+        if deed == "freeze":
+            until(lambda: control.life(process) == "frozen", FROZEN_S_MAX, f"{name} to stand still")
 
-    def start(self) -> None:
-        """Bring it up; HAProxy has found every daemon well then."""
-        self.fleet.start()
-        for name in self.daemons:
-            self.await_up(name)
+    def change_data(self, how: str) -> None:
+        directory = self.fleet.plan.directory / "redis"
+        subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
 
-    # Processes.
+    def runs(self, name: str) -> bool:
+        return self.parts[name].alive
 
-    def kill(self, name: str) -> None:
-        self.fleet.parts[name].kill()
+    def samples(self, name: str) -> Samples:
+        return metrics.read(self.parts[name].ready["admin"])
 
-    def freeze(self, name: str) -> None:
-        process = self.fleet.parts[name]
-        process.signal(signal.SIGSTOP)
-        until(lambda: control.life(process) == "frozen", FROZEN_S_MAX, f"{name} to stand still")
-
-    def thaw(self, name: str) -> None:
-        self.fleet.parts[name].signal(signal.SIGCONT)
-
-    def terminate(self, name: str) -> None:
-        self.fleet.parts[name].signal(signal.SIGTERM)
-
-    def await_end(self, name: str, end_s_max: float) -> None:
-        until(lambda: not self.fleet.parts[name].alive, end_s_max, f"the end of {name}")
-
-    def start_again(self, name: str) -> None:
-        self.fleet.start_again(name)
-
-    def await_up(self, name: str) -> None:
-        stats = self.fleet.parts["haproxy"].ready["stats"]
-        wanted = {("echod", name), ("sessions", name)}
-        until(lambda: wanted <= haproxy_server.up(stats), UP_S_MAX, f"{name} to be in the balance")
-
-    def reload(self) -> None:
-        old = self.fleet.parts["haproxy"]
-        self.fleet.start_haproxy(replaces=old.pid)
-        self._former.append(old)
-
-    # Files.
-
-    def fill_files(self, name: str) -> None:
-        faults.fill_files(self.fleet.parts[name].pid)
-
-    def free_files(self, name: str) -> None:
-        faults.free_files(self.fleet.parts[name].pid)
-
-    def copy_data(self) -> None:
-        self._data.copy()
-
-    def lose_data(self, how: str) -> None:
-        getattr(self._data, how)()
-
-    def link(self, name: str) -> Link:
-        return self._links[name]
-
-    # Looking.
-
-    def metric(self, name: str, sample: str) -> float:
-        return metrics.read(self.fleet.parts[name].ready["admin"]).get(sample) or 0.0
+    def in_kernel(self, name: str) -> int:
+        daemon = self.parts[name]
+        own = {ports.split(daemon.ready[port])[1] for port in ("echo", "session")}
+        return sum(
+            one.status == psutil.CONN_ESTABLISHED and one.laddr.port in own
+            for one in psutil.Process(daemon.pid).net_connections("tcp")
+        )
 
     def keys(self) -> dict[str, int]:
-        """Redis's alone: no other store is here."""
-        if self.fleet.redis is None:
-            raise DrillError("no Redis runs")
-        with redis.Redis.from_url(self.fleet.redis.admin_url) as client:
-            return Counter(key.partition(b":")[0].decode() for key in client.scan_iter(count=1000))
+        url = self.fleet.redis.admin_url if self.fleet.redis else ""
+        with redis.Redis.from_url(url) as client:
+            found = Counter(key.partition(b":")[0].decode() for key in client.scan_iter(count=1000))
+        kept = self.samples(MEMORY).by_label("echod_memory_keys", "kind")
+        return dict(found) | {f"{MEMORY}:{kind}": int(count) for kind, count in kept.items()}
 
-    def connections(self) -> list[tuple[str, int, int]]:
-        return [
-            (name, int(self.metric(name, "echod_connections")), _in_kernel(process))
-            for name, process in self.fleet.parts.items()
-            if name.startswith("echod") and process.alive
-        ]
-
-    def logs(self) -> dict[str, Path]:
-        return {name: process.log for name, process in self.fleet.parts.items()}
-
-    def close(self) -> None:
-        """End everything, at once: what matters has been seen."""
-        for process in self._former:
-            process.kill()
-        self.fleet.kill()
-        if self._network is not None:
-            self._network.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _start_beside(self, name: str, *flags: str) -> None:
+        """A daemon that no balancer knows."""
+        plan = self.fleet.plan
+        settings = {flag_of(setting): value for setting, value in plan.daemon_settings.items()}
+        free = {f"--{port}-port": 0 for port in ("echo", "session", "admin", "agent")}
+        words = [str(word) for pair in (settings | free).items() for word in pair]
+        self.parts[name] = processes.start(
+            [sys.executable, *plan.daemon_program, "--name", name, *flags, *words],
+            log=plan.directory / f"{name}.log",
+        )
 
 
-def _in_kernel(daemon: Process) -> int:
-    """Connections on its clients' ports that stand in the kernel."""
-    own = {ports.split(daemon.ready[port])[1] for port in CLIENT_PORTS}
-    return sum(
-        one.status == psutil.CONN_ESTABLISHED and one.laddr.port in own
-        for one in psutil.Process(daemon.pid).net_connections("tcp")
-    )
+def limit_files(pid: int, *, full: bool) -> None:
+    """Leave a process no file to open; not `full`: all that it may have again.
+
+    A limit is on a file's number, not on how many there are, and the kernel gives the lowest.
+    Only the soft limit is lowered, so that raising it again needs no rights.
+    """
+    _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    soft = hard
+    if full:
+        used = {int(path.name) for path in Path(f"/proc/{pid}/fd").iterdir()}
+        soft = next(number for number in itertools.count() if number not in used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))

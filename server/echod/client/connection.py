@@ -13,11 +13,13 @@ and what it needs of its port is handed in: its terms, and whom it tells that it
 from __future__ import annotations
 
 import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from echod.client.conversation import SILENCE
+from echod.client.errand import Answer, Answers
 from echod.client.life import (
     ABANDONED,
     CLOSED,
@@ -65,6 +67,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_answers",
         "_farewell",
         "_heard_at",
         "_left",
@@ -109,6 +112,7 @@ class Connection:
         self._socket = sock
         self._tail = self._farewell = b""
         self._reason = CLIENT
+        self._answers: Answers | None = None  # behind one that is not known yet, if there is one
         self._outbox: Outbox | None = None
         self._heard_at = self._line_at = self._sent_at = terms.clock.now_s
         self._writer: Any = None
@@ -300,12 +304,46 @@ class Connection:
                 if made is None or self.gone:
                     return
                 reply = made
-            self.inflight -= lines
-            terms = self.terms
-            terms.metrics.replied(now_s - write.read_at, lines)
-            # It could not be expected to speak before it was answered.
-            self._heard_at = terms.clock.now_s
-            self.send(reply)
+            if self._answers is not None:
+                self.held_bytes += len(reply)
+                self._answers.put(Answer(reply, lines, write.read_at))
+                return
+            self._answer(reply, lines, now_s - write.read_at)
+        if self.life is not READING:
+            self._settle()
+
+    def _answer(self, reply: bytes, lines: int, seconds: float) -> None:
+        """So many lines have their reply, so long after the first was read."""
+        self.inflight -= lines
+        terms = self.terms
+        terms.metrics.replied(seconds, lines)
+        # It could not be expected to speak before it was answered.
+        self._heard_at = terms.clock.now_s
+        self.send(reply)
+
+    # What an errand says (errand.Asker).
+
+    def await_answer(self, answer: Answer) -> None:
+        """See `errand.Asker`."""
+        if self._answers is None:
+            self._answers = Answers(self.terms.sums)
+        self._answers.put(answer)
+
+    def answered(self, answer: Answer, reply: bytes) -> None:
+        """See `errand.Asker`; what stands behind it is sent as far as it is known."""
+        answers = self._answers
+        if self.gone or answers is None:
+            return
+        self.held_bytes += len(reply)
+        answers.make(answer, reply)
+        now_s = perf_counter()
+        for known, each in answers.known():
+            self.held_bytes -= len(known)
+            self._answer(known, each.lines, now_s - each.read_at)
+            if self.gone:
+                return
+        if not answers:
+            self._answers = None
         if self.life is not READING:
             self._settle()
 
@@ -352,15 +390,6 @@ class Connection:
                 self.send(data)
             except Exception:  # noqa: BLE001 — `broken` logs it; other members get theirs
                 self.broken()
-
-    def reply_now(self, reply: bytes) -> None:
-        """Answer the line that suspended this connection, after the store's word."""
-        if not self.gone:
-            self.go_on()
-            self.inflight -= 1
-            self.terms.metrics.lines_answered += 1
-            self.send(reply)
-            self._settle()
 
     def _writable(self) -> None:
         outbox = self._outbox
@@ -455,6 +484,9 @@ class Connection:
         if self._outbox is not None:
             self._outbox.drop()
             self._outbox = None
+        if self._answers is not None:
+            self._answers.drop()
+            self._answers = None
         self.gathering = None  # it holds this connection, and replies that nobody will get
         self._left(self, reason)
         return self._socket

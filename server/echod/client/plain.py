@@ -85,4 +85,4 @@ class PlainConversation(Conversation):
     def ended(self) -> None:
         """The store forgets it."""
         if self._session is not None:
-            self._connection.terms.committer.forget(self._session)
+            self._connection.terms.committer.free(self._session)

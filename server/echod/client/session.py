@@ -16,6 +16,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from echod.client.conversation import Conversation
+from echod.client.errand import Errand
 from echod.client.growth import grows
 from echod.client.life import ENDING, HALF_CLOSED, READING
 from echod.protocol.errors import STORE_FULL, Code
@@ -161,10 +162,10 @@ class SessionConversation(Conversation):
         def ended(write: Write) -> bytes:
             terms.metrics.sessions_ended += 1
             for room in write.session.posted:
-                terms.committer.enqueue(write.session, Drop(room))
+                terms.committer.free(write.session, Drop(room))
             return b""
 
-        self.submit(END, ended)
+        self._submit(END, ended)
         self._connection.end(BYE, QUIT)
 
     # What a member in rooms needs (rooms/connection.py).
@@ -179,15 +180,19 @@ class SessionConversation(Conversation):
         if self._session is not None and self._dialogue is not None:
             self._owe(self._session, self._dialogue, reply, 1, committed=False)
 
-    def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
+    def ask(
+        self, operation: Operation, then: Callable[[Write | None, Callable[[bytes], None]], None]
+    ) -> None:
+        """See `rooms.connection.Connection`."""
+        if self._session is not None:
+            connection = self._connection
+            Errand(connection, connection.terms.committer, self._session, operation, then)
+
+    def _submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
         """Answer one line with what `then` makes of the store's word; None: not yet."""
         if self._session is not None:
             connection = self._connection
             connection.terms.committer.submit(connection, self._session, operation, then)
-
-    def reply_now(self, reply: bytes) -> None:
-        """Answer the line that waits."""
-        self._connection.reply_now(reply)
 
     @property
     def push(self) -> Callable[[bytes], None]:
@@ -240,7 +245,7 @@ class SessionConversation(Conversation):
         connection.suspend()
         digest = token.digest()
         operation = Resume(digest, wanted.acked) if wanted.token else Open(digest)
-        self.submit(operation, lambda write: self._opened(write, token))
+        self._submit(operation, lambda write: self._opened(write, token))
 
     def _opened(self, write: Write, token: Token) -> bytes | None:
         """The store has answered `HELLO`."""
@@ -248,7 +253,7 @@ class SessionConversation(Conversation):
         connection = self._connection
         resumed = isinstance(write.operation, Resume)
         if isinstance(result, Opened):
-            session.own(result.epoch)
+            session.own(result.epoch, result.generation)
             session.seq, session.posted = result.state.seq, result.posted
             self._dialogue = Dialogue(result.state)
             connection.go_on()

@@ -1,6 +1,6 @@
 """Rooms over daemons, PROTOCOL §3: one order for every member, wherever it is connected.
 
-    SAY ─▶ committer ─▶ post.lua: stream, PUBLISH ─▶ subscription ─▶ hub ─▶ members
+    SAY ─▶ committer ─▶ post.lua: stream, SPUBLISH ─▶ subscription ─▶ hub ─▶ members
                                                           └─ a hole ─▶ read.lua ─┘
 
 Publications are hints, the stream's offsets are the truth (ADR 9). Each imports those above it:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 class Connection(Protocol):
     """The client's side of a membership. Every line of the client has one answer.
 
-    It comes from `owe`, from the function that `submit` was given, or, if that said None, from
-    `reply_now`.
+    It comes from `owe`, or from what `ask` handed to its `then`.
     """
 
     @property
@@ -25,14 +24,14 @@ class Connection(Protocol):
     def owe(self, reply: bytes) -> None:
         """Answer a line once the store has confirmed the session's owner."""
 
-    def submit(self, operation: Operation, then: Callable[[Write], bytes | None]) -> None:
-        """Have the store carry out `operation`; `then` makes the line's answer of the outcome.
+    def ask(
+        self, operation: Operation, then: Callable[[Write | None, Callable[[bytes], None]], None]
+    ) -> None:
+        """Have the store carry out `operation`, about another key than the session's (ADR 22).
 
-        None from `then`: the answer comes later, by `reply_now`.
+        `then` gets its write (None: not acknowledged in time) and what sends the line's answer,
+        now or later. It is called once the session's owner is confirmed.
         """
-
-    def reply_now(self, reply: bytes) -> None:
-        """Answer the line that waits; what follows it is read on."""
 
     def suspend(self) -> None:
         """Read nothing more before this line is answered."""

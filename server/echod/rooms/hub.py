@@ -15,6 +15,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from echod.loop.guard import guarded
+from echod.protocol.wire import LF
 from echod.rooms.admission import Admission
 from echod.rooms.audit import Audit
 from echod.rooms.catching_up import CatchingUp
@@ -170,11 +171,17 @@ class Hub:
         return not self._subscription.connected or (heartbeat is not None and heartbeat.unheard)
 
     def receive(self, written: bytes) -> None:
-        """A publication. `flush` must follow the last of those that came together."""
+        """A publication, of a line or, of messages, many. `flush` must follow the last one."""
         kind, _, rest = written.partition(b" ")
         if kind != b"m":
             self._receive_other(kind, rest)
-            return
+        elif LF in rest:
+            for line in written.split(LF):
+                self._receive_message(line[2:])
+        else:
+            self._receive_message(rest)
+
+    def _receive_message(self, rest: bytes) -> None:
         epoch, word, name, said = rest.split(b" ", 3)
         metrics = self.metrics
         metrics.publications += 1

@@ -1,6 +1,6 @@
 """TELL's way from daemon to daemon, PROTOCOL §3: a letter to an inbox, and its answer.
 
-    address ─▶ tell.lua ─▶ the inbox of the daemon where the session is ─▶ receive ─▶ deliver
+    address ─▶ published ─▶ the inbox of the daemon where the session is ─▶ receive ─▶ deliver
        answered ◀─ receive ◀─ this daemon's inbox ◀─ published ◀───────────────────────┘
 
 Who waits for an answer has a number; one that does not come in time is "not delivered".
@@ -49,15 +49,17 @@ class Mailbox:
         """A letter with `line` for the session of this name; `answered` says whether it has it.
 
         Returns:
-            Its number, for `give_up`; and what is to be published to the daemon's inbox.
+            Its number, for `nobody`; and what is to be published to the daemon's inbox.
         """
         self._number += 1
         self._waiting[self._number] = self._clock.now_s + ANSWER_S_MAX, answered
         return self._number, b"t %b %d %b %b" % (self._inbox, self._number, name, line)
 
-    def give_up(self, number: int) -> None:
-        """Nobody waits for this answer any more."""
-        self._waiting.pop(number, None)
+    def nobody(self, number: int) -> None:
+        """The letter has reached no daemon."""
+        _, answered = self._waiting.pop(number, (0.0, None))
+        if answered is not None:
+            answered(False)  # noqa: FBT003 — not delivered
 
     def receive(self, kind: bytes, rest: bytes) -> None:
         """A publication whose first word is `kind`: `LETTER` or `ANSWER`."""

@@ -1,7 +1,10 @@
 """A connection's part in rooms, PROTOCOL §3: what JOIN … TELL do, and what they answer.
 
-    JOIN ─▶ hub.enter ─▶ KEEP, and the first that was missed ─▶ JOINED ─▶ live
-                                                              └▶ Recovery ─▶ live
+    JOIN ─▶ hub.enter ─▶ Enter, and the first that was missed ─▶ JOINED ─▶ live
+                                                               └▶ Recovery ─▶ live
+
+What a line asks of a room, or of another session, goes with a KEEP for its own session, whose
+owner must be confirmed before it is answered (ADR 22).
 
 A JOIN and a TELL take their time: the connection reads nothing more until they are
 answered, so that replies keep the order of the lines. A member that comes back reads what it
@@ -18,9 +21,25 @@ from echod.protocol.rooms import NOT_IN_ROOM, Join, Part, RoomRequest, Say, Tell
 from echod.protocol.words import Refusal
 from echod.rooms.position import Position
 from echod.store import operations
-from echod.store.operations import KEEP, Conflict, Page, Post, Read, Remember, Stale
+from echod.store.operations import (
+    FENCED,
+    LEASES,
+    Conflict,
+    Enter,
+    Find,
+    Leave,
+    Page,
+    Post,
+    Posted,
+    Publish,
+    Read,
+    Remember,
+    Stale,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.rooms.connection import Connection
     from echod.rooms.hub import Hub
     from echod.rooms.room import Room
@@ -28,6 +47,7 @@ if TYPE_CHECKING:
     from echod.store.keys import Session
 
 FULL = Refusal(Code.ROOM_UNAVAILABLE, "the store is nearly full: this was not done")
+AWAY = Refusal(Code.ROOM_UNAVAILABLE, "the room's part of the store did not acknowledge in time")
 
 
 class Member:
@@ -73,9 +93,11 @@ class Member:
         """The connection has ended, and with it every membership."""
         for room in self._rooms.values():
             self._hub.admission.remove(room, self)
+            self._lift_fence(room.name)
         self._rooms.clear()
         if self._arriving is not None:
             self._hub.admission.cancel(self._arriving)
+            self._lift_fence(self._arriving.name)
             self._arriving = None
 
     @property
@@ -117,7 +139,7 @@ class Member:
         self._hub.enter(request.room, entered)
 
     def _missed(self, room: Room, request: Join) -> None:
-        """Read what came after the position that was given; then confirm the owner.
+        """Read what came after the position that was given; then enter as this owner.
 
         The store knows what can be had: this room may lag behind what the client has seen.
         """
@@ -132,10 +154,24 @@ class Member:
             operation = Read(room.name, request.offset + 1, 1)
             self._hub.committer.call(operation, read)
 
-        def confirmed(_: Write) -> bytes:
-            return self._joined(room, request, pages[0] if pages else None)
+        def entered(write: Write | None, reply: Callable[[bytes], None]) -> None:
+            if write is not None and write.result:
+                reply(self._joined(room, request, pages[0] if pages else None))
+                return
+            self._arriving = None
+            self._hub.admission.cancel(room)
+            self._connection.go_on()
+            reply(AWAY.line())
 
-        self._connection.submit(KEEP, confirmed)
+        self._connection.ask(self._enter(room.name), entered)
+
+    def _enter(self, room: bytes) -> Enter:
+        return Enter(room, self._session.name, self._session.fence)
+
+    def _lift_fence(self, room: bytes) -> None:
+        """Not a member any more: nothing that was sent posts there from now on."""
+        session = self._session
+        self._hub.committer.free(session, Leave(room, session.name, session.fence))
 
     def _joined(self, room: Room, request: Join, page: Page | None) -> bytes:
         """The answer to `JOIN`, and this is a member from here on."""
@@ -163,18 +199,30 @@ class Member:
             return
         said = b"%b %b" % (self._session.name, request.text)
         self._hub.metrics.posts += 1
-
-        def posted(write: Write) -> bytes:
-            if isinstance(write.result, Stale):
-                return Refusal(Code.OUT_OF_ORDER, str(write.result.next_id)).line()
-            if isinstance(write.result, Conflict):
-                return Refusal(Code.CONFLICT, f"post {request.id} had another text").line()
-            return lines.said(request.room, request.id, int(str(write.result)))
-
         # First, so that who is answered is remembered, by whichever daemon it goes on at.
         self._remember(request.room)
-        post = Post(request.room, self._session.name, request.id, said)
-        self._connection.submit(post, posted)
+        session = self._session
+        post = Post(request.room, session.name, session.fence, request.id, said)
+
+        def posted(write: Write | None, reply: Callable[[bytes], None]) -> None:
+            if write is not None and write.result is FENCED:
+                self._post_again(post, reply)
+            else:
+                reply(_said(post, write))
+
+        self._connection.ask(post, posted)
+
+    def _post_again(self, post: Post, reply: Callable[[bytes], None]) -> None:
+        """The room does not know the owner, who is confirmed: it joins again, and posts."""
+        call = self._hub.committer.call
+
+        def entered(write: Write | None) -> None:
+            if write is not None and write.result:
+                call(post, lambda again: reply(_said(post, again)))
+            else:
+                reply(AWAY.line())
+
+        call(self._enter(post.room), entered)
 
     def _remember(self, room: bytes) -> None:
         """What the store knows of this sender's posts in `room` lives on with its session.
@@ -193,44 +241,64 @@ class Member:
 
     def _part(self, request: Part) -> None:
         self._hub.admission.remove(self._rooms.pop(request.room), self)
+        self._lift_fence(request.room)
         self._connection.owe(lines.parted(request.room))
 
     def _who(self, request: Who) -> None:
-        def counted(write: Write) -> bytes:
-            result = write.result
-            members, daemons = result if isinstance(result, tuple) else (0, 0)
-            return lines.who(request.room, members, daemons)
+        leases: list[frozenset[bytes]] = []
 
-        self._connection.submit(operations.Who(request.room), counted)
+        def there(write: Write | None) -> None:
+            if write is not None and isinstance(write.result, frozenset):
+                leases.append(write.result)
+
+        def counted(write: Write | None, reply: Callable[[bytes], None]) -> None:
+            if write is None or not isinstance(write.result, dict) or not leases:
+                reply(AWAY.line())
+                return
+            # A daemon that died is announced until its announcements expire.
+            living = [count for inbox, count in write.result.items() if inbox in leases[0]]
+            reply(lines.who(request.room, sum(living), len(living)))
+
+        self._hub.committer.call(LEASES, there)
+        self._connection.ask(operations.Who(request.room), counted)
 
     def _tell(self, request: Tell) -> None:
+        """Find the other session's daemon, write to it, and wait for what it says."""
         connection, hub, name = self._connection, self._hub, request.name
         connection.suspend()
 
-        # TOLD needs both: what the other daemon said, or that it said nothing in time, and
-        # the store's word that this is the owner; either may come first.
-        outcome: list[bool] = []
-        owned = False
+        def found(write: Write | None, reply: Callable[[bytes], None]) -> None:
+            def told(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
+                if not connection.gone:
+                    connection.go_on()
+                    reply(lines.told(name, delivered=delivered))
 
-        def answered(delivered: bool) -> None:  # noqa: FBT001 — what the other daemon said
-            if owned:
-                connection.reply_now(lines.told(name, delivered=delivered))
-            else:
-                outcome.append(delivered)
+            inbox = None if write is None else write.result
+            if not isinstance(inbox, bytes):
+                told(False)  # noqa: FBT003 — it is nowhere
+                return
 
-        line = lines.from_(self._session.name, request.text)[:-1]
-        number, letter = hub.mailbox.address(name, line, answered)
+            def published(write: Write | None) -> None:
+                if write is None or not write.result:
+                    hub.mailbox.nobody(number)
 
-        def found(write: Write) -> bytes | None:
-            nonlocal owned
-            owned = True
-            if write.result and not outcome:
-                return None  # its daemon answers, or the time is over
-            hub.mailbox.give_up(number)
-            connection.go_on()
-            return lines.told(name, delivered=any(outcome))
+            line = lines.from_(self._session.name, request.text)[:-1]
+            number, letter = hub.mailbox.address(name, line, told)
+            hub.committer.call(Publish(inbox, letter), published)
 
-        connection.submit(operations.Tell(name, letter), found)
+        connection.ask(Find(name), found)
+
+
+def _said(post: Post, write: Write | None) -> bytes:
+    """The answer to `SAY`."""
+    result = None if write is None else write.result
+    if isinstance(result, Stale):
+        return Refusal(Code.OUT_OF_ORDER, str(result.next_id)).line()
+    if isinstance(result, Conflict):
+        return Refusal(Code.CONFLICT, f"post {post.id} had another text").line()
+    if isinstance(result, Posted):
+        return lines.said(post.room, post.id, result.offset)
+    return AWAY.line()
 
 
 def _whole(page: Page, request: Join) -> bool:

@@ -1,6 +1,6 @@
 """The connection that publications arrive on: made anew whenever it fails.
 
-    connect ─▶ SUBSCRIBE inbox (and rooms) ─▶ confirmed ─▶ publications ─▶ hub
+    connect ─▶ SSUBSCRIBE inbox (and rooms) ─▶ confirmed ─▶ publications ─▶ hub
        ▲                                                        │
        └──────────────── failed, or reset for being deaf ◀──────┘
 
@@ -113,11 +113,11 @@ class RedisSubscription:
 
     def subscribe(self, room: bytes) -> None:
         """See `Subscription`."""
-        self._ask(b"SUBSCRIBE", room)
+        self._ask(b"SSUBSCRIBE", room)
 
     def unsubscribe(self, room: bytes) -> None:
         """See `Subscription`."""
-        self._ask(b"UNSUBSCRIBE", room)
+        self._ask(b"SUNSUBSCRIBE", room)
 
     def reset(self) -> None:
         """See `Subscription`."""
@@ -152,7 +152,7 @@ class RedisSubscription:
                 link = self._connect(subscriber)
                 retry_s = RETRY_S_MIN
                 while True:
-                    _take(link, subscriber)
+                    self._take(link, subscriber)
             except StoreError as error:
                 log.warning("subscription-failed kind=%s: %s", error.kind, error)
             except Exception:
@@ -169,24 +169,23 @@ class RedisSubscription:
             # Redis may not have noticed that it is gone, and would keep what it can't send.
             link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
         self._former = (link.run_id, link.id)
-        link.execute(("SUBSCRIBE", *self._own), replies=len(self._own))
+        link.execute(("SSUBSCRIBE", *self._own), replies=len(self._own))
         self._asked.clear()
         self.connected = True
         subscriber.up()
         # By the greenlet that sends: two must not write into one socket.
         for room in subscriber.subscribed():
-            self._ask(b"SUBSCRIBE", room)
+            self._ask(b"SSUBSCRIBE", room)
         return link
 
-
-def _take(link: Link, subscriber: Subscriber) -> None:
-    """All that has come together."""
-    for kind, name, value in link.listen():
-        if kind == b"message":
-            subscriber.receive(value)
-        elif kind == b"subscribe":
-            subscriber.confirmed(name[2:])
-    subscriber.flush()
+    def _take(self, link: Link, subscriber: Subscriber) -> None:
+        """All that has come together."""
+        for kind, name, value in link.listen():
+            if kind == b"smessage":
+                subscriber.receive(value)
+            elif kind == b"ssubscribe":
+                subscriber.confirmed(self._route.room_of(name))
+        subscriber.flush()
 
 
 class LocalSubscription:

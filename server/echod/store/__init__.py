@@ -1,5 +1,6 @@
 """The way of a line to the store and back. Each imports those above it.
 
+slots         where a key lives; pure
 keys          what a session is called there; routes: rooms' channels; both pure
 operations    what is asked of it; pure
 batch         which writes share the next round trip; pure

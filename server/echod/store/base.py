@@ -126,6 +126,7 @@ class Store(Protocol):
     """One daemon's way to the store. Not for two greenlets at once."""
 
     connected: bool
+    owes: bool  # it has to send something, whether there is a write or not
     sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
     generation: int  # raised by whoever finds that the store lost data (ADR 17)
 

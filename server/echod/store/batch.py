@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from echod.store.operations import END, FORGET, size
+from echod.store.operations import END, only_frees, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,10 @@ class Client(Protocol):
     """Who adds lines and hears of their end: a connection, or a test."""
 
     gathering: Write | None  # the write of this client that has not left yet
-    gone: bool  # nobody waits for it any more: what has not left must not
+
+    @property
+    def gone(self) -> bool:
+        """Nobody waits for it any more: what has not left must not."""
 
     def acknowledged(self, write: Write, now_s: float) -> None:
         """The store has it, or refuses it: see `Write`. `now_s` is on the clock of `Write.read_at`."""
@@ -132,13 +135,13 @@ class Sums:
         held_bytes: replies, and what lines ask for.
         lines_waiting: lines whose reply waits.
         lines_answered: lines that were answered and are not stored yet (durability async).
-        forgets: deletions.
+        frees: deletions of what would expire by itself.
     """
 
-    __slots__ = ("forgets", "held_bytes", "lines_answered", "lines_waiting")
+    __slots__ = ("frees", "held_bytes", "lines_answered", "lines_waiting")
 
     def __init__(self) -> None:
-        self.held_bytes = self.lines_waiting = self.lines_answered = self.forgets = 0
+        self.held_bytes = self.lines_waiting = self.lines_answered = self.frees = 0
 
 
 class Batcher:
@@ -165,16 +168,18 @@ class Batcher:
         write = Write(client, session, operation)
         client.gathering = None  # what comes later stands behind it
         write.asked = True
+        write.weight = size(operation)
         if lines:
             write.waiting = lines
-            write.weight = ASKED_BYTES + size(operation)
+            write.weight += ASKED_BYTES
             self.sums.lines_waiting += lines
-            self.sums.held_bytes += write.weight
+        self.sums.held_bytes += write.weight
         self.pending.append(write)
         return write
 
     def enqueue(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
         """Queue an operation that nobody waits for; it does not leave once `client` has gone."""
+        self.sums.frees += only_frees(operation)
         self.pending.append(Write(client, session, operation))
 
     def add(self, write: Write, reply: bytes, lines: int, pair: bytes, cut: int) -> None:
@@ -199,11 +204,6 @@ class Batcher:
             write.answered_at = now_s
         write.answered += lines
         self.sums.lines_answered += lines
-
-    def forget(self, session: Session) -> None:
-        """Queue the deletion of `session`, behind everything that was sent of it."""
-        self.sums.forgets += 1
-        self.enqueue(session, FORGET)
 
     def take(self, writes_max: int) -> list[Write]:
         """Let the next batch leave: what flew and came down, else the oldest pending writes.
@@ -288,14 +288,14 @@ class Batcher:
 
     def _settle(self, writes: list[Write]) -> None:
         """Take the writes out of the sums."""
-        waiting = answered = held = forgets = 0
+        waiting = answered = held = frees = 0
         for write in writes:
             waiting += write.waiting
             answered += write.answered
             held += len(write.reply) + write.weight
-            forgets += write.operation is FORGET
+            frees += write.operation is not None and only_frees(write.operation)
         sums = self.sums
         sums.lines_waiting -= waiting
         sums.lines_answered -= answered
         sums.held_bytes -= held
-        sums.forgets -= forgets
+        sums.frees -= frees

@@ -25,7 +25,7 @@ from echod.loop.parking import Parking
 from echod.store.base import StoreError
 from echod.store.batch import Batcher, Sums
 from echod.store.keys import NO_SESSION
-from echod.store.operations import MEASURE, Fill, Remember, Renew, gives_life
+from echod.store.operations import FORGET, MEASURE, Fill, Remember, Renew, gives_life
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
 # A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
 DEGRADED_S = 0.5
 # Deletions that may wait for the store. Those beyond are left to the keys' own expiry.
-FORGETS_MAX = 10_000
+FREES_MAX = 10_000
 
 
 class Committer:
@@ -144,15 +144,14 @@ class Committer:
         write.queued_at = self._clock.now_s
         self._idle.wake()
 
-    def forget(self, session: Session) -> None:
-        """Delete what the store may have of a session whose connection has ended."""
-        if not session.sent:
+    def free(self, session: Session, operation: Operation = FORGET) -> None:
+        """Delete what the store may have of a session that has ended, or of its part in a room."""
+        if operation is FORGET and not session.sent:
             return
-        if self.sums.forgets >= FORGETS_MAX:
-            self._metrics.store_error("forgets_full")
+        if self.sums.frees >= FREES_MAX:
+            self._metrics.store_error("frees_full")
             return
-        self._batcher.forget(session)
-        self._idle.wake()
+        self.enqueue(session, operation)
 
     def enqueue(self, session: Session, operation: Operation) -> None:
         """Queue an operation that nobody waits for."""
@@ -274,7 +273,7 @@ class Committer:
 
     def settled(self) -> bool:
         """Whether nothing waits for the store."""
-        return not self._batcher.pending and not self._batcher.flying
+        return not (self._batcher.pending or self._batcher.flying or self.store.owes)
 
     def _run(self) -> None:
         retry_s = RETRY_S_MIN
@@ -316,7 +315,7 @@ class Committer:
         In this order the store works on the one while clients are sent the other.
         """
         if self._begun_at is None:
-            if not self._batcher.pending and not self._batcher.flying:
+            if not self._batcher.pending and not self._batcher.flying and not self.store.owes:
                 self._idle.park()
             self._send()
         missing = self.store.finish()
@@ -328,7 +327,7 @@ class Committer:
             self._metrics.commit_seconds.observe(now_s - self._sent_at)
             self._metrics.batch_writes.observe(len(acknowledged))
         try:
-            if self._batcher.pending:
+            if self._batcher.pending or self.store.owes:
                 self._send()
         finally:
             self._deliver(acknowledged, now_s)

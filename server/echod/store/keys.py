@@ -1,27 +1,33 @@
 """What the store keeps under which name: of a session a record, and a state that lines replace.
 
-Pure: names and bytes. A session's keys (ADR 2) are laid so that it can move from
-daemon to daemon: the state stands under a key of its own for each ownership, and
-whoever takes over moves it to another, so that the earlier owner's writes find nothing.
+Pure: names and bytes. What stands in braces decides on which shard a key lives (slots.py):
+all of a session's are together, and all of a room's (ADR 21). A session's keys (ADR 2) are
+laid so that it can move from daemon to daemon: the state stands under a key of its own for
+each ownership, and whoever takes over moves it to another, so that the earlier owner's writes
+find nothing.
 
-    r:<name>                  hash   kind, daemon, peer, balancer's id, since;
-                                     of the session port also digest, epoch, owner, and
-                                     posted: rooms, with a space between;
-                                     of one that has ended owner and ended only
-    s:<name>:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
+    r:{<name>}                  hash   kind, daemon, peer, balancer's id, since;
+                                       of the session port also inbox, digest, epoch, owner, and
+                                       posted: rooms, with a space between;
+                                       of one that has ended owner and ended only
+    s:{<name>}:<epoch>:<owner>  string "<seq> <length of previous> <previous><last>"
 
 of a room (PROTOCOL §3):
 
-    m:<room>                  hash   epoch, offset: a history and its last message
-    x:<room>                  stream <offset>-<Unix ms>: m = "<sender> <text>"
-    p:<room>                  hash   daemon → members there
-    i:<room>:<name>           sorted id → "<offset>:<digest of the text>" of a sender's last posts
+    m:{<room>}                  hash   epoch, offset: a history and its last message
+    x:{<room>}                  stream <offset>-<Unix ms>: m = "<sender> <text>"
+    p:{<room>}                  hash   daemon → "<members there> <Unix ms of the announcement>"
+    i:{<room>}:<name>           sorted id → "<offset>:<digest of the text>" of a sender's last
+                                       posts; 0 → its fence: who may post in its name (ADR 22)
 
-and of the daemons:
+of a slot:
 
-    l:<inbox>                 string a daemon's lease
-    d:<daemon>:<run>          string the number of its last batch: a marker (ADR 17)
-    generation                string how often the store has lost data (ADR 17)
+    g:{<tag>}                   string the generation: how often it has lost data (ADR 17, 26)
+
+and of a shard, in its first slot:
+
+    l:{<tag>}                   hash   daemon → "<Unix ms until when> <mark>": leases
+    d:{<tag>}:<daemon>:<run>    string the number of its last batch: a marker (ADR 17)
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
 """
@@ -33,6 +39,7 @@ from typing import ClassVar, Final
 
 from echod.protocol.state import State
 from echod.protocol.token import new_name
+from echod.store.slots import tag_of
 
 # 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
@@ -56,47 +63,49 @@ def decode_state(value: bytes) -> State:
     return State(int(seq), pair[:size], pair[size:])
 
 
-GENERATION_KEY: Final = b"generation"
-
-
 def record_key(name: bytes) -> bytes:
     """Of a session: whose it is, and where."""
-    return b"r:" + name
+    return b"r:{%b}" % name
 
 
 def state_key(name: bytes, epoch: int, owner: bytes) -> bytes:
     """Of a session, while it is this owner's."""
-    return b"s:%b:%d:%b" % (name, epoch, owner)
+    return b"s:{%b}:%d:%b" % (name, epoch, owner)
 
 
 def history_key(room: bytes) -> bytes:
     """Of a room: its epoch and last offset."""
-    return b"m:" + room
+    return b"m:{%b}" % room
 
 
 def stream_key(room: bytes) -> bytes:
     """Of a room: its messages."""
-    return b"x:" + room
+    return b"x:{%b}" % room
 
 
 def presence_key(room: bytes) -> bytes:
     """Of a room: which daemons have how many members in it."""
-    return b"p:" + room
+    return b"p:{%b}" % room
 
 
 def ids_key(room: bytes, sender: bytes) -> bytes:
-    """Of a room: the ids of `sender`'s posts."""
-    return b"i:%b:%b" % (room, sender)
+    """Of a room: the ids of `sender`'s posts, and its fence."""
+    return b"i:{%b}:%b" % (room, sender)
 
 
-def lease_key(inbox: bytes) -> bytes:
-    """Of a daemon: it is there."""
-    return b"l:" + inbox
+def generation_key(slot: int) -> bytes:
+    """Of a slot: how often it has lost data."""
+    return b"g:{%b}" % tag_of(slot)
 
 
-def marker_key(daemon: bytes, run: bytes) -> bytes:
-    """Of a daemon, and of this run of it alone: what it knows the store to have."""
-    return b"d:%b:%b" % (daemon, run)
+def leases_key(slot: int) -> bytes:
+    """Of the shard whose first slot this is: the daemons that are there."""
+    return b"l:{%b}" % tag_of(slot)
+
+
+def marker_key(slot: int, daemon: bytes, run: bytes) -> bytes:
+    """Of a daemon, and of this run of it alone: what it knows the shard to have."""
+    return b"d:{%b}:%b:%b" % (tag_of(slot), daemon, run)
 
 
 class Session:
@@ -105,6 +114,7 @@ class Session:
     Attributes:
         name: public, 10 of a-z2-7.
         owner: this ownership, like no other.
+        fence: the same for rooms, where owners of one session are compared (ADR 22).
         state_key, record_key: where it is kept; the state's is known once the epoch is.
         record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
@@ -119,6 +129,7 @@ class Session:
     """
 
     __slots__ = (
+        "fence",
         "name",
         "owner",
         "posted",
@@ -137,6 +148,7 @@ class Session:
     def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
+        self.fence = b""
         self.record_key = record_key(name)
         self.state_key = b""
         self.record = record
@@ -155,9 +167,10 @@ class Session:
         """Where the ids of its posts in `room` are kept."""
         return ids_key(room, self.name)
 
-    def own(self, epoch: int) -> None:
-        """Be owner number `epoch`."""
+    def own(self, epoch: int, generation: int = 0) -> None:
+        """Be owner number `epoch`, counted in a generation of the session's slot."""
         self.state_key = self.key_of(epoch)
+        self.fence = b"%d:%d:%b" % (generation, epoch, self.owner)
 
 
 class PlainSession(Session):

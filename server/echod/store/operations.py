@@ -14,27 +14,31 @@ are the scripts in lua/.
     Remember  let the record live on, with the rooms that its session posted in
     Renew     let the ids of its posts in a room live on
     Drop      delete them
+    Find      where is it connected?                   → the inbox of its daemon, or None
 
 and for rooms (PROTOCOL §3):
 
-    Post      append to a room, and publish            → offset, Stale or Conflict: no new id
-    Who       members of a room over all daemons       → (members, daemons)
-    Tell      write to the daemon where a session is   → whether there is one
+    Enter     a session's owner joins                  → whether: no later owner has
+    Leave     and leaves
+    Post      append to a room, and publish            → Posted; Stale, Conflict: no new id;
+                                                         FENCED: who asks has not joined
+    Who       which daemons have members in a room?    → members by inbox
     Read      a page of a room, which may begin with it → Page, or None
     Announce  how many members a daemon has in a room
     Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
-    Publish   write to a daemon's inbox
+    Publish   write to a daemon's inbox                → whether anybody listens
 
 and of the store itself:
 
     MEASURE   how full is it?                          → Fill
+    LEASES    who is there?                            → inboxes of the daemons
 
-Post, Who and Tell are about a room or another session, and are refused to who does not own
-the one that asks: they concern its state too.
+Each is about one session, one room, one daemon or the store, and so on one shard (ADR 21). A
+line that is about another key than its session's asks for two: its own, and a KEEP, by which
+the session's shard says that it is still this owner's (ADR 22).
 
-A session that is not, or no longer, this owner's makes the write *refused*. FORGET, Open,
-Resume, Remember, Renew, Drop, MEASURE and those about rooms from Read on need to own none,
-and never are. Each may be carried out twice in a row, as it is when an answer was lost, and
+A session that is not, or no longer, this owner's makes the write *refused*: a state's
+replacement, KEEP, END. The others need to own none, and never are. Each may be carried out twice in a row, as it is when an answer was lost, and
 says the same both times.
 """
 
@@ -99,10 +103,11 @@ class OfStore(OfDaemon, Enum):
     """The operations that need nothing at all."""
 
     MEASURE = "measure"
+    LEASES = "leases"
 
 
 FORGET, KEEP, END, INQUIRE = Simple
-(MEASURE,) = OfStore
+MEASURE, LEASES = OfStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +170,15 @@ class Resume(OfSession):
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """It is this owner's; `epoch` counts the owners from 1; `posted` as `Remember`'s."""
+    """It is this owner's; `posted` as `Remember`'s.
+
+    `epoch` counts the owners from 1, anew in each `generation` of the session's slot.
+    """
 
     epoch: int
     state: State
     posted: tuple[bytes, ...] = ()
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +189,30 @@ class RolledBack:
 
 
 @dataclass(frozen=True, slots=True)
+class Enter(OfRoom):
+    """`JOIN`: from now on only the owner with this `fence` posts here in the sender's name."""
+
+    room: bytes
+    sender: bytes
+    fence: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Leave(OfRoom):
+    """This owner does not post here any more."""
+
+    room: bytes
+    sender: bytes
+    fence: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Post(OfRoom):
     """`SAY`: `said` is `<sender> <text>`; `id` the sender's number for it."""
 
     room: bytes
     sender: bytes
+    fence: bytes
     id: int
     said: bytes
 
@@ -206,22 +234,42 @@ class Conflict:
     """An id among the sender's last hundred, which had another text."""
 
 
+class Posted(NamedTuple):
+    """The result of a post.
+
+    Attributes:
+        offset: the message's.
+        message: what is to be published of it; b"" where the store has done so.
+    """
+
+    offset: int
+    message: bytes = b""
+
+
+class Fenced(Enum):
+    """The result of a post whose sender has not joined the room, or has as a later owner."""
+
+    FENCED = "fenced"
+
+
+(FENCED,) = Fenced
+
+
 @dataclass(frozen=True, slots=True)
 class Who(OfRoom):
-    """`WHO`."""
+    """`WHO`: members by the inbox of their daemon, as announced; some may be gone (LEASES)."""
 
     room: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """`TELL`: `written` goes to the inbox of the daemon where session `name` is connected."""
+class Find:
+    """`TELL`: where session `name` is connected."""
 
     name: bytes
-    written: bytes
 
     def key(self, session: Session) -> bytes:
-        """The name of the session that is told."""
+        """The name of the session that is looked for."""
         del session
         return self.name
 
@@ -283,7 +331,7 @@ def gives_life(operation: Operation | None) -> bool:
 
     Each is an answer to a line, or the owner's word for a client that it does not read now.
     """
-    return operation is None or operation is KEEP or isinstance(operation, (Post, Who, Tell))
+    return operation is None or operation is KEEP
 
 
 def needs_owner(operation: Operation | None) -> bool:
@@ -291,14 +339,19 @@ def needs_owner(operation: Operation | None) -> bool:
     return operation is END or gives_life(operation)
 
 
+def only_frees(operation: Operation | None) -> bool:
+    """Whether it deletes what expires by itself, if it is never carried out."""
+    return operation is FORGET or isinstance(operation, (Drop, Leave))
+
+
 def size(operation: Operation) -> int:
     """Bytes of a client's, as long as a line may be, that it carries."""
     if isinstance(operation, Post):
         return len(operation.said)
-    return len(operation.written) if isinstance(operation, Tell) else 0
+    return len(operation.written) if isinstance(operation, Publish) else 0
 
 
 Operation = (
-    Simple | OfStore | Open | Resume | Remember | Renew | Drop
-    | Post | Who | Tell | Read | Announce | Beat | Publish
+    Simple | OfStore | Open | Resume | Remember | Renew | Drop | Find
+    | Enter | Leave | Post | Who | Read | Announce | Beat | Publish
 )  # fmt: skip

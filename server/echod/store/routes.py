@@ -4,12 +4,17 @@ broadcast  one channel that every daemon listens to
 room       a channel for each room, subscribed while a daemon has members in it
 directed   the inboxes of the daemons that announced members (post.lua looks them up)
 
+A channel lives where its braces say, as a key does, and is published to by SPUBLISH: the posts
+of a room are on the room's shard (ADR 25).
+
 Why three: docs/adr/0009. When which: docs/fanout.md. Pure.
 """
 
 from __future__ import annotations
 
 from typing import Final, Protocol
+
+from echod.store.slots import tag_of
 
 
 class Route(Protocol):
@@ -28,6 +33,14 @@ class Route(Protocol):
 
     def listens(self, inbox: bytes) -> tuple[bytes, ...]:
         """The channels that a daemon listens to whichever rooms it has."""
+
+    def room_of(self, channel: bytes) -> bytes:
+        """The inverse of `channel`; b"" for one that is no room's own."""
+
+
+def inbox_name(slot: int, daemon: bytes, run: bytes) -> bytes:
+    """How one run of one daemon is called among all; it is reached on the shard of this slot."""
+    return b"{%b}:%b:%b" % (tag_of(slot), daemon, run)
 
 
 def inbox_channel(inbox: bytes) -> bytes:
@@ -49,6 +62,11 @@ class Broadcast:
         """See `Route`."""
         return inbox_channel(inbox), b"c"
 
+    def room_of(self, channel: bytes) -> bytes:
+        """See `Route`."""
+        del channel
+        return b""
+
 
 class ByRoom:
     """See the module."""
@@ -57,11 +75,15 @@ class ByRoom:
 
     def channel(self, room: bytes) -> bytes:
         """See `Route`."""
-        return b"c:" + room
+        return b"c:{%b}" % room
 
     def listens(self, inbox: bytes) -> tuple[bytes, ...]:
         """See `Route`."""
         return (inbox_channel(inbox),)
+
+    def room_of(self, channel: bytes) -> bytes:
+        """See `Route`."""
+        return channel[3:-1] if channel.startswith(b"c:{") else b""
 
 
 class Directed:
@@ -77,6 +99,11 @@ class Directed:
     def listens(self, inbox: bytes) -> tuple[bytes, ...]:
         """See `Route`."""
         return (inbox_channel(inbox),)
+
+    def room_of(self, channel: bytes) -> bytes:
+        """See `Route`."""
+        del channel
+        return b""
 
 
 # By the word of `--room-route`.

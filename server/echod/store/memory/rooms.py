@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from echod.store.keys import ids_key
-from echod.store.operations import Conflict, Page, Stale
+from echod.store.operations import FENCED, Conflict, Fenced, Page, Posted, Stale
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from echod.store.base import Lives
-    from echod.store.operations import Announce, Post, Read
+    from echod.store.operations import Announce, Enter, Leave, Post, Read
 
 # Of one sender in one room (PROTOCOL §3).
 IDS_KEPT = 100
@@ -23,9 +23,10 @@ EPOCH_BYTES = 5
 
 @dataclass(slots=True)
 class _Ids:
-    """A sender's last posts in a room: id → offset and the text's digest, upwards."""
+    """A sender's last posts in a room: id → offset and the text's digest, upwards; its fence."""
 
     posts: dict[int, tuple[int, bytes]]
+    fence: bytes
     until_at: float
 
 
@@ -46,25 +47,43 @@ class MemoryRooms:
         self._lives = lives
         self._clock = clock
         self._rooms: dict[bytes, _Room] = {}
-        self._members: dict[bytes, int] = {}
+        self._members: dict[bytes, dict[bytes, int]] = {}
         self._ids: dict[bytes, _Ids] = {}
 
-    def post(self, post: Post) -> tuple[int | Stale | Conflict, bytes]:
+    def enter(self, enter: Enter) -> bool:
+        """The owner joins; whether no later one has."""
+        ids = self._ids_of(enter.room, enter.sender)
+        if ids.fence and _counted(ids.fence) > _counted(enter.fence):
+            return False
+        ids.fence = enter.fence
+        self._keep_ids(enter.room, enter.sender, ids)
+        return True
+
+    def leave(self, leave: Leave) -> None:
+        """The owner leaves."""
+        ids = self._ids_of(leave.room, leave.sender)
+        if ids.fence == leave.fence:
+            ids.fence = b""
+            if not ids.posts:
+                self._ids.pop(ids_key(leave.room, leave.sender), None)
+
+    def post(self, post: Post) -> tuple[Posted | Stale | Conflict | Fenced, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""
         now_s = self._clock()
-        key = ids_key(post.room, post.sender)
-        ids = self._ids.get(key)
-        posts = ids.posts if ids is not None and now_s < ids.until_at else {}
+        ids = self._ids_of(post.room, post.sender)
+        posts = ids.posts
         last = next(reversed(posts), 0)
         if post.id in posts:
             offset, digest = posts[post.id]
-            return offset if digest == post.digest else Conflict(), b""
+            return Posted(offset) if digest == post.digest else Conflict(), b""
         if post.id < last:
             return Stale(last + 1), b""
+        if ids.fence != post.fence:
+            return FENCED, b""
         room = self._room(post.room)
         room.offset += 1
         posts[post.id] = room.offset, post.digest
-        self._ids[key] = _Ids(posts, now_s + self._lives.record_s)
+        self._keep_ids(post.room, post.sender, ids)
         if len(posts) > IDS_KEPT:
             del posts[next(iter(posts))]
         room.until_at = now_s + self._lives.room_s
@@ -72,7 +91,7 @@ class MemoryRooms:
             room.messages.popleft()
         room.messages.append((room.offset, post.said, now_s))
         published = b"m %b %d %b %b" % (room.epoch, room.offset, post.room, post.said)
-        return room.offset, published
+        return Posted(room.offset), published
 
     def read(self, read: Read) -> Page | None:
         """A page; the room begins if need be, and may."""
@@ -95,18 +114,29 @@ class MemoryRooms:
 
     def announce(self, announce: Announce) -> None:
         """So many members are here."""
-        self._members[announce.room] = announce.members
+        members = self._members.setdefault(announce.room, {})
         if announce.members:
+            members[announce.inbox] = announce.members
             room = self._rooms.get(announce.room)
             if room is not None and self._clock() < room.until_at:
                 room.until_at = self._clock() + self._life_s(room)
         else:
-            del self._members[announce.room]
+            members.pop(announce.inbox, None)
+            if not members:
+                del self._members[announce.room]
 
-    def who(self, room: bytes) -> tuple[int, int]:
-        """Members and daemons."""
-        members = self._members.get(room, 0)
-        return members, 1 if members else 0
+    def who(self, room: bytes) -> dict[bytes, int]:
+        """Members by inbox."""
+        return dict(self._members.get(room, {}))
+
+    def _ids_of(self, room: bytes, sender: bytes) -> _Ids:
+        """What is kept of a sender, or nothing yet."""
+        ids = self._ids.get(ids_key(room, sender))
+        return ids if ids is not None and self._clock() < ids.until_at else _Ids({}, b"", 0.0)
+
+    def _keep_ids(self, room: bytes, sender: bytes, ids: _Ids) -> None:
+        ids.until_at = self._clock() + self._lives.record_s
+        self._ids[ids_key(room, sender)] = ids
 
     def _room(self, name: bytes) -> _Room:
         now_s = self._clock()
@@ -130,3 +160,9 @@ class MemoryRooms:
         """Free rooms that have expired, and ids of senders that have."""
         self._rooms = {name: room for name, room in self._rooms.items() if now_s < room.until_at}
         self._ids = {key: ids for key, ids in self._ids.items() if now_s < ids.until_at}
+
+
+def _counted(fence: bytes) -> tuple[int, int]:
+    """Generation and epoch of a fence, by which owners of one session are compared."""
+    generation, epoch, _ = fence.split(b":")
+    return int(generation), int(epoch)

@@ -16,11 +16,16 @@ from echod.store.operations import (
     END,
     FORGET,
     INQUIRE,
+    KEEP,
+    LEASES,
     MEASURE,
     Announce,
     Beat,
     Drop,
+    Enter,
     Fill,
+    Find,
+    Leave,
     Open,
     Opened,
     Post,
@@ -30,7 +35,6 @@ from echod.store.operations import (
     Renew,
     Resume,
     RolledBack,
-    Tell,
     Who,
     gives_life,
 )
@@ -56,13 +60,14 @@ class MemoryStore:
     ) -> None:
         """`publish` gets every publication: it is the one daemon that there is."""
         self._publish = publish
-        self.connected = False
+        self.connected = self.owes = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}
         self._lives = lives
         self._rooms = MemoryRooms(lives, clock)
         self._clock = clock
+        self._inboxes: set[bytes] = set()
         self._sweep_at = 0.0
         self._missing: list[Write] = []
 
@@ -128,6 +133,8 @@ class MemoryStore:
             self._remember(session, operation)
         elif operation is MEASURE:
             write.result = Fill()
+        elif operation is LEASES:
+            write.result = frozenset(self._inboxes)
         else:
             self._do_in_rooms(write)
         return True
@@ -140,9 +147,8 @@ class MemoryStore:
             session.stored = True
         elif (state := self.state(session.state_key)) is None:
             return False
-        elif operation is not None:
+        elif operation is KEEP:
             self._keep_state(session.state_key, state, self._lives.state_s)
-            self._do_in_rooms(write)
             return True
         state = encode_state(write.seq, write.cut, write.pair)
         self._keep_state(session.state_key, state, self._lives.state_s)
@@ -166,20 +172,25 @@ class MemoryStore:
                 write.result = self._rooms.read(read)
             case Who(room):
                 write.result = self._rooms.who(room)
+            case Enter() as enter:
+                write.result = self._rooms.enter(enter)
+            case Leave() as leave:
+                self._rooms.leave(leave)
             case Announce() as announce:
+                self._inboxes.add(announce.inbox)
                 self._rooms.announce(announce)
             case Renew(room):
                 self._rooms.renew_ids(write.session.ids_key(room))
             case Drop(room):
                 self._rooms.drop_ids(write.session.ids_key(room))
-            case Tell(name, written):
+            case Find(name):
                 fields = self.record(record_key(name))
-                write.result = b"inbox" in fields and b"ended" not in fields
-                if write.result:
-                    self._publish(written)
+                write.result = None if b"ended" in fields else fields.get(b"inbox")
             case Publish(_, written):
+                write.result = True
                 self._publish(written)
-            case Beat(_, written):
+            case Beat(inbox, written):
+                self._inboxes.add(inbox)
                 write.result = (True, 1)
                 self._publish(written)
 

@@ -16,30 +16,37 @@ from typing import TYPE_CHECKING
 
 from echod.protocol.state import EMPTY
 from echod.store.keys import (
-    GENERATION_KEY,
     decode_state,
     encode_state,
+    generation_key,
     history_key,
     ids_key,
-    lease_key,
+    leases_key,
     presence_key,
     record_key,
     stream_key,
 )
 from echod.store.operations import (
     END,
+    FENCED,
     INQUIRE,
+    LEASES,
     MEASURE,
     Announce,
     Beat,
     Conflict,
     Drop,
+    Enter,
+    Fenced,
     Fill,
+    Find,
+    Leave,
     Open,
     Opened,
     Operation,
     Page,
     Post,
+    Posted,
     Publish,
     Read,
     Remember,
@@ -47,10 +54,10 @@ from echod.store.operations import (
     Resume,
     RolledBack,
     Stale,
-    Tell,
     Who,
 )
 from echod.store.routes import ROUTES, inbox_channel
+from echod.store.slots import slot_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +71,6 @@ Command = tuple[bytes | str, ...]
 # A room's history is named at random; the generation stands before it (read.lua).
 EPOCH_BYTES = 5
 _chance = random.Random()  # noqa: S311 — a name; seeded by the system
-# What `Tell` says when a daemon has got it (tell.lua).
-TOLD = 2
 
 
 class Script:
@@ -83,8 +88,8 @@ class Script:
 RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
     Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
 )
-POST, READ, WHO, ANNOUNCE, TELL, BEAT = ROOM_SCRIPTS = tuple(
-    Script(name) for name in ("post", "read", "who", "announce", "tell", "beat")
+ENTER, POST, READ, ANNOUNCE, BEAT, LEASE_LIST = ROOM_SCRIPTS = tuple(
+    Script(name) for name in ("enter", "post", "read", "announce", "beat", "leases")
 )
 SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 
@@ -92,8 +97,14 @@ SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 class RedisOperations:
     """See the module."""
 
-    def __init__(self, lives: Lives) -> None:
-        self._route = ROUTES[lives.route]
+    def __init__(self, lives: Lives, first_slot: int, *, publishes: bool) -> None:
+        """`first_slot` of its shard has what is the shard's own.
+
+        With `publishes` a post is published by its script, else the store does it (ADR 23).
+        """
+        self._publishes = publishes
+        self._leases_key = leases_key(first_slot)
+        self.route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
         self._unused_ms = milliseconds(lives.unused_s)
@@ -111,34 +122,38 @@ class RedisOperations:
         key = operation.key(session)
         match operation:
             case Post():
-                return self._post(session, operation, key)
+                return self._post(operation)
+            case Enter(_, sender, fence):
+                return ENTER.command((ids_key(key, sender),), fence, self.record_ms)
+            case Leave(_, sender, fence):
+                return ("ZREM", ids_key(key, sender), fence)
             case Read(_, first, messages_max, begin):
-                keys = (history_key(key), stream_key(key), GENERATION_KEY)
+                keys = (history_key(key), stream_key(key), generation_key(slot_of(key)))
                 epoch = _epoch() if begin else b""
                 words = (b"%d" % first, b"%d" % messages_max, epoch, self._unused_room_ms)
                 return READ.command(keys, *words)
             case Who():
-                return WHO.command((state, presence_key(key)), self.state_ms)
-            case Tell(_, written):
-                return TELL.command((state, record_key(key)), self.state_ms, written)
+                return ("HGETALL", presence_key(key))
+            case Find():
+                return ("HMGET", record_key(key), "inbox", "ended")
             case Announce(_, inbox, members):
                 keys = (presence_key(key), history_key(key), stream_key(key))
                 words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
                 return ANNOUNCE.command(keys, *words)
             case Beat(inbox, written):
-                return BEAT.command(
-                    (lease_key(inbox),), self._lease_ms, inbox_channel(inbox), written
-                )
+                words = (self._lease_ms, inbox, inbox_channel(inbox), written)
+                return BEAT.command((self._leases_key,), *words)
             case Publish(inbox, written):
-                return ("PUBLISH", inbox_channel(inbox), written)
+                return ("SPUBLISH", inbox_channel(inbox), written)
             case Open(digest):
+                keys = (record, session.key_of(1), generation_key(slot_of(key)))
                 return OPEN.command(
-                    (record, session.key_of(1)), digest, session.owner, encode_state(0, 0, b""),
+                    keys, digest, session.owner, encode_state(0, 0, b""),
                     self._unused_ms, self._unused_record_ms, *session.record,
                 )  # fmt: skip
             case Resume(digest, acked):
                 return RESUME.command(
-                    (record,), digest, b"%d" % acked, session.owner,
+                    (record, generation_key(slot_of(key))), digest, b"%d" % acked, session.owner,
                     self.state_ms, self.record_ms, *session.record,
                 )  # fmt: skip
             case Remember(posted):
@@ -151,23 +166,26 @@ class RedisOperations:
             return END_SESSION.command((record, state), session.owner, self._tombstone_ms)
         if operation is MEASURE:
             return ("INFO", "memory")
+        if operation is LEASES:
+            return LEASE_LIST.command((self._leases_key,))
         if operation is INQUIRE:
             return ("HGET", record, "owner")
         return ("DEL", state, record)
 
-    def _post(self, session: Session, post: Post, room: bytes) -> Command:
+    def _post(self, post: Post) -> Command:
+        room = post.room
         keys = (
-            session.state_key, history_key(room), stream_key(room), ids_key(room, post.sender),
-            GENERATION_KEY, presence_key(room),
+            history_key(room), stream_key(room), ids_key(room, post.sender),
+            generation_key(slot_of(room)), presence_key(room),
         )  # fmt: skip
         return POST.command(
-            keys, self.state_ms, room, b"%d" % post.id, post.said, _epoch(),
+            keys, post.fence, room, b"%d" % post.id, post.said, _epoch(),
             milliseconds(time.time()), self._room_messages_max, self._room_ms,
-            self._route.channel(room), post.digest, self.record_ms,
+            self.route.channel(room) if self._publishes else b"-", post.digest, self.record_ms,
         )  # fmt: skip
 
 
-def result(session: Session, operation: Operation, reply: Reply) -> object:  # noqa: C901, PLR0911 — as `command`
+def result(session: Session, operation: Operation, reply: Reply) -> object:  # noqa: C901, PLR0911, PLR0912 — as `command`
     """What an operation comes to; None if there is nothing to say but that it is done."""
     match operation:
         case Post():
@@ -177,30 +195,41 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
                 return None
             epoch, last, *rest = reply
             return Page(epoch, last, list(zip(rest[::2], rest[1::2], strict=True)))
+        case Enter() | Publish():
+            return bool(reply)
         case Who():
-            return tuple(reply)
-        case Tell():
-            return reply == TOLD
+            return {
+                inbox: int(said.partition(b" ")[0])
+                for inbox, said in zip(reply[::2], reply[1::2], strict=True)
+            }
+        case Find():
+            inbox, ended = reply
+            return None if ended else inbox
         case Beat():
             return bool(reply[0]), reply[1]
         case Open():
-            return Opened(1, EMPTY) if reply else None
+            return Opened(1, EMPTY, generation=reply[0]) if reply else None
         case Resume():
             if not reply:
                 return None
             epoch, kept, *rest = reply
             if epoch < 0:
                 return RolledBack(kept)
-            return Opened(epoch, decode_state(kept), tuple(rest[0].split()))
+            posted, generation = rest
+            return Opened(epoch, decode_state(kept), tuple(posted.split()), generation)
     if operation is INQUIRE:
         return reply is not None and reply != session.owner
+    if operation is LEASES:
+        return frozenset(reply)
     return fill(reply) if operation is MEASURE else None
 
 
-def _posted(offset: int, next_id: int = 0) -> int | Stale | Conflict:
-    if offset > 0:
-        return offset
-    return Stale(next_id) if next_id else Conflict()
+def _posted(offset: int, more: int | bytes = b"") -> Posted | Stale | Conflict | Fenced:
+    if offset == 0:
+        return FENCED
+    if isinstance(more, int):
+        return Stale(more)
+    return Posted(offset, more) if offset > 0 else Conflict()
 
 
 def fill(info: bytes) -> Fill:

@@ -3,23 +3,29 @@
     state     SET <state key> <state> XX PX ttl               nil: the session is not there (ADR 2)
     plain     HSET record, PEXPIRE record, SET state PX ttl   a plain connection's first
     others    one command or one script each: operations.py
-    marker    SET d:<daemon>:<run> <batch number> PX … GET    proves what Redis remembers (ADR 17)
+    publish   SPUBLISH of what the batch before has posted        with replicas (ADR 23)
+    marker    SET d:{…}:<daemon>:<run> <batch number> PX … GET  proves what Redis remembers (ADR 17)
 
-The marker is last: a log that was cut off anywhere in the batch has lost it too, and data
+    confirm   WAIT k, GET d:{…}                                    with replicas (ADR 23)
+
+The marker is the last write: a log that was cut off anywhere in the batch has lost it too, and data
 lost while the batch is carried out is seen before any of it is answered.
 
 How durable an acknowledged batch is, is Redis's setting: with `appendfsync always` it is
-on disk before Redis answers (redis.io, "Redis persistence").
+on disk before Redis answers (redis.io, "Redis persistence"). With `--store-replicas k` it is
+on k replicas too. A post is published only then: what a dying master takes with it, nobody
+must have heard.
 """
 
 from __future__ import annotations
 
 import os
+from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from echod.store.base import StoreError
-from echod.store.keys import GENERATION_KEY, encode_state, marker_key
-from echod.store.operations import KEEP, needs_owner
+from echod.store.keys import encode_state, generation_key, marker_key
+from echod.store.operations import KEEP, Post, Posted, needs_owner
 from echod.store.redis.link import Link, pack
 from echod.store.redis.operations import (
     RAISE_GENERATION,
@@ -28,6 +34,7 @@ from echod.store.redis.operations import (
     milliseconds,
     result,
 )
+from echod.store.slots import ALL_SLOTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,10 +42,13 @@ if TYPE_CHECKING:
     from echod.store.base import Lives
     from echod.store.batch import Write
     from echod.store.keys import Session
+    from echod.store.redis.link import Reply
 
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
+# One WAIT: then the deadline is looked at.
+WAIT_MS = 500
 # A batch as it leaves: its writes, and what `RedisStore._pack` said of it.
 Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
 NOTHING: Begun = ((), None, 0)
@@ -47,10 +57,19 @@ NOTHING: Begun = ((), None, 0)
 class RedisStore:
     """See `Store`."""
 
-    def __init__(
-        self, url: str, daemon: str, lives: Lives, timeout_s: float, password_file: str = ""
+    def __init__(  # noqa: PLR0913 — each is one independent choice of the caller
+        self,
+        url: str,
+        daemon: str,
+        lives: Lives,
+        timeout_s: float,
+        password_file: str = "",
+        *,
+        replicas: int = 0,
+        slots: Sequence[int] = ALL_SLOTS,
     ) -> None:
-        self.connected = False
+        """`slots` are the shard's; so many `replicas` must have a batch, too."""
+        self.connected = self.owes = False
         self.generation = self.sent_bytes = 0
         self._url = url
         self._timeout_s = timeout_s
@@ -61,9 +80,21 @@ class RedisStore:
         self._acknowledged = 0  # the last number Redis confirmed
         self._lost = False
         self._begun = NOTHING  # the batch on its way
+        self._slots = slots
+        first_slot = slots[0]  # has what is the shard's own
         # Of this process alone: two daemons of one name must not take each other for a loss.
-        self._marker_key = marker_key(daemon.encode(), os.urandom(RUN_BYTES).hex().encode())
-        self._operations = RedisOperations(lives)
+        run = os.urandom(RUN_BYTES).hex().encode()
+        self._marker_key = marker_key(first_slot, daemon.encode(), run)
+        self._generation_key = generation_key(first_slot)
+        self._operations = RedisOperations(lives, first_slot, publishes=not replicas)
+        self._replicas = replicas
+        self._confirmation = (
+            ("WAIT", b"%d" % replicas, b"%d" % WAIT_MS),
+            ("GET", self._marker_key),
+        )
+        # By channel, what was posted and is on the replicas; the first so many are on their way.
+        self._unpublished: dict[bytes, list[bytes]] = {}
+        self._publishing = 0
         self._marker_ms = milliseconds(lives.marker_s)
         # What follows the value in the packed `SET key value XX PX ttl`: always the same.
         state_ms = self._operations.state_ms
@@ -76,15 +107,12 @@ class RedisStore:
             self._silence_former(link)
             marker, generation, *_ = link.execute(
                 ("GET", self._marker_key),
-                ("GET", GENERATION_KEY),
+                ("GET", self._generation_key),
                 *(("SCRIPT", "LOAD", script.text) for script in SCRIPTS),
             )
             lost = self._lost or int(marker or 0) < self._acknowledged
             if lost:
-                # Above what this daemon knew, not above what it has just read: another
-                # daemon may have seen the same loss before.
-                known = b"%d" % self.generation
-                (generation,) = link.execute(RAISE_GENERATION.command([GENERATION_KEY], known))
+                generation = self._raise(link)
                 self._acknowledged = 0
                 self._lost = False
             self.generation = max(self.generation, int(generation or 0))
@@ -95,6 +123,22 @@ class RedisStore:
         self._former = (link.run_id, link.id)
         self.connected = True
         return lost
+
+    def _raise(self, link: Link) -> int:
+        """The shard has lost data: say so in each of its slots (ADR 26).
+
+        In its first one last: whoever finds it raised there finds it raised everywhere. Above
+        what this daemon knew, not above what it has just read: another daemon may have seen
+        the same loss before.
+        """
+        known = b"%d" % self.generation
+        *_, generation = link.execute(
+            *(
+                RAISE_GENERATION.command([generation_key(slot)], known)
+                for slot in reversed(self._slots)
+            )
+        )
+        return int(generation)
 
     def _silence_former(self, link: Link) -> None:
         """Kill the connection before this one: what it still has in Redis must not run.
@@ -112,9 +156,52 @@ class RedisStore:
             raise StoreError("closed", "not connected")
         self._batch += 1
         packed, counts, total = self._pack(writes)
+        if self._replicas:
+            packed, total = self._with_replicas(packed, total)
         self._begun = (writes, counts, total)
         self.sent_bytes += len(packed)
         self._link.send(packed)
+
+    def _with_replicas(self, packed: bytes, total: int) -> tuple[bytes, int]:
+        """The batch between what is published of the one before, and its confirmation."""
+        route = self._operations.route
+        publish = [
+            pack(b"SPUBLISH", route.channel(room), b"\n".join(messages))
+            for room, messages in self._unpublished.items()
+        ]
+        self._publishing = len(publish)
+        confirmation = [pack(*command) for command in self._confirmation]
+        count = len(publish) + total + len(confirmation)
+        return b"".join((*publish, packed, *confirmation)), count
+
+    def _confirmed(self, link: Link, replies: list[Reply]) -> list[Reply]:
+        """The batch's own replies, once so many replicas have it.
+
+        Too few: it is asked again, on the same link. The batch is not sent again for that.
+
+        Raises:
+            StoreError: of kind `replicas`, they did not come in time; of kind `overwritten`,
+                the marker is not this batch's any more: this Redis was a replica meanwhile.
+        """
+        *replies, reached, marker = replies
+        until_s = monotonic() + self._timeout_s
+        while reached < self._replicas:
+            if monotonic() >= until_s:
+                raise StoreError("replicas", f"{reached} of {self._replicas} have the batch")
+            reached, marker = link.execute(*self._confirmation)
+        if marker is None or int(marker) != self._batch:
+            raise StoreError("overwritten", f"batch {self._batch} is not there any more")
+        published, self._publishing = self._publishing, 0
+        for room in tuple(self._unpublished)[:published]:
+            del self._unpublished[room]
+        self.owes = False
+        return replies[published:]
+
+    def _publish_next(self, write: Write, posted: Posted) -> None:
+        """With the next batch."""
+        if posted.message and isinstance(write.operation, Post):
+            self._unpublished.setdefault(write.operation.room, []).append(posted.message)
+            self.owes = True
 
     def finish(self) -> list[Write]:
         """See `Store.finish`."""
@@ -123,6 +210,8 @@ class RedisStore:
         # Let go of here: until the next batch it would keep clients that have gone.
         (writes, counts, total), self._begun = self._begun, NOTHING
         replies = self._link.receive(total)
+        if self._replicas:
+            replies = self._confirmed(self._link, replies)
         generation, marker = replies[-2:]
         if int(marker or 0) < self._acknowledged:
             # The marker of the batch before is gone, and with it who knows what.
@@ -142,6 +231,8 @@ class RedisStore:
                 missing.append(write)
             elif operation is not None:
                 write.result = result(write.session, operation, reply)
+                if isinstance(write.result, Posted):
+                    self._publish_next(write, write.result)
             elif count == HSET_REPLIES:
                 # Only who was written whole: `stored` may be off again, for its renewal.
                 write.session.stored = True
@@ -172,7 +263,7 @@ class RedisStore:
             if counts is not None:
                 counts.append(1)
         number = b"%d" % self._batch
-        append(pack(b"GET", GENERATION_KEY))
+        append(pack(b"GET", self._generation_key))
         append(pack(b"SET", self._marker_key, number, b"PX", self._marker_ms, b"GET"))
         return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
 

@@ -1,14 +1,15 @@
 -- A new session, with no line yet (PROTOCOL §2.1).
---   KEYS[1]  the record            KEYS[2]  the state
+--   KEYS[1]  the record            KEYS[2]  the state   KEYS[3]  the generation
 --   ARGV[1]  digest of the secret  ARGV[2]  owner  ARGV[3]  the state
 --   ARGV[4]  life of the state, ms ARGV[5]  life of the record, ms
 --   ARGV[6…] more fields of the record, names and values in turn
--- Returns 1; 0 if the name is taken. The same call again finds its own, and returns 1.
+-- Returns {generation}; {} if the name is taken. The same call again finds its own.
+local generation = tonumber(redis.call('GET', KEYS[3]) or 0)
 local digest = redis.call('HGET', KEYS[1], 'digest')
 if redis.call('EXISTS', KEYS[1]) == 1 and digest ~= ARGV[1] then
-  return 0
+  return {}
 end
 redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'epoch', 1, 'owner', ARGV[2], unpack(ARGV, 6))
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
-return 1
+return {generation}

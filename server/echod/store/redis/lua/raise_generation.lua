@@ -1,4 +1,4 @@
--- Raise the fleet's generation above the one this daemon knew, unless another daemon
+-- Raise a slot's generation above the one this daemon knew, unless another daemon
 -- that saw the same loss has done so already (ADR 17).
 --   KEYS[1]  the generation
 --   ARGV[1]  the generation this daemon knew

@@ -1,5 +1,5 @@
 -- Read a room from a position; a room that is not there begins here (PROTOCOL §3).
---   KEYS[1]  m:<room>      KEYS[2]  x:<room>, its stream    KEYS[3]  the generation
+--   KEYS[1]  m:{<room>}    KEYS[2]  x:{<room>}, its stream  KEYS[3]  the generation
 --   ARGV[1]  first offset  ARGV[2]  messages at most        ARGV[3]  epoch, should it be new;
 --   empty: then it does not begin, and {} is returned
 --   ARGV[4]  life of a room without a message, ms

@@ -1,0 +1,134 @@
+"""Faults: what is done to a stage, and what undoes it. Drills and mixtures make their steps of them."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.drill.scenario import Step
+from lab.drill.stage.base import DrillError
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterable
+
+    from lab.drill.stage.base import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault on something, and its healing; without `undo` it heals by itself."""
+
+    text: str
+    of: str
+    """What it is on: a mixture never makes two at once on the same."""
+    do: Callable[[Stage], object]
+    undone: str = ""
+    """The healing in words."""
+    undo: Callable[[Stage], object] | None = None
+    lasts_s: tuple[float, float] = (0, 0)
+    """In a mixture, between these bounds."""
+
+    def steps(self, begin_s: float, end_s: float = 0) -> list[Step]:
+        """It happens, and is healed, at these times."""
+        if self.undo is None:
+            return [Step(begin_s, self.text, self.do, lasts=False)]
+        return [
+            Step(begin_s, self.text, self.do),
+            Step(end_s, self.undone, self.undo, heals=True),
+        ]
+
+    def by_chance(self, at_s: float, chance: random.Random) -> list[Step]:
+        """Its steps in a mixture, soon after `at_s`."""
+        begin_s = at_s + chance.uniform(0, 0.5)
+        return self.steps(begin_s, begin_s + chance.uniform(*self.lasts_s) if self.undo else 0)
+
+
+def in_order(*steps: Iterable[Step]) -> list[Step]:
+    """The steps of several faults, by their time."""
+    return sorted(itertools.chain(*steps), key=lambda step: step.at_s)
+
+
+def kill(*names: str) -> Fault:
+    """SIGKILL."""
+
+    def do(stage: Stage) -> None:
+        for name in names:
+            stage.do("kill", name)
+
+    def undo(stage: Stage) -> None:
+        for name in names:
+            stage.do("start", name)
+
+    what = " and ".join(names)
+    return Fault(f"kill {what}", what, do, f"start {what}", undo, (0.3, 2))
+
+
+def freeze(name: str) -> Fault:
+    """SIGSTOP: its kernel accepts, it does not answer."""
+    return Fault(
+        f"freeze {name}", name, lambda stage: stage.do("freeze", name),
+        f"thaw {name}", lambda stage: stage.do("thaw", name), (0.3, 4 if name == "redis" else 6),
+    )  # fmt: skip
+
+
+def terminate(name: str) -> Fault:
+    """SIGTERM."""
+    return Fault(
+        f"SIGTERM {name}", name, lambda stage: stage.do("drain", name),
+        f"wait for its end, start {name}", lambda stage: stage.bring_back(name), (0.5, 1),
+    )  # fmt: skip
+
+
+def restart(name: str) -> Fault:
+    """In order; it serves again when the step is done."""
+
+    def act(stage: Stage) -> None:
+        stage.do("drain", name)
+        stage.bring_back(name)
+        stage.await_balance()
+
+    return Fault(f"SIGTERM {name}, wait for its end, start it", name, act)
+
+
+def cut(link: str, *ways: str) -> Fault:
+    """It stands still, both ways or one; what was on the way comes late."""
+    return Fault(
+        ", ".join([f"cut {link}", *ways]), _end(link), lambda stage: stage.link(link).hold(*ways),
+        f"heal {link}", lambda stage: stage.link(link).heal(), (0.5, 5),
+    )  # fmt: skip
+
+
+def half_open(link: str, end: str) -> Fault:
+    """One end of each connection is gone, the other does not know."""
+    text = f"half-open {link}, the {end} end is reset"
+    return Fault(text, _end(link), lambda stage: stage.link(link).half_open(end))
+
+
+def reset(link: str) -> Fault:
+    """Both ends of every connection."""
+    text = "reset every client" if link == "clients" else f"reset {link}"
+    return Fault(text, _end(link), lambda stage: stage.link(link).reset())
+
+
+def deafen(name: str, *, lasting: bool) -> Fault:
+    """A daemon's subscription alone stands still; `lasting`: any that follows it too.
+
+    Half-open, as after a firewall forgot it: its other connection to Redis, and its clients, go on.
+    """
+    link = f"redis:{name}"
+
+    def do(stage: Stage) -> None:
+        if not stage.link(link).deafen(lasting=lasting)["deaf"]:
+            raise DrillError(f"{link}: no connection has subscribed")
+
+    return Fault(
+        f"deafen {name}" + (", its next subscriptions too" if lasting else ""), name, do,
+        f"heal {link}", lambda stage: stage.link(link).heal(), (0.5, 6),
+    )  # fmt: skip
+
+
+def _end(link: str) -> str:
+    """The daemon that a link is of, or the clients."""
+    return link.rpartition(":")[2]

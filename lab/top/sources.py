@@ -1,0 +1,252 @@
+"""Where a fleet is looked at, and acted on: the local one, and the containers.
+
+docs/top.md says how either is found. Of the containers the last two scrapes of each part are
+taken, with their own times: rates and percentiles are exact, a few seconds old.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, Protocol
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from lab import web
+from lab.fleet import control, metrics
+from lab.fleet.docker import DockerError, docker
+from lab.fleet.metrics import Reading, Samples
+from lab.top.model import Look, Part, State
+
+# One page: a part that takes longer is silent for this look. Shorter than a look's interval,
+# so that a frozen part slows nobody down.
+ANSWER_S_MAX = 0.8
+
+# Parts asked at once; more wait their turn.
+ASKED_AT_ONCE_MAX = 16
+
+# Of HAProxy's /metrics, what is used: the listeners are left out.
+HAPROXY_PAGE = "/metrics?scope=global&scope=frontend&scope=backend&scope=server"
+
+# The exporter's names, and where INFO has the same.
+INFO_NAMES: Final = {
+    "redis_connected_clients": "connected_clients",
+    "redis_memory_used_bytes": "used_memory",
+    "redis_memory_max_bytes": "maxmemory",
+    "redis_commands_processed_total": "total_commands_processed",
+    "redis_aof_current_size_bytes": "aof_current_size",
+    "redis_aof_delayed_fsync": "aof_delayed_fsync",
+    "redis_cpu_sys_seconds_total": "used_cpu_sys",
+    "redis_cpu_user_seconds_total": "used_cpu_user",
+}
+
+# Far enough back for two scrapes, even if one failed.
+WINDOW_S = 30
+
+# A part whose last scrape is older did not answer the last ones.
+READING_S_MAX = 15.0
+
+# Of a container's id, as `docker ps` shows it.
+ID_LENGTH = 12
+
+# Docker's answers take 50 ms, on a busy machine more.
+DOCKER_S_MAX = 10.0
+PROMETHEUS_S_MAX = 3.0
+
+JOBS = ("echod", "haproxy", "redis")
+# What is shown of the jobs' samples. HAProxy's others are thousands.
+WANTED = (
+    "echod_.*|process_.*"
+    "|haproxy_(process_idle_time_percent|frontend_.*connections_total|backend_.*|server_status)"
+    "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total)"
+)
+# Redis's exporter speaks for it, by the name that prometheus.yml has.
+EXPORTER = "redis-exporter"
+
+# What `docker` is told to do, and how it is said when it is done.
+COMMANDS = {
+    "drain": (["kill", "--signal", "TERM"], "draining"),
+    "kill": (["kill"], "killed"),
+    "freeze": (["pause"], "frozen"),
+    "thaw": (["unpause"], "thawed"),
+    "start": (["start"], "started"),
+}
+
+# Docker's words for a container, in ours.
+STATES = {"running": State.UP, "paused": State.FROZEN}
+
+Container = Mapping[str, Any]
+"""As `docker container inspect` describes it."""
+
+
+class Source(Protocol):
+    """A fleet that can be looked at and acted on: the two below."""
+
+    def look(self) -> Look:
+        """Everything as it is now; never waits for longer than a few seconds.
+
+        Raises:
+            LabError: `fleet up` has ended, or Docker does not answer.
+        """
+
+    def act(self, action: str, daemon: str) -> str:
+        """Do one of `lab.fleet.control.ACTIONS` to a daemon; what was done, in words.
+
+        Raises:
+            LabError: It can't be done.
+        """
+
+
+class LocalSource:
+    """A running `fleet up`, by its control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._redis: redis.Redis | None = None
+
+    def look(self) -> Look:
+        """See `Source`."""
+        answer = control.ask(self._path, {"do": "look"})
+        ready, lives = answer["fleet"], answer["lives"]
+        own = {one["name"]: one for one in ready["daemons"]}
+        own |= {"haproxy": ready["haproxy"], "redis": ready["redis"]}
+
+        def part(name: str) -> Part:
+            state = State.UP if lives[name] == "runs" else State(lives[name])
+            readings: tuple[Reading, ...] = ()
+            if state is State.UP:
+                # Who does not answer is silent; the next look asks again.
+                with contextlib.suppress(OSError, ValueError, redis.RedisError):
+                    readings = (Reading(time.time(), self._ask(own[name])),)
+            return Part(name, state, readings, f"pid {own[name]['pid']}")
+
+        with ThreadPoolExecutor(ASKED_AT_ONCE_MAX) as pool:
+            *daemons, haproxy, store = pool.map(part, own)
+        return Look(
+            at_s=time.time(),
+            fleet=f"fleet up, pid {ready['pid']}, {ready['directory']}",
+            daemons=tuple(daemons),
+            haproxy=haproxy,
+            redis=store,
+        )
+
+    def act(self, action: str, daemon: str) -> str:
+        """See `Source`."""
+        return str(control.ask(self._path, {"do": action, "part": daemon})["done"])
+
+    def _ask(self, own: Mapping[str, str]) -> Samples:
+        """What a part says, asked where its ready line has it."""
+        if "admin" in own:
+            return metrics.read(own["admin"], ANSWER_S_MAX)
+        if "stats" in own:
+            return metrics.read(own["stats"], ANSWER_S_MAX, HAPROXY_PAGE)
+        if self._redis is None:
+            password_file = own["password_file"]
+            self._redis = redis.Redis.from_url(
+                own["url"],
+                password=Path(password_file).read_text().strip() if password_file else None,
+                socket_timeout=ANSWER_S_MAX,
+                socket_connect_timeout=ANSWER_S_MAX,
+                retry=Retry(NoBackoff(), 0),
+            )
+        return from_info(self._redis.info())
+
+
+def from_info(info: Mapping[str, object]) -> Samples:
+    """The exporter's samples, as far as they are used here, of Redis's INFO."""
+    values = {name: info.get(field) for name, field in INFO_NAMES.items()}
+    values["redis_aof_last_write_status"] = info.get("aof_last_write_status") == "ok"
+    known = {
+        name: float(value) for name, value in values.items() if isinstance(value, (int, float))
+    }
+    return Samples({name: (({}, value),) for name, value in known.items()})
+
+
+class ComposeSource:
+    """The containers of a Compose project."""
+
+    def __init__(self, project: str, prometheus: str) -> None:
+        self._project = project
+        self._prometheus = prometheus.rstrip("/")
+
+    def look(self) -> Look:
+        """See `Source`. Without Prometheus every part is silent."""
+        containers, said = self._containers(), self._said()
+        now_s = time.time()
+
+        def parts(service: str, job: str, host: str = "") -> tuple[Part, ...]:
+            """The service's containers with what the job has of `host`, or of their addresses."""
+            return tuple(
+                part_of(name, one, _of_host(said[job], {host} if host else _addresses(one)), now_s)
+                for name, one in containers.items()
+                if one["Config"]["Labels"].get("com.docker.compose.service") == service
+            )
+
+        daemons = parts("server", "echod")
+        if not daemons:
+            raise DockerError(f"no containers of a project {self._project}: docker compose up")
+        return Look(
+            at_s=now_s,
+            fleet=f"containers, project {self._project}, as Prometheus saw them",
+            daemons=daemons,
+            haproxy=next(iter(parts("haproxy", "haproxy")), Part("haproxy", State.DOWN)),
+            redis=next(iter(parts("redis", "redis", EXPORTER)), Part("redis", State.DOWN)),
+        )
+
+    def act(self, action: str, daemon: str) -> str:
+        """See `Source`."""
+        command, done = COMMANDS[action]
+        docker(*command, daemon, wait_s=DOCKER_S_MAX)
+        return f"{daemon}: {done}"
+
+    def _containers(self) -> dict[str, Container]:
+        """Each container by name, those that have ended too; 9 stands before 10."""
+        ids = docker(
+            *("ps", "--all", "--quiet", "--no-trunc"),
+            *("--filter", f"label=com.docker.compose.project={self._project}"),
+            wait_s=DOCKER_S_MAX,
+        ).split()
+        if not ids:
+            return {}
+        described = json.loads(docker("container", "inspect", *ids, wait_s=DOCKER_S_MAX))
+        named = {one["Name"].removeprefix("/"): one for one in described}
+        return {name: named[name] for name in sorted(named, key=lambda name: (len(name), name))}
+
+    def _said(self) -> dict[str, dict[str, list[Reading]]]:
+        """What Prometheus has, by job and instance; nothing if it does not answer."""
+        query = f'{{job=~"{"|".join(JOBS)}",__name__=~"{WANTED}"}}[{WINDOW_S}s]'
+        try:
+            url = f"{self._prometheus}/api/v1/query?query={quote(query)}"
+            answer = json.loads(web.read(url, PROMETHEUS_S_MAX, metrics.PAGE_BYTES_MAX))
+            found = answer["data"]["result"]
+            return {
+                job: metrics.from_matrix(one for one in found if one["metric"]["job"] == job)
+                for job in JOBS
+            }
+        except (OSError, ValueError, KeyError):
+            return {job: {} for job in JOBS}
+
+
+def _addresses(container: Container) -> set[str]:
+    networks = container["NetworkSettings"]["Networks"].values()
+    return {network["IPAddress"] for network in networks} - {""}
+
+
+def _of_host(said: Mapping[str, list[Reading]], hosts: set[str]) -> list[Reading]:
+    """The readings of the instance that runs at one of the hosts."""
+    found = (own for instance, own in said.items() if instance.rpartition(":")[0] in hosts)
+    return next(found, [])
+
+
+def part_of(name: str, container: Container, readings: list[Reading], now_s: float) -> Part:
+    """A container with its last two readings, or none if the last one is old. Pure."""
+    state = STATES.get(container["State"]["Status"], State.DOWN)
+    answers = bool(readings) and now_s - readings[-1].at_s <= READING_S_MAX
+    return Part(name, state, tuple(readings[-2:]) if answers else (), container["Id"][:ID_LENGTH])
