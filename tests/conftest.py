@@ -12,15 +12,16 @@ import redis as redis_py
 from hypothesis import settings
 
 from lab import web
-from lab.fleet import processes, redis_server
+from lab.fleet import processes, redis_cluster, redis_server
 from lab.wait import until
-from tests import haproxies
+from tests import haproxies, images, redises
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lab.fleet.processes import Process
+    from lab.fleet.redis_cluster import RedisCluster
     from lab.fleet.redis_server import RedisServer
 
 # How long an example may take says something of the machine, and nothing of what is tested.
@@ -80,11 +81,28 @@ def haproxy_program(
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session", params=redises.PLACES)
+def redis_program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each Redis that users have."""
+    try:
+        return redises.program(request.param, tmp_path_factory.mktemp("redis-program"))
+    except images.NotHereError as error:
+        pytest.skip(str(error))
+
+
 @pytest.fixture(scope="session")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis for tests that don't disturb it."""
     with redis_server.start(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session", name="redis_cluster")
+def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """Three shards, each with a replica, for tests that leave them whole."""
+    directory = tmp_path_factory.mktemp("cluster")
+    with redis_cluster.start(directory, shards=3, replicas=1) as cluster:
+        yield cluster
 
 
 @pytest.fixture

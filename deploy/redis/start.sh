@@ -5,7 +5,8 @@
 #
 # USERS is that list, SECRETS the folder with the passwords, SERVER the program. The users
 # go to the server's standard input, as configuration: no password is in a file that this
-# makes, on a command line or in the environment. The containers and the local fleet both
+# makes, on a command line or in the environment. If there is a user `replica`, the server is
+# that user where it copies a master. The containers and the local fleet both
 # begin here (docker-compose.yml, lab/fleet/redis_server.py); only sh is needed.
 set -efu
 
@@ -35,21 +36,31 @@ password() {
 }
 
 rules=
+copying=
 while read -r line; do
   for word in ${line%%#*}; do
     case $word in
-      user) rules="$rules
-user" ;;
+      user)
+        rules="$rules
+user"
+        user=
+        ;;
       "{"*"}")
         name=${word#?}
         secret=$(password "${name%?}")
         rules="$rules >$secret"
+        [ "$user" != replica ] || copying="masteruser replica
+masterauth $secret"
         ;;
-      *) rules="$rules $word" ;;
+      *)
+        rules="$rules $word"
+        user=${user:-$word}
+        ;;
     esac
   done
 done <"$users"
 
 exec "$server" - "$@" <<RULES
 $rules
+$copying
 RULES

@@ -79,7 +79,8 @@ def start_listening(  # noqa: PLR0913 — each is one independent choice of the 
         argv, env = command(addresses)
         process = processes.start(argv, log=log, env=env, expect_ready=False, cpu=cpu)
         process.await_sign(
-            lambda: all(map(process.listens_on, numbers)) and answers(addresses),
+            # In this order: to ask the system who listens takes it longer than to connect.
+            lambda: answers(addresses) and all(map(process.listens_on, numbers)),
             f"{name} on {', '.join(addresses.values())}",
         )
         process.ready = addresses

@@ -2,6 +2,7 @@
 
     redis_echod           the daemons' password at Redis
     redis_exporter.json   the exporter's, in the only form that it reads
+    redis_replica         a replica's, at its master
     redis_admin           people's; no container but Redis's own has it
     haproxy.pem           HAProxy's certificate and key        ┐
     clients_ca.pem        who signs clients                    │ only of `fleet secrets`
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ECHOD_PASSWORD, ADMIN_PASSWORD = "redis_echod", "redis_admin"
+REPLICA_PASSWORD = "redis_replica"  # noqa: S105 — the name of a file
 EXPORTER_PASSWORD = "redis_exporter.json"  # noqa: S105 — the name of a file
 CERTIFICATE, CLIENTS_AUTHORITY = "haproxy.pem", "clients_ca.pem"
 AUTHORITY, AUTHORITY_CERTIFICATE, CLIENT = "authority.pem", "ca.pem", "client.pem"
@@ -93,7 +95,7 @@ def make_passwords(folder: Path) -> list[str]:
     """Make the passwords that are missing; returns their files' names."""
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     made = []
-    for name in (ECHOD_PASSWORD, EXPORTER_PASSWORD, ADMIN_PASSWORD):
+    for name in (ECHOD_PASSWORD, EXPORTER_PASSWORD, REPLICA_PASSWORD, ADMIN_PASSWORD):
         if not (folder / name).exists():
             made.append(name)
             text = secrets.token_urlsafe(PASSWORD_BYTES)

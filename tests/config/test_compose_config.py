@@ -149,7 +149,7 @@ def test_secrets_are_files(compose: list[str], services: dict[str, dict[str, Any
         if service.get("secrets")
     }
     assert handed == {
-        "redis": {"redis_echod", "redis_exporter.json", "redis_admin"},
+        "redis": {"redis_echod", "redis_exporter.json", "redis_replica", "redis_admin"},
         "server": {"redis_echod"},
         "redis-exporter": {"redis_exporter.json"},
         "haproxy": {"haproxy.pem", "clients_ca.pem"},

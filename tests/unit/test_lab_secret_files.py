@@ -23,7 +23,7 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 # Each container runs as a user of its own, and must be able to read what it is handed.
 OF_CONTAINERS = {
-    "redis_echod", "redis_exporter.json", "redis_admin",
+    "redis_echod", "redis_exporter.json", "redis_replica", "redis_admin",
     "haproxy.pem", "clients_ca.pem", "ca.pem",
 }  # fmt: skip
 
@@ -39,11 +39,12 @@ def test_who_can_read_what(tmp_path: Path) -> None:
 
 
 def test_every_password_is_another(tmp_path: Path) -> None:
-    """Three users, three passwords, each of letters that redis/start.sh takes."""
+    """Four users, four passwords, each of letters that redis/start.sh takes."""
     make_passwords(tmp_path)
     exporter = set(json.loads((tmp_path / "redis_exporter.json").read_text()).values())
-    others = {(tmp_path / name).read_text().strip() for name in ("redis_echod", "redis_admin")}
-    assert len(exporter | others) == 3
+    names = ("redis_echod", "redis_replica", "redis_admin")
+    others = {(tmp_path / name).read_text().strip() for name in names}
+    assert len(exporter | others) == 4
     assert all(re.fullmatch(r"[\w-]{43}", one, re.ASCII) for one in exporter | others)
 
 

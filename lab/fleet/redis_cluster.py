@@ -1,0 +1,496 @@
+"""A real Redis Cluster (or Valkey's) of local processes, for tests and the local fleet.
+
+    start ──▶ RedisCluster ──▶ Node, Node, … (`redis_node`), each a `redis_server.RedisServer`
+                  │ kill, freeze, thaw, start_again, lose_data, hand_over
+                  └ begin_move, finish_move, move_slot
+
+Each node has a folder, a port for clients and one for the other nodes (its bus), both on
+loopback. A *shard* is a master and its replicas: a node stays in its shard whoever is the
+master there, and slots move between shards. What is told of roles and slots is what the
+nodes themselves say, by the newest of their epochs; nothing is remembered here.
+
+A node without its data never starts as a master (docs/adr/0027): `start_again` sees to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import time
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import redis as redis_py
+
+from lab.errors import LabError
+from lab.fleet import processes
+from lab.fleet.ports import HOST
+from lab.fleet.redis_node import DATA, IDENTITY, SETTINGS, Node
+from lab.wait import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lab.fleet.redis_server import Appendfsync
+
+SLOTS = 16_384
+
+# How long a master is silent before it is replaced: acknowledged again 2.1 to 2.6 s after its
+# end. Less takes a busy machine for a dead one.
+NODE_TIMEOUT_MS = 1000
+
+# A new cluster's masters take no writes in their first 2 s, a busy machine needs more.
+WHOLE_S_MAX = 20.0
+
+# A master is handed over in 0.1 s. What is asked for may be lost on a link that is being made
+# anew, and Redis itself asks again after 4 s, or never.
+ASK_AGAIN_S = 2.0
+HAND_OVER_S_MAX = 15.0
+
+# From a master's death to another's election: two node timeouts and a draw of a second, and
+# again if no majority answered in time.
+ELECTION_S_MAX = 15.0
+
+# Keys that one MIGRATE carries, which blocks its master meanwhile.
+MIGRATE_KEYS_MAX = 100
+MIGRATE_MS_MAX = 5000
+
+
+class ClusterError(LabError):
+    """The cluster did not come to what was asked of it in time; the text says what is missing."""
+
+
+class RedisCluster:
+    """The nodes of a running cluster; made by `start`. Leaving its `with` block stops them."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.nodes = list(nodes)
+        self._former: set[str] = set()
+        """The identities that nodes without their data have given up."""
+
+    @property
+    def url(self) -> str:
+        """For the daemons, as `--store` takes it; `password_file` has their password."""
+        login = "echod@" if self.password_file else ""
+        return f"redis+cluster://{login}{','.join(node.address for node in self.nodes)}"
+
+    @property
+    def password_file(self) -> str:
+        """The file with the daemons' password; empty if they need none."""
+        server = self.nodes[0].server
+        return server.password_file if server else ""
+
+    def role(self, node: Node) -> Literal["master", "replica"]:
+        """What a node is in its shard, by the newest epoch."""
+        return "master" if self._masters().get(node.shard) is node else "replica"
+
+    def ready(self) -> dict[str, Any]:
+        """Return the addresses for a ready line: of the cluster, and of each node."""
+        return {
+            "url": self.url,
+            "password_file": self.password_file,
+            "nodes": [
+                {
+                    "pid": node.pid,
+                    "address": node.address,
+                    "shard": node.shard,
+                    "role": self.role(node),
+                }
+                for node in self.nodes
+            ],
+        }
+
+    def master(self, shard: int) -> Node:
+        """Return who serves a shard's slots, by the newest epoch; it may be dead or frozen.
+
+        Raises:
+            ClusterError: No node that answers knows.
+        """
+        found = self._masters().get(shard)
+        if found is None:
+            raise ClusterError(f"no node knows a master of shard {shard}")
+        return found
+
+    def replicas(self, shard: int) -> list[Node]:
+        """Return the shard's other nodes, dead and frozen ones too."""
+        master = self.master(shard)
+        return [node for node in self.nodes if node.shard == shard and node is not master]
+
+    def shard_of(self, slot: int) -> int:
+        """Return the shard that serves a slot, by the newest epoch.
+
+        Raises:
+            ClusterError: None does.
+        """
+        claims = [
+            (epoch, node.shard)
+            for epoch, node, slots in self._claims()
+            if any(slot in span for span in slots)
+        ]
+        if not claims:
+            raise ClusterError(f"no node serves slot {slot}")
+        return max(claims)[1]
+
+    def start_all(self, *, elsewhere: bool = False) -> None:
+        """Start all nodes, of which none runs; they are whole then.
+
+        Nodes that have been a cluster are that cluster again: those that have their data
+        first, so that the others join them.
+
+        Args:
+            elsewhere: On other ports than before.
+
+        Raises:
+            ClusterError: They did not become whole.
+            lab.fleet.processes.StartError: A node did not start.
+        """
+        known = [node for node in self.nodes if (node.directory / IDENTITY).exists()]
+        for node in sorted(self.nodes, key=lambda node: not node.has_data):
+            if known:
+                self.start_again(node, elsewhere=elsewhere)
+            else:
+                node.start(elsewhere=elsewhere)
+        if not known:
+            self._form()
+        self.await_whole()
+
+    def kill(self, node: Node) -> None:
+        """End a node at once (SIGKILL); it is gone then."""
+        node.process.kill()
+        node.frozen = False
+
+    def freeze(self, node: Node) -> None:
+        """Stop a node (SIGSTOP): its sockets stay open, and it says nothing."""
+        node.process.signal(signal.SIGSTOP)
+        node.frozen = True
+
+    def thaw(self, node: Node) -> None:
+        """Let a frozen node go on (SIGCONT)."""
+        node.process.signal(signal.SIGCONT)
+        node.frozen = False
+
+    def lose_data(self, node: Node) -> None:
+        """Kill a node and delete all that it has stored, but for its identity."""
+        self.kill(node)
+        shutil.rmtree(node.directory / DATA)
+
+    def start_again(
+        self,
+        node: Node,
+        *,
+        elsewhere: bool = False,
+        even_without_data: bool = False,
+        election_s_max: float = ELECTION_S_MAX,
+    ) -> None:
+        """Start a node that has ended; it answers then, and the others know where.
+
+        A node that has lost its data would still be the master that it was, and its replicas
+        would copy its emptiness. So it stays down until its slots have another master, and
+        then joins under a new identity, as a replica.
+
+        Args:
+            node: One that does not run.
+            elsewhere: On other ports than before.
+            even_without_data: Break that rule, for the tests that show what it is for.
+            election_s_max: How long to wait for another master.
+
+        Raises:
+            ClusterError: It has lost its data, and nobody else has its slots.
+            lab.fleet.processes.StartError: It did not start.
+        """
+        empty = not node.has_data and not even_without_data
+        if empty:
+            self._await(
+                lambda: self._masters().get(node.shard, node) is not node,
+                election_s_max,
+                f"another master of shard {node.shard}: {node.name} has lost its data, and a"
+                " replica that was started after it ended is master only by force",
+            )
+            self._former |= node.give_up_identity()
+        node.start(elsewhere=elsewhere)
+        self._meet(node)
+        if empty:
+            self._forget_former()
+            self._replicate(node)
+
+    def hand_over(self, replica: Node, *, force: bool = False) -> None:
+        """Make a replica its shard's master, without a loss; all nodes know it then.
+
+        Args:
+            replica: One that runs.
+            force: Though its master is dead: what the master had and the replica has not is
+                lost. The nodes themselves never elect a replica that was started after its
+                master's death, as they can't know how old its data are.
+
+        Raises:
+            redis.RedisError: It is the master, or its master does not answer.
+            ClusterError: It did not come to it.
+        """
+        others = {node.id: node for node in self.nodes if node.reachable and node is not replica}
+
+        def known() -> bool:
+            heard = {seen.id for seen in replica.view() if seen.linked and seen.answers}
+            as_one = [
+                seen for node in others.values() for seen in node.view() if seen.id == replica.id
+            ]
+            return others.keys() <= heard and all("slave" in seen.flags for seen in as_one)
+
+        # The master and those who vote ignore who is no replica to them yet, and it asks them
+        # again only after 4 s.
+        self._await(known, WHOLE_S_MAX, f"{replica.name} to be known as a replica")
+        words = ("CLUSTER", "FAILOVER", *(["FORCE"] if force else []))
+        replica.ask(*words)
+        asked_s = time.monotonic()
+
+        def handed_over() -> bool:
+            nonlocal asked_s
+            if time.monotonic() >= asked_s + ASK_AGAIN_S:
+                asked_s = time.monotonic()
+                with contextlib.suppress(redis_py.ResponseError):  # it has just become the master
+                    replica.ask(*words)
+            return self.master(replica.shard) is replica and self._agreed()
+
+        self._await(
+            handed_over,
+            HAND_OVER_S_MAX,
+            f"{replica.name} to be the master of shard {replica.shard}",
+        )
+
+    def move_slot(self, slot: int, to_shard: int) -> None:
+        """Move a slot with its keys to another shard; all nodes know it then."""
+        self.begin_move(slot, to_shard)
+        self.finish_move(slot, to_shard)
+
+    def begin_move(self, slot: int, to_shard: int, *keys: str) -> None:
+        """Half of a move: the slot is on its way to another shard, and these keys are there.
+
+        Its master answers ASK for a key that it does not have (any more), and TRYAGAIN for
+        several of which it has some.
+        """
+        source, target = self.master(self.shard_of(slot)), self.master(to_shard)
+        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
+        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
+        if keys:
+            _migrate(source, target, keys)
+
+    def finish_move(self, slot: int, to_shard: int) -> None:
+        """The other half: the keys that are left, and all nodes know who has the slot.
+
+        Raises:
+            ClusterError: They did not come to know it.
+        """
+        source, target = self.master(self.shard_of(slot)), self.master(to_shard)
+        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, MIGRATE_KEYS_MAX):
+            _migrate(source, target, keys)
+        others = [node for node in self._masters().values() if node not in (source, target)]
+        # The target first: if it dies next, the source still has the slot, and redirects.
+        for node in (target, source, *others):
+            node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+        self._await(
+            lambda: self.shard_of(slot) == to_shard and self._agreed(),
+            HAND_OVER_S_MAX,
+            f"all nodes to know slot {slot} in shard {to_shard}",
+        )
+
+    def await_whole(self, whole_s_max: float = WHOLE_S_MAX) -> None:
+        """Wait until every node runs, knows all others, and its replicas have what it has.
+
+        Raises:
+            ClusterError: In vain; the text says what was missing at the end.
+        """
+        missing = ""
+
+        def whole() -> bool:
+            nonlocal missing
+            missing = next(self._missing(), "")
+            return not missing
+
+        try:
+            until(whole, whole_s_max, "the cluster to be whole")
+        except TimeoutError as error:
+            raise ClusterError(f"{error}: {missing}") from None
+
+    def stop(self) -> None:
+        """End all nodes; what was acknowledged is in their append-only files."""
+        processes.terminate_all([node.process for node in self.nodes if node.server])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _form(self) -> None:
+        """Make one cluster of nodes that know nobody yet."""
+        first = {node.shard: node for node in reversed(self.nodes)}
+        for epoch, node in enumerate(self.nodes, 1):
+            # Two masters of one epoch would argue about it first.
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", epoch)
+        for shard, node in first.items():
+            begin, end = (SLOTS * n // len(first) for n in (shard, shard + 1))
+            node.ask("CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
+        # Everyone meets everyone: by hearsay alone it takes seconds.
+        for number, node in enumerate(self.nodes):
+            for other in self.nodes[:number]:
+                _meet(node, other)
+        for node in self.nodes:
+            if first[node.shard] is not node:
+                self._replicate(node)
+
+    def _meet(self, node: Node) -> None:
+        """Tell a node that has started where the others are that have moved.
+
+        Nodes hear of new addresses from each other, but not after all have moved. Only of
+        those: to meet one that it knows breaks their link, and a vote on it is lost.
+        """
+        known = {(seen.id, seen.address) for seen in node.view()}
+        for other in self.nodes:
+            if other.reachable and (other.id, other.address) not in known:
+                _meet(node, other)
+
+    def _replicate(self, node: Node) -> None:
+        """Make a node without slots a replica of its shard, once it knows the master there."""
+
+        def follow() -> bool:
+            with contextlib.suppress(redis_py.ResponseError):  # it does not know the master yet
+                node.ask("CLUSTER", "REPLICATE", self.master(node.shard).id)
+                return True
+            return False
+
+        self._await(follow, WHOLE_S_MAX, f"{node.name} to know the master of shard {node.shard}")
+
+    def _forget_former(self) -> None:
+        """Make all nodes forget who has given up its identity."""
+
+        def forgotten() -> bool:
+            known = [
+                (node, seen.id)
+                for node in self.nodes
+                for seen in node.view()
+                if seen.id in self._former
+            ]
+            for node, former in known:
+                # Its replicas refuse until they know their new master.
+                with contextlib.suppress(redis_py.RedisError):
+                    node.ask("CLUSTER", "FORGET", former)
+            return not known
+
+        self._await(forgotten, ELECTION_S_MAX, "the nodes to forget a former identity")
+
+    def _claims(self) -> Iterator[tuple[int, Node, tuple[range, ...]]]:
+        """Who serves which slots by which epoch, as anyone sees it."""
+        nodes = {node.id: node for node in self.nodes}
+        for node in self.nodes:
+            for seen in node.view():
+                if "master" in seen.flags and seen.slots and seen.id in nodes:
+                    yield seen.epoch, nodes[seen.id], seen.slots
+
+    def _masters(self) -> dict[int, Node]:
+        """The shards' masters, of each the one with the newest epoch."""
+        claims = sorted(self._claims(), key=lambda claim: claim[0])
+        return {node.shard: node for _, node, _ in claims}
+
+    def _agreed(self) -> bool:
+        """Whether all nodes that answer see the same masters of the same slots."""
+        views = [
+            {(seen.id, seen.slots) for seen in view if "master" in seen.flags and seen.slots}
+            for view in (node.view() for node in self.nodes if node.reachable)
+        ]
+        return all(view == views[0] for view in views)
+
+    def _missing(self) -> Iterator[str]:
+        """What the cluster lacks to be whole."""
+        ids = {node.id for node in self.nodes}
+        for node in self.nodes:
+            if not node.reachable:
+                yield f"{node.name} does not answer"
+                return
+            if "cluster_state:ok" not in node.ask("CLUSTER", "INFO"):
+                yield f"{node.name} says that the cluster is not well"
+            view = {seen.id: seen for seen in node.view() if seen.id not in self._former}
+            if set(view) != ids:
+                yield f"{node.name} knows {len(view)} nodes of {len(ids)}"
+            for seen in view.values():
+                if not seen.linked or seen.flags & {"fail", "fail?", "handshake", "noaddr"}:
+                    yield f"{node.name} does not see {seen.id}: {','.join(seen.flags)}"
+        if not self._agreed():
+            yield "the nodes do not agree about masters and slots"
+        for shard in {node.shard for node in self.nodes}:
+            yield from self._behind(shard)
+
+    def _behind(self, shard: int) -> Iterator[str]:
+        """The shard's replicas that do not have what its master has, on their disk too."""
+        offset = self.master(shard).ask("INFO", "replication")["master_repl_offset"]
+        for node in self.replicas(shard):
+            told = node.ask("INFO", "everything")
+            if told.get("master_link_status") != "up" or told["slave_repl_offset"] < offset:
+                yield f"{node.name} does not have its master's data"
+            # Redis rewrites the file after a copy; until then it holds what was before the copy.
+            if told["aof_rewrite_in_progress"] or told["aof_rewrite_scheduled"]:
+                yield f"{node.name} has not written its master's data to its disk"
+
+    @staticmethod
+    def _await(condition: Callable[[], bool], wait_s_max: float, what: str) -> None:
+        try:
+            until(condition, wait_s_max, what)
+        except TimeoutError as error:
+            raise ClusterError(str(error)) from None
+
+
+def start(  # noqa: PLR0913 — each is one independent choice of the caller
+    directory: Path,
+    *,
+    shards: int = 3,
+    replicas: int = 2,
+    node_timeout_ms: int = NODE_TIMEOUT_MS,
+    appendfsync: Appendfsync = "always",
+    secrets: Path | None = None,
+    more: Mapping[str, str] | None = None,
+) -> RedisCluster:
+    """Start a cluster, each of its nodes in a folder of `directory`; it is whole then.
+
+    On the folders of an earlier one it is that cluster again, with its data.
+
+    The slots are shared evenly, in order: shard 0 has the first.
+
+    Args:
+        directory: Made if it is not there.
+        shards: At least three: only masters vote, and one of two is no majority.
+        replicas: Of each shard. With one, nothing is acknowledged by a replica from a
+            master's death until it is back.
+        node_timeout_ms: How long a node is silent before the others take it for dead.
+        appendfsync: As `redis_server.start`; so are `secrets` and `more`.
+        secrets: The folder of the users' passwords; None for no users.
+        more: Redis's own settings by name, beside those here or in their place.
+
+    Raises:
+        lab.fleet.processes.StartError: A node did not start.
+        ClusterError: They did not become a cluster.
+    """
+    settings = {**SETTINGS, "cluster-node-timeout": str(node_timeout_ms), **(more or {})}
+    options = {"appendfsync": appendfsync, "secrets": secrets}
+    cluster = RedisCluster(
+        [
+            Node(directory / f"redis-{shard}-{number}", shard, options, settings)
+            for shard in range(shards)
+            for number in range(1 + replicas)
+        ]
+    )
+    try:
+        cluster.start_all()
+    except BaseException:
+        cluster.stop()
+        raise
+    return cluster
+
+
+def _meet(node: Node, other: Node) -> None:
+    node.ask("CLUSTER", "MEET", HOST, other.port, other.bus_port)
+
+
+def _migrate(source: Node, target: Node, keys: Sequence[str]) -> None:
+    words = ["MIGRATE", HOST, target.port, "", 0, MIGRATE_MS_MAX]
+    if login := target.login:
+        words += ["AUTH2", *login]
+    source.ask(*words, "KEYS", *keys)
