@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import urllib.error
 from typing import TYPE_CHECKING, Any
@@ -62,13 +63,22 @@ class Echod:
         assert "Traceback" not in self.log()
 
 
+@pytest.fixture(scope="session")
+def haproxy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The HAProxy of one of `haproxies.PLACES`, made once; `NotHereError` if there is none."""
+
+    @functools.cache
+    def program(place: str) -> Path:
+        return haproxies.program(place, tmp_path_factory.mktemp("haproxy"))
+
+    return program
+
+
 @pytest.fixture(scope="session", params=haproxies.PLACES)
-def haproxy_program(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def haproxy_program(request: pytest.FixtureRequest, haproxy_of: Callable[[str], Path]) -> Path:
     """Each HAProxy that users have."""
     try:
-        return haproxies.program(request.param, tmp_path_factory.mktemp("haproxy"))
+        return haproxy_of(request.param)
     except haproxies.NotHereError as error:
         pytest.skip(str(error))
 

@@ -1,7 +1,7 @@
 """Every HAProxy that users have: that of PATH, that of the wheel, that of the containers.
 
 haproxy/haproxy.cfg is for all of them, and they are several years apart. A test that takes
-the fixture `haproxy_of` (conftest.py) runs on each; one that this machine does not have is
+the fixture `haproxy_program` (conftest.py) runs on each; one that this machine does not have is
 skipped, with the reason.
 """
 
