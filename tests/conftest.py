@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from lab.fleet.redis_server import RedisServer
 
 
-# From its start to a daemon's ready line, on a machine that runs other tests beside.
-READY_S_MAX = 60.0
-
-
 class Echod:
     """A daemon under test."""
 
@@ -123,9 +119,7 @@ def echod(tmp_path: Path) -> Iterator[Callable[..., Echod]]:
                 for name, value in settings.items()
             ]
             log = tmp_path / f"echod-{len(daemons)}.log"
-            process = processes.start(
-                [sys.executable, *program, *flags], log=log, ready_s_max=READY_S_MAX
-            )
+            process = processes.start([sys.executable, *program, *flags], log=log)
             stack.callback(process.kill)
             daemons.append(Echod(process))
             return daemons[-1]

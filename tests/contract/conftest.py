@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab.fleet import processes
-from tests.conftest import READY_S_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -105,8 +104,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Server]:
 
     def start(name: str, request: pytest.FixtureRequest, idle_s_max: float = 5.0) -> Server:
         log = tmp_path_factory.mktemp("server") / "log"
-        argv = command(name, idle_s_max, request)
-        return Server(name, processes.start(argv, log=log, ready_s_max=READY_S_MAX))
+        return Server(name, processes.start(command(name, idle_s_max, request), log=log))
 
     return start
 
