@@ -59,8 +59,8 @@ def idle(port: int, first: bytes, limit_s: float) -> str:
         took_s = time.monotonic() - begin_s
     assert said.startswith(b"ERR idle-timeout "), f"{said!r} after {took_s:.1f} s"
     assert took_s < limit_s + SLACK_S
-    # The daemon's clock may be a tick ahead of this one.
-    assert took_s > limit_s - 0.2
+    # The daemon's clock goes in ticks.
+    assert took_s > limit_s - 0.5
     return f"{took_s:.0f} s"
 
 
