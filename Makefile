@@ -42,7 +42,7 @@ PYTEST := $(VENV)/bin/python -m pytest
 test: $(STAMP) ## everything that must pass; what can't run here is skipped, with the reason
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not heavy and not alone" $(ARGS); beside=$$?; \
 	[ $$beside -ne 2 ] || exit 2; \
-	$(PYTEST) -n $(PAIR) --dist loadgroup -m heavy $(ARGS); heavy=$$?; \
+	$(PYTEST) -n $(PAIR) --dist loadscope -m heavy $(ARGS); heavy=$$?; \
 	[ $$heavy -ne 2 ] || exit 2; \
 	$(PYTEST) -m alone $(ARGS); alone=$$?; \
 	case "$$beside$$heavy$$alone" in 555 | *[!05]*) exit 1 ;; esac

@@ -9,6 +9,7 @@ import urllib.error
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from lab import web
 from lab.fleet import processes, redis_server
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 
     from lab.fleet.processes import Process
     from lab.fleet.redis_server import RedisServer
+
+
+class Heavy(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Gives tests to workers: the containers' stay together, for they share a fleet; so do the soak's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        together = ("tests/stack/", "tests/fleet/test_soak.py")
+        return next((part for part in together if nodeid.startswith(part)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Heavy | None:  # noqa: ANN401 — xdist's
+    """For `--dist loadscope`, which `make test` asks for with the heavy ones."""
+    return Heavy(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 class Echod:

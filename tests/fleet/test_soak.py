@@ -18,7 +18,7 @@ from lab.drill.stage.soak import SoakStage
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("soak")]
+pytestmark = pytest.mark.heavy
 
 # What is forgotten (tests/mutants/forgets_lives.py), how soon the soak has seen it, by what.
 FORGOTTEN = {

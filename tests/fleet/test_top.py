@@ -97,6 +97,7 @@ def test_it_sees_what_the_fleet_does(fleet: FleetUp) -> None:
     assert row.reply_p99_s is not None
     assert row.commit_p99_s is not None
     assert 0 < row.commit_p99_s < 30  # seconds, not milliseconds
+    assert row.batch is not None
     assert 1 <= row.batch < 2  # the fleet writes beside the client now and then
     assert row.memory_bytes == pytest.approx(
         psutil.Process(fleet.pid_of(row.name)).memory_info().rss, rel=0.1

@@ -20,7 +20,7 @@ from tests.stack.fleet import DEADLINE_S
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
-pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.heavy
 
 # In the networks of these Redis is, and the daemons' ports are.
 NEAR_REDIS = {"redis", "server", "redis-exporter"}
