@@ -32,16 +32,20 @@ $(STAMP): requirements-dev.txt pyproject.toml
 local: $(STAMP) ## the whole fleet without containers, until Ctrl-C (ARGS: see fleet up --help)
 	@exec $(VENV)/bin/fleet up $(ARGS)
 
-# Most tests wait more than they compute, so some run at a time; those marked `alone` come
-# after them, one by one. pytest ends with 5 when none of its kind was asked for.
+# Most tests wait more than they compute, so some run at a time; those marked `heavy` come after
+# them, two at a time, and those marked `alone` at the end, one by one. pytest ends with 5 when
+# none of its kind was asked for, and with 2 when it was interrupted.
 WORKERS ?= 4
+PAIR := $(if $(filter 0 1,$(WORKERS)),$(WORKERS),2)
 PYTEST := $(VENV)/bin/python -m pytest
 
 test: $(STAMP) ## everything that must pass; what can't run here is skipped, with the reason
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not alone" $(ARGS); beside=$$?; \
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not heavy and not alone" $(ARGS); beside=$$?; \
 	[ $$beside -ne 2 ] || exit 2; \
+	$(PYTEST) -n $(PAIR) --dist loadscope -m heavy $(ARGS); heavy=$$?; \
+	[ $$heavy -ne 2 ] || exit 2; \
 	$(PYTEST) -m alone $(ARGS); alone=$$?; \
-	case "$$beside $$alone" in "0 0" | "0 5" | "5 0") ;; *) exit 1 ;; esac
+	case "$$beside$$heavy$$alone" in 555 | *[!05]*) exit 1 ;; esac
 
 check: $(STAMP) ## format, lint, types, layers; YAML and Dockerfiles too
 	$(VENV)/bin/ruff format --check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import urllib.error
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 import redis as redis_py
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from lab import web
 from lab.fleet import processes, redis_cluster, redis_server
@@ -27,6 +29,19 @@ if TYPE_CHECKING:
 # How long an example may take says something of the machine, and nothing of what is tested.
 settings.register_profile("echofleet", deadline=None)
 settings.load_profile("echofleet")
+
+
+class Heavy(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Gives tests to workers: the containers' stay together, for they share a fleet; so do the soak's."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        together = ("tests/stack/", "tests/fleet/test_soak.py")
+        return next((part for part in together if nodeid.startswith(part)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Heavy | None:  # noqa: ANN401 — xdist's
+    """For `--dist loadscope`, which `make test` asks for with the heavy ones."""
+    return Heavy(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
 class Echod:
@@ -70,13 +85,22 @@ class Echod:
         assert "Traceback" not in self.log()
 
 
+@pytest.fixture(scope="session")
+def haproxy_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The HAProxy of one of `haproxies.PLACES`, made once; `NotHereError` if there is none."""
+
+    @functools.cache
+    def program(place: str) -> Path:
+        return haproxies.program(place, tmp_path_factory.mktemp("haproxy"))
+
+    return program
+
+
 @pytest.fixture(scope="session", params=haproxies.PLACES)
-def haproxy_program(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def haproxy_program(request: pytest.FixtureRequest, haproxy_of: Callable[[str], Path]) -> Path:
     """Each HAProxy that users have."""
     try:
-        return haproxies.program(request.param, tmp_path_factory.mktemp("haproxy"))
+        return haproxy_of(request.param)
     except haproxies.NotHereError as error:
         pytest.skip(str(error))
 

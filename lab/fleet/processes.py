@@ -43,8 +43,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # Of a log, in an error's text: enough for a traceback's end, not a screenful.
 TAIL_LINES = 15
 
-# From start to ready: Python with gevent needs under a second, a busy machine more.
-READY_S_MAX = 15.0
+# From start to ready: Python with gevent needs under a second, a busy machine many times that.
+READY_S_MAX = 60.0
 
 # From SIGTERM to the end: a daemon drains for 10 s.
 GRACE_S = 15.0

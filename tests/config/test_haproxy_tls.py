@@ -82,7 +82,7 @@ def test_who_is_served(
         except OSError:
             return False
 
-    until(lambda: served(own / "client.pem"), 10, "the daemon behind it")
+    until(lambda: served(own / "client.pem"), 30, "the daemon behind it")
     assert served(None) == (clients != "required")
     # Where none is asked for, the client sends none.
     assert served(foreign / "client.pem") == (clients == "none")
@@ -100,7 +100,7 @@ def test_sessions(haproxy: Callable[..., Process], own: Path) -> None:
         except OSError:
             return False
 
-    until(welcome, 10, "the daemon behind it")
+    until(welcome, 30, "the daemon behind it")
 
 
 def test_a_client_of_another_authority(
@@ -116,4 +116,4 @@ def test_without_a_certificate(haproxy: Callable[..., Process]) -> None:
     """It starts all the same, and serves without TLS: in the containers, what `up` begins with."""
     made = haproxy(ROOT / "secrets" / "default", "none")
     assert made.ready["echo_tls"] == ""
-    until(lambda: raw.converse(port(made, "echo"), [b"a\n"]) == b"a\n", 10, "the daemon behind it")
+    until(lambda: raw.converse(port(made, "echo"), [b"a\n"]) == b"a\n", 30, "the daemon behind it")

@@ -9,7 +9,7 @@ import pytest
 from lab import model
 
 # A search takes a whole CPU, and up to 1.3 GB.
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 needs_spin = pytest.mark.skipif(shutil.which("spin") is None, reason="no spin on PATH")
 

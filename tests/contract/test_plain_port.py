@@ -151,7 +151,7 @@ def test_an_idle_client(own_server: Callable[[float], Server]) -> None:
         sent_s = time.monotonic()
         sock.sendall(b"line\npart")
         assert_farewell(raw.read_all(sock), b"line\n", b"idle-timeout")
-        assert time.monotonic() - sent_s > idle_s_max * 0.9
+        assert time.monotonic() - sent_s > idle_s_max * 0.7
     assert_served(server)
 
 
@@ -262,15 +262,15 @@ def test_leavers_are_noticed(server: Server) -> None:
             connection.status == psutil.CONN_LISTEN for connection in here
         )
 
-    until(alone, 5, "nobody to be connected")
+    until(alone, 30, "nobody to be connected")
     descriptors = process.num_fds()
     for leave in (socket.socket.close, raw.reset, lambda sock: sock.shutdown(socket.SHUT_WR)):
         for stream in (b"", b"a\n", b"a\npart"):
             sock = raw.connect(server.port)
             sock.sendall(stream)
-            until(lambda: process.num_fds() > descriptors, 5, "the client to be accepted")
+            until(lambda: process.num_fds() > descriptors, 30, "the client to be accepted")
             leave(sock)
-            until(lambda: process.num_fds() <= descriptors, 5, "its descriptor to be given back")
+            until(lambda: process.num_fds() <= descriptors, 30, "its descriptor to be given back")
             sock.close()
 
 

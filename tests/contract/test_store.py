@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from echod.store.keys import Session
     from lab.fleet.redis_server import RedisServer
 
-LIVES = Lives(state_s=60, unused_s=1, tombstone_s=1)
+# The short ones are waited for, and longer than a test takes to look at what has them.
+LIVES = Lives(state_s=60, unused_s=3, tombstone_s=3)
 
 
 class Subject:

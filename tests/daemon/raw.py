@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-PATIENCE_S = 10.0
+# For what comes at once, on a machine that does much else: it tells never from at last.
+PATIENCE_S = 30.0
 ABORT = struct.pack("ii", 1, 0)
 
 

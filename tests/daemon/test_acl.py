@@ -259,7 +259,7 @@ def test_a_daemon_with_these_rights(
     admin.ask("ACL", "SETUSER", "echod", "resetpass", ">changed")
     Path(server.password_file).write_text("changed\n")
     admin.ask("CLIENT", "KILL", "USER", "echod")
-    until(lambda: raw.converse(daemon.port, [b"c\n"]) == b"c\n", 10, "the new password to be used")
+    until(lambda: raw.converse(daemon.port, [b"c\n"]) == b"c\n", 30, "the new password to be used")
 
     assert daemon.process.terminate() == 0
     assert admin.ask("KEYS", "d:*") == []
@@ -274,7 +274,7 @@ def test_a_wrong_password_is_named(
     wrong.write_text("guess\n")
     daemon = echod(store=server.url, store_password_file=wrong)
     name = 'echod_store_errors_total{kind="wrongpass"}'
-    until(lambda: daemon.metrics().get(name), 10, "the refusal to be counted")
+    until(lambda: daemon.metrics().get(name), 30, "the refusal to be counted")
 
 
 def test_passwords_are_nowhere_to_be_seen(

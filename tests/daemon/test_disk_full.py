@@ -90,7 +90,7 @@ def ends_at_its_next_write(disk: Path, port: int) -> None:
     """Started again on the full disk: the daemon reaches it, and it ends once more."""
     with contextlib.suppress(StartError):  # it may end before it is seen to answer
         again = redis_on(disk, port)
-        until(lambda: not again.process.alive, 10, "Redis to end again")
+        until(lambda: not again.process.alive, 30, "Redis to end again")
         assert again.process.status == 1
 
 
@@ -111,7 +111,7 @@ def test_what_was_answered_is_there(disk: Path, echod: Callable[..., Echod]) -> 
         pytest.fail(f"{LINES_MAX} lines fit on a disk of {DISK}")
     client.close()
     assert answered > 0
-    until(lambda: not server.process.alive, 10, "Redis to end")
+    until(lambda: not server.process.alive, 30, "Redis to end")
     assert server.process.status == 1
     assert "Can't recover from AOF write error" in server.process.log_tail()
 
@@ -119,7 +119,7 @@ def test_what_was_answered_is_there(disk: Path, echod: Callable[..., Echod]) -> 
         ends_at_its_next_write(disk, server.port)
     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
     with redis_on(disk, server.port):
-        back = until(lambda: resumed(daemon, token), 20, "the daemon to find Redis")
+        back = until(lambda: resumed(daemon, token), 30, "the daemon to find Redis")
         assert back is not None
         # One more may be there: written, and not answered (PROTOCOL §2.2).
         assert int(back.welcome[3]) in (answered, answered + 1)

@@ -54,11 +54,11 @@ def test_sigterm_with_a_thousand_busy_clients(
     daemon.process.signal(signal.SIGTERM)
     swarm.run(lambda: False, 30)
     assert swarm.ends() == {"draining": 1000}
-    assert daemon.process.wait(10)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0
-    # drain_s, then what is due, the deletions, and the clients' own time to close: 3 s, and as
-    # much again for a machine that runs other tests beside.
-    assert time.monotonic() - begin < 2 + 6
+    # drain_s, then what is due, the deletions, and the clients' own time to close: 3 s, and ten
+    # for a machine that runs other tests beside.
+    assert time.monotonic() - begin < 2 + 3 + 10
     on_disk = committed(tmp_path / "redis")
     for member in swarm.members:
         assert on_disk[member.address] >= member.answered
@@ -74,12 +74,12 @@ def test_health_checks_until_the_end(echod: Callable[..., Echod], redis: RedisSe
         daemon.process.signal(signal.SIGTERM)
         until(
             lambda: raw.converse(daemon.port, [CLIENT + b"b\n"]).startswith(b"ERR draining "),
-            3,
+            30,
             "newcomers to be refused",
         )
         while not raw.read_now(sock):
             assert raw.converse(daemon.port, [LOCAL + b"check\n"]) == b"check\n"
-    assert daemon.process.wait(5)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0
 
 
@@ -92,14 +92,15 @@ def agent_says(daemon: Echod) -> bytes:
 
 def test_the_order(echod: Callable[..., Echod], redis: RedisServer) -> None:
     """First the agent says `drain`; newcomers are served for two intervals, then refused."""
-    daemon = echod(store=redis.url, agent_interval_s=0.7, drain_s=4)
-    until(lambda: agent_says(daemon) == b"up ready 100%\n", 5, "the store to be there")
+    # Two intervals are long enough to find newcomers served in them.
+    daemon = echod(store=redis.url, agent_interval_s=1.5, drain_s=6)
+    until(lambda: agent_says(daemon) == b"up ready 100%\n", 30, "the store to be there")
     assert daemon.get("/readyz")[0] == 200
     with raw.connect(daemon.port) as sock:
         sock.sendall(b"a\n")
         assert raw.read(sock, 2) == b"a\n"
         daemon.process.signal(signal.SIGTERM)
-        until(lambda: agent_says(daemon) == b"drain\n", 1, "the agent to say drain")
+        until(lambda: agent_says(daemon) == b"drain\n", 30, "the agent to say drain")
         assert daemon.get("/readyz")[0] == 503
         assert daemon.get("/livez")[0] == 200
         assert daemon.metrics()["echod_draining"] == 1
@@ -107,12 +108,12 @@ def test_the_order(echod: Callable[..., Echod], redis: RedisServer) -> None:
 
         until(
             lambda: raw.converse(daemon.port, [b"later\n"]).startswith(b"ERR draining "),
-            3,
+            30,
             "newcomers to be refused",
         )
         sock.sendall(b"b\n")
         assert raw.read(sock, 4) == b"a\nb\n"
-    assert daemon.process.wait(3)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0
 
 
@@ -124,30 +125,30 @@ def test_twice_is_in_a_hurry(echod: Callable[..., Echod], redis: RedisServer, si
         sock.sendall(b"a\n")
         assert raw.read(sock, 2) == b"a\n"
         daemon.process.signal(signum)
-        until(lambda: "draining" in daemon.log(), 5, "the first signal")
+        until(lambda: "draining" in daemon.log(), 30, "the first signal")
         daemon.process.signal(signum)
         assert raw.read_all(sock).startswith(b"ERR draining ")
-    assert daemon.process.wait(5)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0
 
 
 def test_a_tail_is_the_last_thing_said(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
     """A half-closed client's last reply has no LF: no `ERR draining` is put behind it."""
-    daemon = echod(store=own_redis.url, commit_s_max=5)
+    daemon = echod(store=own_redis.url, commit_s_max=60)
     with raw.connect(daemon.port) as sock:
         sock.sendall(b"a\n")
         assert raw.read(sock, 2) == b"a\n"
         own_redis.process.signal(signal.SIGSTOP)
         sock.sendall(b"tail")
         sock.shutdown(socket.SHUT_WR)
-        until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 5, "the tail to be read")
+        until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 30, "the tail to be read")
         daemon.process.signal(signal.SIGTERM)
-        until(lambda: "draining" in daemon.log(), 5, "the first signal")
+        until(lambda: "draining" in daemon.log(), 30, "the first signal")
         daemon.process.signal(signal.SIGTERM)
-        until(lambda: "closing clients=1" in daemon.log(), 5, "the rest to be closed")
+        until(lambda: "closing clients=1" in daemon.log(), 30, "the rest to be closed")
         own_redis.process.signal(signal.SIGCONT)
         assert raw.read_all(sock) == b"a\ntail"
-    assert daemon.process.wait(5)
+    assert daemon.process.wait(30)
 
 
 def test_without_a_store_it_leaves_all_the_same(
@@ -161,5 +162,5 @@ def test_without_a_store_it_leaves_all_the_same(
         own_redis.process.kill()
         daemon.process.signal(signal.SIGTERM)
         assert raw.read_all(sock).startswith(b"ERR draining ")
-    assert daemon.process.wait(5)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 # Of what a daemon may have open, those that are neither clients' nor in a budget.
 OTHER_FILES = 60
 # Of the balancer's patience with a check, which has 400 ms (haproxy.cfg); a busy machine's.
-CHECK_S_MAX = 5.0
-# From a connection to the admin port to its end, if it asks nothing; and the sweeper's tick.
-ASK_S_MAX = 5.0 + 3.0
+CHECK_S_MAX = 15.0
+# From a connection to the admin port to its end, if it asks nothing; and of a busy machine.
+ASK_S_MAX = 5.0 + 10.0
 
 
 class Full:
@@ -113,7 +113,7 @@ def test_refused_clients_that_stay(echod: Callable[..., Echod]) -> None:
             assert raw.read_all(sock).startswith(b"ERR busy ")
         there.serves()
         # Who was first may stay, who came too late is gone: what it sends is answered by a reset.
-        until(lambda: resets(socks[-1]), 5, "the last to be closed for good")
+        until(lambda: resets(socks[-1]), 30, "the last to be closed for good")
         assert not any(resets(sock) for sock in socks[:REFUSED_MAX])
         assert there.daemon.closed("busy") == count
         assert there.cut_short("refused") == count - REFUSED_MAX
@@ -125,7 +125,7 @@ def test_balancers_that_say_nothing(echod: Callable[..., Echod]) -> None:
     there = full(echod, proxy_s_max=60)
     beyond = 50
     with closing([raw.connect(there.daemon.port) for _ in range(HANDSHAKES_MAX + beyond)]) as socks:
-        until(lambda: there.cut_short("handshake") >= beyond, 5, "those beyond to be closed")
+        until(lambda: there.cut_short("handshake") >= beyond, 30, "those beyond to be closed")
         there.serves()
         assert there.files() < 5 + HANDSHAKES_MAX + OTHER_FILES
         assert raw.read_all(socks[0]) == b""
@@ -165,11 +165,11 @@ def test_no_file_left(echod: Callable[..., Echod]) -> None:
 
     Connections that say nothing hold the spare files: they give way too.
     """
-    there = full(echod, connections_max=5)
+    there = full(echod, connections_max=5, proxy_s_max=60)
     there.served.pop().close()  # one more could be served, if there was a file
     daemon = there.daemon
-    until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 4, 5, "a free place")
-    until(lambda: agent_says(daemon) == b"up ready 100%\n", 5, "it to be well")
+    until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 4, 30, "a free place")
+    until(lambda: agent_says(daemon) == b"up ready 100%\n", 30, "it to be well")
     limit_files(daemon.process.pid, full=True)
     with closing([raw.connect(daemon.port) for _ in range(60)]):
         for _ in range(20):
@@ -180,7 +180,7 @@ def test_no_file_left(echod: Callable[..., Echod]) -> None:
         assert daemon.metrics()["echod_accept_errors_total"] > 0
         assert "accept-paused" not in daemon.log()
     limit_files(daemon.process.pid, full=False)
-    until(lambda: agent_says(daemon) == b"up ready 100%\n", 10, "files to be there again")
+    until(lambda: agent_says(daemon) == b"up ready 100%\n", 30, "files to be there again")
     with there.client():
         there.serves()
 
@@ -220,8 +220,8 @@ def test_askers_that_ask_nothing(echod: Callable[..., Echod]) -> None:
 def test_an_asker_that_drips(echod: Callable[..., Echod]) -> None:
     """A header that grows and never ends has the same time as one that never begins."""
     daemon = echod()
+    begin = time.monotonic()
     with raw.connect(admin(daemon)) as sock:
-        begin = time.monotonic()
         sock.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
         sock.settimeout(0.1)
 

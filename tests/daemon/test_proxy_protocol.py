@@ -40,11 +40,12 @@ def test_the_client_behind_the_balancer(echod: Callable[..., Echod], redis: Redi
             records = [
                 cast("dict[bytes, bytes]", client.hgetall(key)) for key in client.keys("r:*")
             ]
-        mine = [record for record in records if record[b"daemon"] == daemon.name.encode()]
+        # Those of others may be of any kind, and may have gone meanwhile.
+        mine = [record for record in records if record.get(b"daemon") == daemon.name.encode()]
         assert [(record[b"peer"], record[b"id"]) for record in mine] == [
             (b"192.0.2.9:12345", b"A1:7")
         ]
-        until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 0, 5, "it to leave")
+        until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 0, 30, "it to leave")
 
 
 @pytest.mark.parametrize("sent", [b"hello\n", b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2\r\n", SIGNATURE * 2])
@@ -82,7 +83,7 @@ def test_health_checks(echod: Callable[..., Echod], own_redis: RedisServer) -> N
         assert raw.converse(daemon.port, [CLIENT + b"b\n"]).startswith(b"ERR busy ")
         own_redis.process.signal(signal.SIGSTOP)
         try:
-            assert raw.converse(daemon.port, [LOCAL + b"check\n"], patience_s=1) == b"check\n"
+            assert raw.converse(daemon.port, [LOCAL + b"check\n"]) == b"check\n"
         finally:
             own_redis.process.signal(signal.SIGCONT)
         metrics = daemon.metrics()
@@ -115,6 +116,6 @@ def test_a_fleeing_balancer(echod: Callable[..., Echod]) -> None:
             sock.sendall(sent)
     until(
         lambda: daemon.metrics().get('echod_handshakes_failed_total{reason="closed"}') == 2,
-        5,
+        30,
         "both to be noticed",
     )

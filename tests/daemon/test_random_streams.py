@@ -58,7 +58,7 @@ def test_a_thousand_random_streams(
     daemon = echod((CENSUS,), store=own_redis.url, line_bytes_max=line_bytes_max, reader=reader)
     process = psutil.Process(daemon.process.pid)
     raw.converse(daemon.port, [b"warm\n"])
-    until(lambda: not census(daemon), 10, "the first client to be gone")
+    until(lambda: not census(daemon), 30, "the first client to be gone")
     files = process.num_fds()
     rng = random.Random(11)
     for _ in range(1000):
@@ -77,11 +77,11 @@ def test_a_thousand_random_streams(
             assert reply[len(expected) :].startswith(b"ERR line-too-long ")
         else:
             assert reply == expected
-    until(lambda: not census(daemon), 10, "no connection and no greenlet to be left")
+    until(lambda: not census(daemon), 30, "no connection and no greenlet to be left")
     assert process.num_fds() == files
     assert daemon.metrics()['echod_connections{port="echo"}'] == 0
     with redis_py.Redis.from_url(own_redis.url) as client:
-        until(lambda: not client.keys("[sr]:*"), 5, "no key to be left")
+        until(lambda: not client.keys("[sr]:*"), 30, "no key to be left")
     daemon.assert_healthy()
 
 
@@ -89,7 +89,7 @@ def census(daemon: Echod) -> dict[str, int]:
     """What census.py says is alive; empty if nothing is."""
     said = daemon.log().count("census ")
     daemon.process.signal(signal.SIGUSR1)
-    until(lambda: daemon.log().count("census ") > said, 5, "the census")
+    until(lambda: daemon.log().count("census ") > said, 30, "the census")
     line = [line for line in daemon.log().splitlines() if line.startswith("census ")][-1]
     counts: dict[str, int] = json.loads(line.removeprefix("census "))
     return {kind: count for kind, count in counts.items() if count}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 class Person(RoomMember):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -226,11 +225,12 @@ def test_who_is_right_after_a_death(
     ann, bob, cid = people(one, two, two)
     for each in (ann, bob, cid):
         each.join(b"lobby")
-    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 3 2\n", 2, "the joins to be known")
+    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 3 2\n", 30, "the joins to be known")
     assert cid.ask(b"PART lobby\n") == b"PARTED lobby\n"
-    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 2 2\n", 2, "the leave to be known")
+    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 2 2\n", 30, "the leave to be known")
     two.process.kill()
-    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 1 1\n", 5, "the death to be known")
+    # Five seconds, and five of a machine that runs other tests beside.
+    until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 1 1\n", 5 + 5, "the death to be known")
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -245,23 +245,13 @@ def test_a_killed_subscription_is_made_anew(
     ann, bob = people(one, two)
     for each in (ann, bob):
         each.join(b"lobby")
-    stop = threading.Event()
-
-    def kill() -> None:
-        with redis_py.Redis.from_url(own_redis.url) as client:
-            while not stop.wait(0.05):
-                client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
+    with redis_py.Redis.from_url(own_redis.url) as client:
         for n in range(1, 301):
             ann.send(b"SAY lobby %d x\n" % n)
+            if n % 20 == 0:  # while the post is on its way
+                client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
             while not ann.line().startswith(b"SAID"):
                 pass
-    finally:
-        stop.set()
-        killer.join()
     assert [int(line.split()[2]) for line in bob.lines(300)] == list(range(1, 301))
     for daemon in (one, two):
         assert daemon.metrics()["echod_subscriptions_total"] > 1
@@ -280,8 +270,8 @@ def test_a_restarted_redis(
     own_redis.process.kill()
     directory = own_redis.process.log.parent
     with redis_server.start(directory, port=own_redis.port):
-        until(lambda: one.metrics()["echod_degraded"] == 0, 10, "the store is back")
-        until(lambda: two.metrics()["echod_degraded"] == 0, 10, "the store is back")
+        until(lambda: one.metrics()["echod_degraded"] == 0, 30, "the store is back")
+        until(lambda: two.metrics()["echod_degraded"] == 0, 30, "the store is back")
         ann.send(b"SAY lobby 2 y\n")
         assert bob.line() == b"MSG lobby 2 %b y\n" % ann.name
         ann.lines(2)
@@ -341,7 +331,7 @@ def test_a_long_recovery_is_no_slow_consumer(
         ann.lines(2)
     back = Person(daemon.session_port)
     back.join(b"lobby", b" %b 0" % epoch)
-    until(lambda: daemon.metrics()["echod_unsent_bytes"] > 0, 5, "it takes nothing")
+    until(lambda: daemon.metrics()["echod_unsent_bytes"] > 0, 30, "it takes nothing")
     assert [int(line.split()[2]) for line in back.lines(1000)] == list(range(1, 1001))
     assert daemon.closed("slow-consumer", "session") == 0
 
@@ -350,7 +340,8 @@ def test_a_tick_gathers(
     fleet: Callable[..., list[Echod]], people: Callable[..., list[Person]]
 ) -> None:
     """With `room_tick_s` messages come together, and a line's own reply does not wait."""
-    (daemon,) = fleet(1, room_tick_s=0.3)
+    # Long enough that three posts, and a look at what has come of them, are within one.
+    (daemon,) = fleet(1, room_tick_s=1.5)
     ann, bob = people(daemon, daemon)
     for each in (ann, bob):
         each.join(b"lobby")
@@ -377,7 +368,7 @@ def test_a_frozen_daemon_catches_up(
         each.join(b"lobby")
     two.process.signal(signal.SIGSTOP)
     try:
-        until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 1 1\n", 6, "the lease to lapse")
+        until(lambda: ann.ask(b"WHO lobby\n") == b"WHO lobby 1 1\n", 30, "the lease to lapse")
         for n in range(1, 11):
             ann.send(b"SAY lobby %d x\n" % n)
             ann.lines(2)

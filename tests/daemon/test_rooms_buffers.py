@@ -41,7 +41,7 @@ def test_redis_cuts_a_frozen_subscriber_off(
             for n in range(1, POSTS + 1):
                 poster.send(b"SAY lobby %d %b\n" % (n, TEXT))
                 poster.lines(2)
-            until(lambda: len(client.client_list(_type="pubsub")) == 1, 5, "Redis to cut it off")
+            until(lambda: len(client.client_list(_type="pubsub")) == 1, 30, "Redis to cut it off")
         finally:
             two.process.signal(signal.SIGCONT)
     assert [int(line.split()[2]) for line in bob.lines(POSTS)] == list(range(1, POSTS + 1))

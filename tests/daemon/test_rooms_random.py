@@ -217,7 +217,7 @@ def test_whatever_happens(
     with chaos.redis:
         for one in chaos.people:
             chaos.come(one)
-        until(chaos.settled, 15, "everybody to have come")
+        until(chaos.settled, 60, "everybody to have come")
         end_s = time.monotonic() + CHAOS_S
         while time.monotonic() < end_s:
             for _ in range(5):

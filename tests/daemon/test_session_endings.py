@@ -32,7 +32,7 @@ def test_bye_is_not_overtaken(echod: Callable[..., Echod], client: Callable[[int
     one = client(daemon.session_port)
     one.hello()
     one.send(b"ECHO 1 a\nQUIT\n" + 20_000 * b"PING\n")
-    until(lambda: daemon.closed("quit", "session"), 5, "the connection to be closed")
+    until(lambda: daemon.closed("quit", "session"), 30, "the connection to be closed")
     got = b""
     while data := one.sock.recv(65_536):
         got += data
@@ -43,14 +43,14 @@ def refuses_newcomers(daemon: Echod) -> None:
     """It has told its sessions to leave."""
     until(
         lambda: raw.converse(daemon.session_port, [b"x\n"]).startswith(b"ERR draining "),
-        5,
+        30,
         "newcomers to be refused",
     )
 
 
 def lines_wait(daemon: Echod, lines: int) -> None:
     """So many lines wait for the store."""
-    until(lambda: daemon.metrics()["echod_lines_waiting"] == lines, 5, "the lines to be read")
+    until(lambda: daemon.metrics()["echod_lines_waiting"] == lines, 30, "the lines to be read")
 
 
 @pytest.fixture
@@ -64,6 +64,12 @@ def frozen(own_redis: RedisServer) -> Iterator[Callable[[], None]]:
 
     yield turn
     own_redis.process.signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def patient(echod: Callable[..., Echod], own_redis: RedisServer) -> Echod:
+    """A daemon that waits long for the store."""
+    return echod(store=own_redis.url, commit_s_max=60)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +88,7 @@ def frozen(own_redis: RedisServer) -> Iterator[Callable[[], None]]:
     ],
 )
 def test_half_closed_while_the_store_stands_still(
-    pair: tuple[Echod, Echod],
+    patient: Echod,
     client: Callable[[int], Client],
     frozen: Callable[[], None],
     sent: bytes,
@@ -90,10 +96,12 @@ def test_half_closed_while_the_store_stands_still(
 ) -> None:
     """All that was sent is answered when the store goes on, and the connection ends."""
     frozen()
-    one = client(pair[0].session_port)
+    one = client(patient.session_port)
     one.send(sent)
     one.sock.shutdown(socket.SHUT_WR)
-    lines_wait(pair[0], 1 if b"\n" in sent else 0)
+    accepted = 'echod_connections_accepted_total{port="session"}'
+    until(lambda: patient.metrics()[accepted] == 1, 30, "it to be accepted")
+    lines_wait(patient, 1 if b"\n" in sent else 0)
     frozen()
     assert re.fullmatch(said.replace(b"W", rb"WELCOME \S+ 1 0 300"), one.end())
 
@@ -134,7 +142,7 @@ def test_rolled_back_while_hello_waits(
     one.hello()
     one.ask(b"ECHO 1 a\n")
     with redis_py.Redis.from_url(own_redis.url) as store, store.pipeline() as pipe:
-        store.client_pause(500, all=True)
+        store.client_pause(1_500, all=True)
         new, resumed = (client(pair[0].session_port) for _ in range(2))
         new.send(b"HELLO\nECHO 1 x\n")
         resumed.send(b"HELLO %b 1\n" % one.token)
@@ -156,7 +164,7 @@ def test_draining_while_hello_waits(
     frozen: Callable[[], None],
 ) -> None:
     """Welcomed by a daemon that leaves: WELCOME, then DRAIN, then the lines' answers."""
-    daemon = echod(store=own_redis.url, agent_interval_s=0.1, drain_s=2, commit_s_max=10)
+    daemon = echod(store=own_redis.url, agent_interval_s=0.1, drain_s=2, commit_s_max=60)
     one = client(daemon.session_port)
     frozen()
     one.send(b"HELLO\nECHO 1 a\n")
@@ -167,7 +175,7 @@ def test_draining_while_hello_waits(
     assert re.fullmatch(
         rb"WELCOME \S+ 1 0 300\nDRAIN \d+\nECHO 1 a\nERR draining [^\n]+\n", one.end()
     )
-    assert daemon.process.wait(10)
+    assert daemon.process.wait(30)
     assert daemon.process.status == 0
 
 
@@ -181,7 +189,7 @@ def test_drain_stands_between_replies(
     lines = [b"ECHO %d %b\n" % (n, long) for n in range(1, 700)]
     sender = threading.Thread(target=one.send, args=(b"".join(lines),))
     sender.start()
-    until(lambda: pair[0].metrics()["echod_unsent_bytes"] > 0, 10, "the client to be behind")
+    until(lambda: pair[0].metrics()["echod_unsent_bytes"] > 0, 30, "the client to be behind")
     pair[0].process.signal(signal.SIGTERM)
     refuses_newcomers(pair[0])
     got = one.end().split(b"\n")
@@ -223,7 +231,7 @@ def test_nothing_is_left_of_sessions(
                 raw.read_all(sock)
             elif stays < 0.8:
                 raw.reset(sock)
-    until(lambda: not census(daemon), 10, "nothing to be left")
+    until(lambda: not census(daemon), 30, "nothing to be left")
     assert daemon.metrics()['echod_connections{port="session"}'] == 0
     for sum_of in ("lines_waiting", "held_bytes", "unsent_bytes"):
         assert daemon.metrics()[f"echod_{sum_of}"] == 0

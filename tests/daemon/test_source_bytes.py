@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 RATE = 200_000
 # Of all that the fixture's daemon waits for.
-IDLE_S_MAX = 1.0
+IDLE_S_MAX = 1.5
 # At once; see `sources.PURSE_S`. And one receive.
 FIRST = RATE + 16_384
 LINE = b"x" * 999 + b"\n"
 HELD, SOURCES, PAUSES = "echod_sources_held", "echod_sources", "echod_source_pauses_total"
 TICKS = "echod_loop_lag_seconds_count"
 # Of a busy machine, from when something can be seen to when it must.
-SEEN_S_MAX = 20.0
+SEEN_S_MAX = 30.0
 
 
 def header(address: str) -> bytes:
@@ -99,8 +99,8 @@ def test_an_address_has_its_rate(daemon: Echod) -> None:
             answers(other, RATE // 2 // len(LINE))  # all that one may send at once
         assert upload.is_alive()
         upload.join()
-    # The daemon's clock may be a tick ahead of this one.
-    assert time.monotonic() - begin_s > (600 * len(LINE) - FIRST) / RATE - 0.2
+    # The daemon's clock goes in ticks.
+    assert time.monotonic() - begin_s > (600 * len(LINE) - FIRST) / RATE - 0.5
     until(lambda: daemon.metrics()[SOURCES] == 0, SEEN_S_MAX, "both to be forgotten")
     metrics = daemon.metrics()
     assert metrics[HELD] == 0
@@ -110,9 +110,9 @@ def test_an_address_has_its_rate(daemon: Echod) -> None:
 
 @pytest.mark.parametrize("reader", ["callback", "greenlet"])
 def test_who_waits_is_not_idle(daemon: Echod) -> None:
-    """Forty connections of one address, each unread for longer than it may be idle: all go on."""
+    """Fifty connections of one address, each unread for longer than it may be idle: all go on."""
     line = b"x" * 8_191 + b"\n"
-    socks = [client(daemon, "192.0.2.1") for _ in range(40)]
+    socks = [client(daemon, "192.0.2.1") for _ in range(50)]
     for sock in socks:
         sock.sendall(line * 3)
         sock.shutdown(socket.SHUT_WR)
@@ -153,7 +153,7 @@ def test_coming_anew_gains_nothing(daemon: Echod) -> None:
         with client(daemon, "192.0.2.1") as sock:
             answers(sock, 20)
     took_s = time.monotonic() - begin_s
-    assert 30 * 20 * len(LINE) <= FIRST + RATE * (took_s + 0.2)
+    assert 30 * 20 * len(LINE) <= FIRST + RATE * (took_s + 0.5)
 
 
 def test_a_prefix_is_one_source(echod: Callable[..., Echod]) -> None:

@@ -101,7 +101,7 @@ def test_an_answered_line_is_stored(echod: Callable[..., Echod], redis: RedisSer
         assert 300 < found.ttl(record) <= 900
     clients[1].say(b"the other goes on\n")
     clients[1].sock.close()
-    until(lambda: stored(redis.url, clients[1].host) is None, 5, "its state to be deleted")
+    until(lambda: stored(redis.url, clients[1].host) is None, 30, "its state to be deleted")
 
 
 def test_an_answered_line_survives_redis(
@@ -115,7 +115,7 @@ def test_an_answered_line_survives_redis(
     own_redis.process.kill()
     with redis_server.start(tmp_path / "redis", port=own_redis.port) as again:
         assert stored(again.url, client.host) == (3, b"before 2\n")
-        until(lambda: daemon.metrics()["echod_degraded"] == 0, 5, "the daemon to reconnect")
+        until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to reconnect")
         client.say(b"after\n")
         assert stored(again.url, client.host) == (4, b"after\n")
         assert daemon.metrics()["echod_store_data_losses_total"] == 0
@@ -125,12 +125,12 @@ def test_a_line_waits_for_a_store_that_comes_back(
     echod: Callable[..., Echod], own_redis: RedisServer, tmp_path: Path
 ) -> None:
     """Redis is restarted within the commit deadline: the client sees a slow reply, no error."""
-    daemon = echod(store=own_redis.url, commit_s_max=10, echo_idle_s_max=60)
+    daemon = echod(store=own_redis.url, commit_s_max=60, echo_idle_s_max=60)
     client = Dialogue(daemon.port)
     client.say(b"before\n")
     own_redis.process.kill()
     client.send(b"meanwhile\n")
-    until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 5, "the line to wait")
+    until(lambda: daemon.metrics()["echod_lines_waiting"] == 1, 30, "the line to wait")
     with redis_server.start(tmp_path / "redis", port=own_redis.port) as again:
         client.expect(b"meanwhile\n")
         assert stored(again.url, client.host) == (2, b"meanwhile\n")
@@ -148,12 +148,13 @@ def test_unavailable_when_the_store_is_away(
     client = Dialogue(daemon.port)
     client.send(b"into the void\n")
     assert raw.read_all(client.sock).startswith(b"ERR unavailable ")
-    assert 0.9 < time.monotonic() - begin < 4
+    # Its clock goes in ticks, so by this one it may be early; and a busy machine is late.
+    assert 0.5 < time.monotonic() - begin < 1 + 5
     assert daemon.closed("unavailable") == 1
     assert daemon.metrics()["echod_degraded"] == 1
     assert daemon.metrics()['echod_store_errors_total{kind="refused"}'] >= 1
     with redis_server.start(tmp_path / "redis", port=own_redis.port) as again:
-        until(lambda: daemon.metrics()["echod_degraded"] == 0, 5, "the daemon to reconnect")
+        until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to reconnect")
         asleep.say(b"after\n")
         assert stored(again.url, asleep.host) == (2, b"after\n")
         assert stored(again.url, client.host) is None
@@ -164,24 +165,23 @@ def test_a_frozen_store(echod: Callable[..., Echod], own_redis: RedisServer) -> 
     daemon = echod(store=own_redis.url, commit_s_max=1)
     swarm = Swarm(daemon.port, 50)
     swarm.connect()
-    swarm.run(lambda: swarm.answered() > 500, 20)
+    swarm.run(lambda: swarm.answered() > 500, 30)
     own_redis.process.signal(signal.SIGSTOP)
     try:
-        begin = time.monotonic()
-        swarm.run(lambda: time.monotonic() - begin > 2.5, 20)
+        swarm.run(lambda: False, 30)
         assert swarm.ends() == {"unavailable": 50}
         assert daemon.metrics()["echod_degraded"] == 1
     finally:
         own_redis.process.signal(signal.SIGCONT)
     swarm.close()
-    until(lambda: daemon.metrics()["echod_degraded"] == 0, 5, "the daemon to recover")
+    until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to recover")
     again = Swarm(daemon.port, 50)
     again.connect()
-    again.run(lambda: again.answered() > 500, 20)
+    again.run(lambda: again.answered() > 500, 30)
     assert again.ends() == {"": 50}
     again.close()
     with redis_py.Redis.from_url(own_redis.url) as client:
-        until(lambda: not client.keys("[sr]:*"), 5, "no key to be left of any of them")
+        until(lambda: not client.keys("[sr]:*"), 30, "no key to be left of any of them")
 
 
 def test_a_redis_that_lost_everything(
@@ -193,11 +193,23 @@ def test_a_redis_that_lost_everything(
     client.say(b"one\n")
     own_redis.process.kill()
     with redis_server.start(tmp_path / "empty", port=own_redis.port) as empty:
-        until(lambda: daemon.metrics()["echod_degraded"] == 0, 5, "the daemon to reconnect")
+        until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to reconnect")
         client.say(b"two\n")
         assert stored(empty.url, client.host) == (2, b"two\n")
         assert daemon.metrics()["echod_store_data_losses_total"] == 1
         assert daemon.metrics()["echod_store_generation"] == 1
+
+
+def send_and_hold(client: Dialogue, link: Link, line: bytes) -> None:
+    """The line is on its way to the store, and no further."""
+    link.hold(OUT)
+    client.send(line)
+    until(lambda: link.count()["held"][OUT], 30, "a batch to be on its way")
+    if not link.holds(line.decode().strip()):
+        # A heartbeat's, and the line waits behind it.
+        link.heal()
+        client.expect(line)
+        send_and_hold(client, link, line)
 
 
 @pytest.mark.parametrize("program,survives", [(("-m", "echod"), True), ((FORGETFUL,), False)])
@@ -213,27 +225,27 @@ def test_the_stale_batch(
     The second run leaves the rule out, and the newer line is overwritten: so this test
     sees what the rule is for.
     """
-    daemon = echod(program, store=f"redis://{link.address}/0", commit_s_max=5)
+    daemon = echod(program, store=f"redis://{link.address}/0", commit_s_max=60)
     client = Dialogue(daemon.port)
     client.say(b"one\n")
-    link.hold(OUT)
-    client.send(b"two\n")
-    until(lambda: link.holds("two"), 5, "the batch to be on its way")
+    send_and_hold(client, link, b"two\n")
     link.strand()
     client.expect(b"two\n")
     client.say(b"three\n")
-    assert stored(own_redis.url, client.host) == (3, b"three\n")
+    assert stored(own_redis.url, client.host) == (client.lines, b"three\n")
     link.heal()
-    expected = (3, b"three\n") if survives else (2, b"two\n")
+    expected = (client.lines, b"three\n") if survives else (client.lines - 1, b"two\n")
     assert stored(own_redis.url, client.host) == expected
 
 
 def test_async_is_bounded(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
     """Durability async answers ahead of the store, up to its two bounds (PROTOCOL §5)."""
-    daemon = echod(store=own_redis.url, durability="async", async_lines_max=20, commit_s_max=1)
+    oldest_s = 3.0
+    bounds = {"async_lines_max": 20, "async_s_max": oldest_s}
+    daemon = echod(store=own_redis.url, durability="async", commit_s_max=1, **bounds)
     client = Dialogue(daemon.port)
     client.say(b"stored\n")
-    until(lambda: daemon.metrics()["echod_async_lines"] == 0, 5, "the line to be stored")
+    until(lambda: daemon.metrics()["echod_async_lines"] == 0, 30, "the line to be stored")
     own_redis.process.signal(signal.SIGSTOP)
     try:
         for number in range(20):
@@ -243,12 +255,12 @@ def test_async_is_bounded(echod: Callable[..., Echod], own_redis: RedisServer) -
         assert raw.read_all(client.sock).startswith(b"ERR unavailable ")
         late = Dialogue(daemon.port)
         late.say(b"ahead\n")
-        until(lambda: daemon.metrics()["echod_async_seconds"] > 1, 5, "that line to be old")
+        until(lambda: daemon.metrics()["echod_async_seconds"] > oldest_s, 30, "that line to be old")
         late.send(b"behind it\n")
         assert raw.read_all(late.sock).startswith(b"ERR unavailable ")
     finally:
         own_redis.process.signal(signal.SIGCONT)
-    until(lambda: daemon.metrics()["echod_async_lines"] == 0, 5, "nothing to be unstored")
+    until(lambda: daemon.metrics()["echod_async_lines"] == 0, 30, "nothing to be unstored")
 
 
 def test_none_needs_no_store(echod: Callable[..., Echod], own_redis: RedisServer) -> None:
@@ -275,9 +287,9 @@ def test_the_deletions_that_wait_are_bounded(
         client.sock.close()
     for _ in range(50):
         raw.connect(daemon.port).close()
-    until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 0, 5, "all to have left")
+    until(lambda: daemon.metrics()['echod_connections{port="echo"}'] == 0, 30, "all to have left")
     with (
         redis_server.start(tmp_path / "redis", port=own_redis.port) as again,
         redis_py.Redis.from_url(again.url) as found,
     ):
-        until(lambda: not found.keys("[sr]:*"), 5, "the deletions")
+        until(lambda: not found.keys("[sr]:*"), 30, "the deletions")

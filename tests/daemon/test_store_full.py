@@ -43,7 +43,7 @@ def fill(server: Any, daemon: Echod, share: float) -> None:  # noqa: ANN401 — 
         server.config_set("maxmemory", round(used / share))
         return abs(daemon.metrics()["echod_store_fill_ratio"] - share) < 0.02
 
-    until(known, 10, f"the daemon to know that the store is {share:.0%} full")
+    until(known, 30, f"the daemon to know that the store is {share:.0%} full")
 
 
 def test_newcomers_are_refused_and_members_stay(
@@ -75,7 +75,7 @@ def test_newcomers_are_refused_and_members_stay(
     assert ann.ask(b"SAY lobby 2 x\n").startswith(b"ERR room-unavailable ")
     assert ann.ask(b"JOIN another\n").startswith(b"ERR room-unavailable ")
     assert ann.ask(b"PART lobby\n") == b"PARTED lobby\n"
-    until(lambda: daemon.metrics()["echod_rooms"] == 0, 20, "the rooms to be let go")
+    until(lambda: daemon.metrics()["echod_rooms"] == 0, 30, "the rooms to be let go")
     assert ann.ask(b"JOIN lobby\n").startswith(b"JOINED lobby ")  # it is in the store
     assert again.ask(b"JOIN lobby\n").startswith(b"JOINED lobby ")
     assert ann.ask(b"ECHO 1 still here\n") == b"ECHO 1 still here\n"

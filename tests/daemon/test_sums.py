@@ -49,12 +49,12 @@ def test_who_has_most_goes_first(
     daemon = echod(unsent_bytes_max=limit)
     some = long_session(client(daemon.session_port))
     some.send(60 * AGAIN)
-    until(lambda: daemon.metrics()[UNSENT] > 0, 5, "the client to be behind")
+    until(lambda: daemon.metrics()[UNSENT] > 0, 30, "the client to be behind")
     others = [long_session(client(daemon.session_port)) for _ in range(20)]
     for each in others:
         each.send(900 * AGAIN)
-    until(lambda: daemon.metrics()[SHED] > 0, 10, "the sum to be exceeded")
-    until(lambda: daemon.metrics()["echod_lines_waiting"] == 0, 10, "all to be answered")
+    until(lambda: daemon.metrics()[SHED] > 0, 30, "the sum to be exceeded")
+    until(lambda: daemon.metrics()["echod_lines_waiting"] == 0, 30, "all to be answered")
     metrics = daemon.metrics()
     assert metrics[UNSENT] <= limit
     assert metrics[SHED] == daemon.closed("slow-consumer", "session") < 20
@@ -72,12 +72,12 @@ def test_lines_that_are_not_ended(echod: Callable[..., Echod]) -> None:
         socks = [raw.connect(daemon.port) for _ in range(300)]
         for sock in socks:
             sock.sendall(LINE[:-1])
-        until(lambda: daemon.metrics()[SHED] > 0, 5, "some to be closed")
-        until(lambda: daemon.metrics()[UNSENT] > 0 and echo() < 1, 5, "the honest to be served")
+        until(lambda: daemon.metrics()[SHED] > 0, 30, "some to be closed")
+        until(lambda: daemon.metrics()[UNSENT] > 0 and echo() < 1, 30, "the honest to be served")
         assert daemon.metrics()[UNSENT] <= 1 << 20
         for sock in socks:
             sock.close()
-        until(lambda: daemon.metrics()[UNSENT] == 0, 5, "nothing to be left")
+        until(lambda: daemon.metrics()[UNSENT] == 0, 30, "nothing to be left")
         echo()
 
 
@@ -85,17 +85,18 @@ def test_what_the_kernel_holds_is_bounded(echod: Callable[..., Echod]) -> None:
     """Of each client, both ways: twice what it was told, and a segment more."""
     daemon = echod(kernel_send_bytes=65_536, kernel_receive_bytes=32_768)
     socks = [deaf(daemon.port) for _ in range(5)]
-    sent = dict.fromkeys(socks, 0)
+    sent, in_vain = dict.fromkeys(socks, 0), 0
 
     def pour() -> bool:
-        full = True
+        nonlocal in_vain
+        in_vain += 1
         for sock in socks:
             with contextlib.suppress(BlockingIOError):
                 sent[sock] += sock.send(LINE, socket.MSG_DONTWAIT)
-                full = False
-        return full
+                in_vain = 0
+        return in_vain > 20  # the daemon had time to take more
 
-    until(pour, 10, "nothing to be taken any more")
+    until(pour, 30, "nothing to be taken any more")
     assert kernel_bytes(daemon.port) < 5 * (2 * 65_536 + 2 * 32_768 + 65_536)
     for sock in socks:
         sock.close()
@@ -103,13 +104,13 @@ def test_what_the_kernel_holds_is_bounded(echod: Callable[..., Echod]) -> None:
 
 def test_a_closed_client_leaves_nothing_in_the_kernel(echod: Callable[..., Echod]) -> None:
     """One that half-closes and takes nothing: what it was sent is kept for `send_s_max`, no longer."""
-    daemon = echod(send_s_max=1)
+    daemon = echod(send_s_max=3)
     with deaf(daemon.port) as sock:
         sock.sendall(6 * LINE)  # its replies fit the daemon's send buffer
         sock.shutdown(socket.SHUT_WR)
-        until(lambda: daemon.closed("client") == 1, 5, "the daemon to be done with it")
+        until(lambda: daemon.closed("client") == 1, 30, "the daemon to be done with it")
         assert kernel_bytes(daemon.port) > 0
-        until(lambda: kernel_bytes(daemon.port) == 0, 10, "the daemon to give it up")
+        until(lambda: kernel_bytes(daemon.port) == 0, 30, "the daemon to give it up")
 
 
 def test_a_client_that_takes_a_little_at_a_time(echod: Callable[..., Echod]) -> None:
@@ -119,18 +120,18 @@ def test_a_client_that_takes_a_little_at_a_time(echod: Callable[..., Echod]) -> 
     been acknowledged: longer than `send_s_max`. What the client takes shows all the same, while
     the daemon has more to send, and when it has sent all and would close.
     """
-    daemon = echod(send_s_max=1, kernel_send_bytes=16_384, line_bytes_max=65_536)
+    daemon = echod(send_s_max=2, kernel_send_bytes=16_384, line_bytes_max=65_536)
     line = b"x" * 59_999 + b"\n"
     owed = 3 * len(line)
     with deaf(daemon.port) as sock:
         sock.sendall(2 * line)
         sock.shutdown(socket.SHUT_WR)
-        until(lambda: daemon.metrics()[UNSENT] > 0, 5, "its outbox")
+        until(lambda: daemon.metrics()[UNSENT] > 0, 30, "its outbox")
         begin_s = time.monotonic()
         while data := raw.read_some(sock, SMALL):
             owed -= len(data)
             select.select([], [], [], 0.25)  # its pace
-        assert time.monotonic() - begin_s > 5 * 1
+        assert time.monotonic() - begin_s > 5 * 2
     assert owed == 0
     assert daemon.closed("client") == 1
 
@@ -152,12 +153,12 @@ def test_what_is_asked_of_the_store_counts(
                 for n in range(1, 200):
                     post = b"SAY lobby %d %b" % (n, LINE)
                     person.sock.send(post, socket.MSG_DONTWAIT)
-        until(lambda: daemon.metrics()["echod_held_bytes"] >= limit, 5, "the bound")
+        until(lambda: daemon.metrics()["echod_held_bytes"] >= limit, 30, "the bound")
         assert daemon.metrics()["echod_held_bytes"] < limit + RECEIVE_BYTES
         assert rss_bytes(daemon) - before < 8 << 20
     finally:
         own_redis.process.signal(signal.SIGCONT)
-    until(lambda: daemon.metrics()["echod_held_bytes"] == 0, 10, "all to be carried out")
+    until(lambda: daemon.metrics()["echod_held_bytes"] == 0, 30, "all to be carried out")
 
 
 def test_ever_new_rooms(echod: Callable[..., Echod], redis: RedisServer) -> None:
@@ -173,7 +174,7 @@ def test_ever_new_rooms(echod: Callable[..., Echod], redis: RedisServer) -> None
 
     assert max(loop(n) for n in range(150)) <= 40
     bob.join(b"another")
-    until(lambda: daemon.metrics()["echod_rooms"] <= 20, 5, "half to be let go")
+    until(lambda: daemon.metrics()["echod_rooms"] <= 20, 30, "half to be let go")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def test_rooms_of_all(
     assert metrics[gauge] == 5
     assert metrics["echod_joins_refused_total"] == 1
     assert ann.ask(b"PART room-0\n") == b"PARTED room-0\n"
-    until(lambda: bob.ask(b"JOIN one-more\n").startswith(b"JOINED "), 5, "a place")
+    until(lambda: bob.ask(b"JOIN one-more\n").startswith(b"JOINED "), 30, "a place")
     ann.sock.close()
     bob.sock.close()
-    until(lambda: daemon.metrics()["echod_room_members"] == 0, 5, "nobody to be left")
+    until(lambda: daemon.metrics()["echod_room_members"] == 0, 30, "nobody to be left")

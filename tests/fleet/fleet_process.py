@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 
 from lab import web
+from lab.fleet import control
+from lab.fleet.control import ControlError
 from lab.wait import until
 
 if TYPE_CHECKING:
     from lab.fleet.processes import Process
 
 # From the start to everything up, and from a signal to nothing left, on a busy machine.
-UP_S_MAX = 40.0
-GONE_S_MAX = 30.0
+UP_S_MAX = 90.0
+GONE_S_MAX = 60.0
 
 # Twice what is promised of an alert, so that a late one is told as late.
 ALERT_S_MAX = 60.0
@@ -58,6 +62,18 @@ class FleetUp:
     def left(self) -> list[psutil.Process]:
         """Those below it that still run."""
         return [process for process in self.below if process.is_running()]
+
+
+def controlled(fleet: FleetUp) -> FleetUp:
+    """The same, when its control socket answers: it opens that after its ready line."""
+
+    def answers() -> bool:
+        with contextlib.suppress(ControlError):
+            return bool(control.find(Path(fleet.ready["directory"])))
+        return False
+
+    until(answers, UP_S_MAX, "its control socket")
+    return fleet
 
 
 def get(address: str, path: str) -> str:

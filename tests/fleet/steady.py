@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PAUSE_S = 0.02
 # To connect, and for a reply: beyond it the client gives up, which is an end too.
 PATIENCE_S = 15.0
-ALL_SERVED_S_MAX = 30.0
+ALL_SERVED_S_MAX = 60.0
 
 
 class Client:
@@ -32,8 +32,11 @@ class Client:
     def __init__(self, port: int) -> None:
         self._port = port
         self.sock: socket.socket | None = None
+        # When a line is due, when the last was answered, and when that one was sent.
         self.due_s = self.answered_s = time.monotonic()
-        self.served = self.waits = False
+        self.served_s = 0.0
+        self.waits = False
+        self._sent_s = 0.0
         self._number = 0
         self._owed = self._previous = b""
 
@@ -46,6 +49,7 @@ class Client:
         line = b"steady %d\n" % self._number
         self._owed, self._previous = self._previous + line, line
         self.waits = True
+        self._sent_s = time.monotonic()
         self.sock.sendall(line)
         return self.sock
 
@@ -62,7 +66,7 @@ class Client:
         assert self._owed.startswith(reply), (data, self._owed)
         self._owed = self._owed[len(reply) :]
         if reply and not self._owed:
-            self.waits, self.served = False, True
+            self.waits, self.served_s = False, self._sent_s
             self.answered_s = time.monotonic()
             self.due_s = self.answered_s + PAUSE_S
         return words.split()[0].decode() if error else ""
@@ -73,24 +77,21 @@ class Steady:
 
     Attributes:
         ends: how connections ended: the codes of `ERR`, `cut`, `refused` (no connection).
-        longest_s: the longest time for which a client had no answer.
+        longest_s: the longest time for which a client had no answer, since it opened.
     """
 
     def __init__(self, port: int, size: int) -> None:
         self.ends: Counter[str] = Counter()
         self.longest_s = 0.0
         self._clients = [Client(port) for _ in range(size)]
-        self._done = threading.Event()
+        self._opened, self._done = threading.Event(), threading.Event()
         self._selector = selectors.DefaultSelector()
         self._thread = threading.Thread(target=self._run)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        until(
-            lambda: all(client.served for client in self._clients),
-            ALL_SERVED_S_MAX,
-            "all to be served",
-        )
+        until(lambda: self.all_served_since(0), ALL_SERVED_S_MAX, "all to be served")
+        self._opened.set()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,13 +104,14 @@ class Steady:
 
     def all_served_since(self, moment_s: float) -> bool:
         """Whether each has been answered a line that it sent after that moment."""
-        return all(client.answered_s > moment_s + PAUSE_S for client in self._clients)
+        return all(client.served_s > moment_s for client in self._clients)
 
     def _run(self) -> None:
         while not self._done.is_set():
             now_s = time.monotonic()
             for client in self._clients:
-                self.longest_s = max(self.longest_s, now_s - client.answered_s)
+                if self._opened.is_set():
+                    self.longest_s = max(self.longest_s, now_s - client.answered_s)
                 if not client.waits and client.due_s <= now_s:
                     self._send(client)
             for key, _ in self._selector.select(PAUSE_S / 4):

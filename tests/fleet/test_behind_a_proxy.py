@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.fleet.fleet_process import controlled
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 # Nobody listens on port 1: whoever asks the proxy gets an error.
 DEAD = "http://127.0.0.1:1"
-RUN_S_MAX = 120
+RUN_S_MAX = 240
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +42,7 @@ def fleet_command(*words: str) -> subprocess.CompletedProcess[str]:
 
 def test_top_sees_every_part(fleet_up: Callable[..., FleetUp]) -> None:
     """Daemons, HAProxy and Redis are up, and have figures."""
-    fleet = fleet_up("--daemons=2", "--no-load")
+    fleet = controlled(fleet_up("--daemons=2", "--no-load"))
     done = fleet_command("top", "--dir", fleet.ready["directory"], "--once", "--json")
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from textual.pilot import Pilot
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 SAID = 30
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ECHOD = ("-m", "echod")
 
 # A drill, with the drill's own time; on a busy machine its fleet takes long to come up.
-DRILL_S_MAX = 120
+DRILL_S_MAX = 240
 
 # The first fault is made so soon: clients have a state to lose by then.
 FIRST_S = 1.0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FREEZE_S = 5.0
+# For what comes in the end, or never.
+SEEN_S_MAX = 60.0
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def fleet(
     # The tests' clients all have one address, and come in bursts.
     monkeypatch.setenv("SOURCE_RATE_MAX", "100000")
     with Fleet(Plan(directory=tmp_path)) as made:
-        until(lambda: len(up(made)) == 4, 15, "four daemons to be up")
+        until(lambda: len(up(made)) == 4, SEEN_S_MAX, "four daemons to be up")
         yield made
 
 
@@ -88,27 +90,27 @@ def test_a_burst_of_connects(fleet: Fleet) -> None:
 def test_redis_frozen_under_load(fleet: Fleet) -> None:
     """5 s without Redis: nobody is marked down, clients hear so, and service resumes by itself."""
     swarm = through(fleet, 40)
-    swarm.run(lambda: swarm.answered() > 1000, 20)
+    swarm.run(lambda: swarm.answered() > 1000, SEEN_S_MAX)
     redis = fleet.parts["redis"]
     redis.signal(signal.SIGSTOP)
     frozen_s = time.monotonic()
     try:
-        swarm.run(lambda: time.monotonic() - frozen_s > FREEZE_S, 20)
+        swarm.run(lambda: False, SEEN_S_MAX)
         assert swarm.ends() == {"unavailable": 40}
         until(
             lambda: {row["weight"] for row in servers(fleet)} == {"1"},
-            FREEZE_S,
+            SEEN_S_MAX,
             "every agent to say 1 %",
         )
         meanwhile = through(fleet, 8)
-        meanwhile.run(lambda: time.monotonic() - frozen_s > FREEZE_S, 20)
+        meanwhile.run(lambda: time.monotonic() - frozen_s > FREEZE_S, SEEN_S_MAX)
         assert set(meanwhile.ends()) <= {"", "unavailable"}
     finally:
         redis.signal(signal.SIGCONT)
     assert {row["chkdown"] for row in servers(fleet)} == {"0"}
-    until(lambda: len(up(fleet)) == 4, 15, "every daemon to be at full weight again")
+    until(lambda: len(up(fleet)) == 4, SEEN_S_MAX, "every daemon to be at full weight again")
     again = through(fleet, 40)
-    again.run(lambda: again.answered() > 1000, 20)
+    again.run(lambda: again.answered() > 1000, SEEN_S_MAX)
     assert again.ends() == {"": 40}
     for clients in (swarm, meanwhile, again):
         clients.close()
@@ -122,13 +124,13 @@ def test_a_frozen_daemon_is_left_out(fleet: Fleet) -> None:
         # `UP 1/3` is on its way down, and still in the balance.
         until(
             lambda: [row["status"] for row in servers(fleet)].count("DOWN") == 1,
-            5,
+            SEEN_S_MAX,
             "the frozen daemon to be marked down",
         )
         swarm = through(fleet, 20)
-        swarm.run(lambda: min(member.answered for member in swarm.members) > 10, 10)
+        swarm.run(lambda: min(member.answered for member in swarm.members) > 10, SEEN_S_MAX)
         assert swarm.ends() == {"": 20}
         swarm.close()
     finally:
         frozen.signal(signal.SIGCONT)
-    until(lambda: len(up(fleet)) == 4, 15, "it to be back")
+    until(lambda: len(up(fleet)) == 4, SEEN_S_MAX, "it to be back")

@@ -50,7 +50,7 @@ def fleet(
     for variable, program in programs.items():
         monkeypatch.setenv(variable, program)
     with Fleet(Plan(directory=tmp_path, daemons=DAEMONS)) as made:
-        until(lambda: len(up(made)) == DAEMONS, 15, "both daemons to be up")
+        until(lambda: len(up(made)) == DAEMONS, 60, "both daemons to be up")
         yield made
 
 

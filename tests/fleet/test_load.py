@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.fleet.fleet_process import FleetUp
 
-SEEN_S_MAX = 30.0
+SEEN_S_MAX = 60.0
 
 
 def get(url: str, **form: object) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not browser.find(), reason="no chromium on PATH")
 
 # A page has loaded, a click has been taken, a scrape has come.
-SHOWN_S_MAX = 30.0
+SHOWN_S_MAX = 90.0
 
 # Prometheus's pages show one moment: so long after it they are loaded again.
 AGED_S = 3.0

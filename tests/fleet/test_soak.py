@@ -17,7 +17,7 @@ from lab.drill.stage.local import LocalStage
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 # What is forgotten (tests/mutants/forgets_lives.py), how soon the soak has seen it, by what.
 FORGOTTEN = {

@@ -22,7 +22,7 @@ READY = 'print(\'{"event": "ready", "answer": 42}\', flush=True)'
 FOREVER = "import signal; signal.pause()"
 
 # Far above what any of these takes, far below anyone's patience.
-WAIT_S = 10.0
+WAIT_S = 30.0
 
 
 def python(code: str) -> list[str]:
@@ -82,7 +82,7 @@ def test_silence_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     code = f"import os; print('my pid:', os.getpid(), flush=True); {FOREVER}"
 
     with pytest.raises(StartError, match="in vain for the ready line") as caught:
-        processes.start(python(code), log=tmp_path / "log", ready_s_max=1.0)
+        processes.start(python(code), log=tmp_path / "log", ready_s_max=3.0)
 
     assert gone(int(str(caught.value).rpartition("my pid: ")[2]))
 

@@ -53,12 +53,12 @@ def test_wrong_servers_are_told(behaviour: Behaviour, fault: str) -> None:
 
 def test_silence_and_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reply that does not come is given up; so is a port where nobody listens."""
-    monkeypatch.setattr("lab.measure.models.clients.PATIENCE_S", 0.2)
+    monkeypatch.setattr("lab.measure.models.clients.PATIENCE_S", 1.0)
     workload = Workload(clients=2, lines=2, pause_s=0.0)
     with servers.Server(servers.half_a_reply) as server:
         visits = play(workload, server.port)
         port = server.port
-    assert [visit.fault for visit in visits] == ["silence for 0.2 s"] * 2
+    assert [visit.fault for visit in visits] == ["silence for 1 s"] * 2
     visits = play(workload, port)
     assert all(visit.fault.startswith("not connected") for visit in visits)
 

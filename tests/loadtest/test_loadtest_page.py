@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", str(ROOT / "loadtest" / "locustfile.py"))
-RUN_S_MAX = 45.0
+RUN_S_MAX = 90.0
 USUAL = ("--lines-per-s", "20", "--reply-s-max", "60")
 
 

@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Attempts follow at once; nothing is given up before a slow machine has answered.
-QUICK = Patience(reply_s_max=10, give_up_s=20, backoff_s_first=0.001, backoff_s_max=0.01)
+QUICK = Patience(reply_s_max=30, give_up_s=60, backoff_s_first=0.001, backoff_s_max=0.01)
 # For servers that say nothing.
-SOON = replace(QUICK, reply_s_max=0.2)
+SOON = replace(QUICK, reply_s_max=1.0)
 
 
 @pytest.fixture

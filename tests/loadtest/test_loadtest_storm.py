@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LOCUST = (sys.executable, "-m", "locust", "--locustfile", str(ROOT / "loadtest" / "locustfile.py"))
-RUN_S_MAX = 45.0
+RUN_S_MAX = 90.0
 USERS = 6
 USUAL = ("-u", str(USERS), "-r", str(USERS), "--lines-per-s", "20", "--reply-s-max", "30")
 STORM = (*USUAL, "--storm-every-s", "1", "--storms", "2")
@@ -68,6 +69,11 @@ def counts(summary: dict[str, Any]) -> dict[str, int]:
     return {name: entry["count"] for name, entry in summary["requests"].items()}
 
 
+def lines(service: Service) -> int:
+    """How many are committed."""
+    return sum(len(session.texts) for session in tuple(service.sessions.values()))
+
+
 @pytest.mark.parametrize("begin", [start, start_workers], ids=["one process", "two workers"])
 def test_a_storm_cuts_every_client_and_loses_nothing(
     tmp_path: Path, begin: Callable[..., Process]
@@ -84,7 +90,7 @@ def test_a_storm_cuts_every_client_and_loses_nothing(
     assert (status, summary["failures"], summary["exceptions"]) == (0, [], 0), log
     counted = counts(summary)
     assert (counted["open"], counted["resume"]) == (USERS, 2 * USERS), log
-    stored = sum(len(session.texts) for session in service.sessions.values())
+    stored = lines(service)
     # What was in flight at the end is committed, and its answer was not waited for.
     assert counted["session line"] <= stored <= counted["session line"] + 10 * USERS
     for session in service.sessions.values():
@@ -97,8 +103,12 @@ def test_faults_are_in_the_times_and_not_in_the_failures(tmp_path: Path) -> None
     says = [b"", b"ERR unavailable the store is away\n", b"ERR draining good night\n"]
     faults = [Fault(5, answered=3, says=says[i % 3], reset=i % 2 == 0) for i in range(12)]
     service = Service([*faults, Fault(0, says=b"ERR busy later\n")])
-    arguments = ("SessionUser", *USUAL, "-t", "6")
-    with Server(service) as server, start(tmp_path, server, *arguments) as process:
+    with Server(service) as server, start(tmp_path, server, "SessionUser", *USUAL) as process:
+        # Each opens, 12 resume, and one of those is sent away once.
+        until(lambda: len(service.hellos) == USERS + 12 + 1, RUN_S_MAX, "every fault")
+        more = lines(service) + 100
+        until(lambda: lines(service) > more, RUN_S_MAX, "all to go on")
+        process.signal(signal.SIGTERM)
         status, summary, log = finish(process)
     assert (status, summary["failures"], summary["exceptions"]) == (0, [], 0), log
     assert counts(summary)["resume"] == 12
@@ -118,11 +128,14 @@ def test_without_service_each_failure_has_its_name(tmp_path: Path) -> None:
 
 def test_a_session_that_is_lost_is_a_failure_and_another_begins(tmp_path: Path) -> None:
     """Sessions forgotten behind the clients' backs."""
-    service = Service([Fault(5) for _ in range(USERS)])
-    arguments = ("SessionUser", *USUAL, "-t", "6")
-    with Server(service) as server, start(tmp_path, server, *arguments) as process:
+    # Nobody is cut before all have begun: 50 lines take two seconds and more.
+    service = Service([Fault(50) for _ in range(USERS)])
+    with Server(service) as server, start(tmp_path, server, "SessionUser", *USUAL) as process:
         until(lambda: len(service.hellos) >= USERS, RUN_S_MAX, "all to begin")
         service.sessions.clear()
+        # Each resumes in vain, and opens another.
+        until(lambda: len(service.sessions) == USERS, RUN_S_MAX, "all to begin anew")
+        process.signal(signal.SIGTERM)
         _, summary, _ = finish(process)
     assert {(row["name"], row["error"]) for row in summary["failures"]} == {
         ("resume", "SessionLost('unknown-session')")

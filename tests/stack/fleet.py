@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_S_MAX = 600.0
 
 # How long anything may take that the fleet does by itself.
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 # .env's ports, each of which a test lets the kernel choose.
 PUBLISHED = re.findall(r"^([A-Z_]+_PORT)=", (ROOT / ".env").read_text(), re.MULTILINE)
@@ -62,6 +62,7 @@ class Fleet:
         }
         self._env = {**os.environ, **ports, **sizes, **own}
         self.with_grafana = False
+        self._ports: dict[tuple[str, int], int] = {}
 
     def compose(self, *words: str) -> str:
         """Run `docker compose`; returns its stdout.
@@ -94,9 +95,8 @@ class Fleet:
         """End and remove everything that `up` made."""
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "1")
         # `down --rmi` knows only what BuildKit built.
-        built = {
-            name for name in self.compose("config", "--images").split() if self.project in name
-        }
+        images = self.compose("--profile", "variants", "config", "--images").split()
+        built = {name for name in images if self.project in name}
         subprocess.run(["docker", "image", "rm", *built], capture_output=True, check=False)
 
     def scale(self, daemons: int) -> None:
@@ -133,8 +133,11 @@ class Fleet:
         return _said("exec", self.containers(service)[0]["Id"], "python", "-c", script, *words)
 
     def port(self, service: str, port: int) -> int:
-        """Where the host's 127.0.0.1 has a service's port."""
-        return int(self.compose("port", service, str(port)).rsplit(":", 1)[1])
+        """Where the host's 127.0.0.1 has a service's port, as long as there is its container."""
+        if (service, port) not in self._ports:
+            said = self.compose("port", service, str(port))
+            self._ports[service, port] = int(said.rsplit(":", 1)[1])
+        return self._ports[service, port]
 
     def page(self, service: str, port: int, path: str, post: bytes | None = None) -> str:
         """A page of a service, through its published port; with `post` it is a POST."""

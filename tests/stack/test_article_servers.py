@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.stack.fleet import Fleet
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 PORTS = range(1241, 1249)
 

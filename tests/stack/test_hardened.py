@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,30 +20,45 @@ from tests.stack.fleet import DEADLINE_S
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 # In the networks of these Redis is, and the daemons' ports are.
 NEAR_REDIS = {"redis", "server", "redis-exporter"}
 NEAR_DAEMONS = {"server", "haproxy", "prometheus", "redis", "redis-exporter"}
 
+PROBES_AT_ONCE = 4
+
+# What each host says to a probe, a line for each: all are asked at once, because one that can't
+# be reached is silent.
+ASK_EACH = """
+import socket, struct, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def answer(host):
+    try:
+        return repr(ask(host))
+    except OSError as error:
+        return f"Error: {error!r}"
+
+with ThreadPoolExecutor() as askers:
+    print(*askers.map(answer, sys.argv[1:]), sep="\\n")
+"""
+
 CONNECT = """
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)
-except OSError as error:
-    raise SystemExit(f"unreachable: {error}")
-print("reached")
+def ask(host):
+    with socket.create_connection((host, 6379), 3):
+        return "reached"
 """
 
 # A forged header (PROXY v2, TCP over IPv4) for a line of somebody who never connected.
 FORGE = """
-import socket, struct, sys
-block = bytes([203, 0, 113, 7, 203, 0, 113, 8]) + struct.pack("!HH", 7, 1234)
-header = b"\\r\\n\\r\\n\\0\\r\\nQUIT\\n" + struct.pack("!BBH", 0x21, 0x11, len(block)) + block
-with socket.create_connection((sys.argv[1], 1234), 2) as sock:
-    sock.settimeout(5)
-    sock.sendall(header + b"forged\\n")
-    print(sock.recv(200).decode())
+def ask(host):
+    block = bytes([203, 0, 113, 7, 203, 0, 113, 8]) + struct.pack("!HH", 7, 1234)
+    header = b"\\r\\n\\r\\n\\0\\r\\nQUIT\\n" + struct.pack("!BBH", 0x21, 0x11, len(block)) + block
+    with socket.create_connection((host, 1234), 3) as sock:
+        sock.settimeout(15)
+        sock.sendall(header + b"forged\\n")
+        return sock.recv(200)
 """
 
 # The daemons' own client, in a daemon's container, with the daemons' own password.
@@ -55,14 +71,24 @@ print(client.execute_command(*sys.argv[1:]))
 """
 
 
+def probed(fleet: Fleet, ask: str, names: set[str], hosts: list[str]) -> dict[tuple[str, str], str]:
+    """What each host says to a probe in the place of each service, by service and host."""
+    with ThreadPoolExecutor(PROBES_AT_ONCE) as probes:
+        said = probes.map(lambda name: fleet.probe(name, ask + ASK_EACH, *hosts), names)
+    return {
+        (name, host): line
+        for name, text in zip(names, said, strict=True)
+        for host, line in zip(hosts, text.splitlines(), strict=True)
+    }
+
+
 def test_redis_is_reached_by_who_must(fleet: Fleet) -> None:
     """From the daemons' and the exporter's networks, and no other, by any of its addresses."""
     networks = fleet.containers("redis")[0]["NetworkSettings"]["Networks"]
     (address,) = [network["IPAddress"] for network in networks.values()]
-    for name in sorted(fleet.running()):
-        for host in ("redis", address):
-            reached = "reached" in fleet.probe(name, CONNECT, host, "6379")
-            assert reached == (name in NEAR_REDIS), (name, host)
+    answers = probed(fleet, CONNECT, fleet.running(), ["redis", address])
+    for (name, host), answer in answers.items():
+        assert ("reached" in answer) == (name in NEAR_REDIS), (name, host, answer)
 
 
 def test_headers_are_believed_from_haproxy_only(fleet: Fleet) -> None:
@@ -72,14 +98,14 @@ def test_headers_are_believed_from_haproxy_only(fleet: Fleet) -> None:
         name.removeprefix(f"{fleet.project}_"): each["IPAddress"] for name, each in networks.items()
     }
     assert set(addresses) == {"balance", "store", "watch"}
-    for name in sorted(fleet.running() - {"server", "haproxy"}):
-        for address in addresses.values():
-            answer = fleet.probe(name, FORGE, address)
+    answers = probed(fleet, FORGE, fleet.running() - {"server"}, list(addresses.values()))
+    for (name, address), answer in answers.items():
+        if name != "haproxy":
             assert "forged" not in answer, (name, address)
             assert "no balancer of ours" in answer or name not in NEAR_DAEMONS or "Error" in answer
     # The probe can be believed: from HAProxy's place it is.
-    assert "forged" in fleet.probe("haproxy", FORGE, addresses["balance"])
-    assert "no balancer of ours" in fleet.probe("prometheus", FORGE, addresses["watch"])
+    assert "forged" in answers["haproxy", addresses["balance"]]
+    assert "no balancer of ours" in answers["prometheus", addresses["watch"]]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lab.top.model import View
     from tests.stack.fleet import Fleet
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 
 def test_the_containers_are_seen_and_acted_on(fleet: Fleet) -> None:

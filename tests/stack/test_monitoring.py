@@ -20,7 +20,7 @@ from tests.stack.fleet import DAEMONS, DEADLINE_S
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 # The figure: a stopped daemon's alert fires within it.
 ALERT_S_MAX = 30.0

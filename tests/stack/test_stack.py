@@ -19,7 +19,7 @@ from tests.stack.fleet import CLIENTS, DAEMONS, DEADLINE_S, ROOT, image_or_reaso
 if TYPE_CHECKING:
     from tests.stack.fleet import Fleet
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.heavy
 
 # The figure: a killed daemon leaves the others serving within it.
 SERVING_AGAIN_S_MAX = 2.0
