@@ -38,7 +38,7 @@ def history(directory: Path) -> dict[bytes, list[Change]]:
             match command:
                 case [b"SET", key, value, *_] if key.startswith(b"s:"):
                     _, name, epoch, owner = key.split(b":")
-                    changes[name].append(Change(int(epoch), owner, decode_state(value)))
+                    changes[name[1:-1]].append(Change(int(epoch), owner, decode_state(value)))
     return changes
 
 

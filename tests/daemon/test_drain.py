@@ -33,11 +33,11 @@ def committed(directory: Path) -> dict[str, int]:
         reader.feed(path.read_bytes())
         while (command := reader.gets()) is not False:
             match command:
-                case [b"HSET", key, *fields]:
+                case [b"HSET", key, *fields] if key.startswith(b"r:"):
                     record = dict(zip(fields[::2], fields[1::2], strict=True))
                     peers[key[3:-1]] = record[b"peer"].decode()
                 case [b"SET", key, value, *_] if key.startswith(b"s:"):
-                    peer = peers[key.split(b":")[1]]
+                    peer = peers[key.split(b":")[1][1:-1]]
                     highest[peer] = max(highest.get(peer, 0), decode_state(value).seq)
     return highest
 

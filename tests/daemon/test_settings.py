@@ -41,6 +41,7 @@ LESS = {
     "line_bytes_max": 100_000,
     "commit_s_max": 1e6,
     "room_linger_s": 1e6,
+    "store_replicas": 0,  # this Redis has none
 }
 # Sizes and counts at their least serve one client after the other; a time at its least is over
 # before anything can be done in it.
