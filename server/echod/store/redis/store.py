@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
-# One WAIT: then the deadline is looked at.
+# One WAIT at most, and half of the deadline at most: then the deadline is looked at.
 WAIT_MS = 500
 # A batch as it leaves: its writes, and what `RedisStore._pack` said of it.
 Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
@@ -88,8 +88,9 @@ class RedisStore:
         self._generation_key = generation_key(first_slot)
         self._operations = RedisOperations(lives, first_slot, publishes=not replicas)
         self._replicas = replicas
+        wait_ms = min(WAIT_MS, round(500 * timeout_s))
         self._confirmation = (
-            ("WAIT", b"%d" % replicas, b"%d" % WAIT_MS),
+            ("WAIT", b"%d" % replicas, b"%d" % max(1, wait_ms)),
             ("GET", self._marker_key),
         )
         # By channel, what was posted and is on the replicas; the first so many are on their way.
