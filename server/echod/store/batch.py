@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from echod.store.operations import Operation
 
 
-# Of a line that asks the store for something: the objects that are made of it.
-ASKED_BYTES = 500
+# Of a line that asks the store for something: the objects that are made of it, for two shards
+# and of WHO for three questions (tests/unit/test_asked_bytes.py).
+ASKED_BYTES = 1_500
 
 
 class Client(Protocol):
