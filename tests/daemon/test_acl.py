@@ -43,9 +43,6 @@ CHANNELS = {"spublish": ("SPUBLISH", OUTSIDE, "x"), "ssubscribe": ("SSUBSCRIBE",
 # Redis lists a sharded channel where a key stands; it checks none where nothing is heard any more.
 WITHOUT_KEYS = {*CHANNELS, "sunsubscribe"}
 
-# Allowed already for a store of many shards, which is decided and not built (docs/adr/0020).
-DECIDED = {"cluster|slots"}
-
 
 def rules() -> dict[str, list[str]]:
     """The list: user → words, comments and passwords left out."""
@@ -238,14 +235,13 @@ def test_who_says_nothing_gets_nothing(server: RedisServer) -> None:
 
 
 def test_the_list_has_nothing_unused() -> None:
-    """Each command that the daemons may use is in their code or scripts, or is decided."""
+    """Each command that the daemons may use is somewhere in their code, or in their scripts."""
     text = "".join(path.read_text() for path in ECHOD.rglob("*") if path.suffix in (".py", ".lua"))
     for name in allowed("echod"):
         words = name.upper().split("|")
         quoted = r",\s*".join(rf"b?[\"']{word}[\"']" for word in words)
         packed = rf"\\r\\n{words[0]}\\r\\n"
-        used = re.search(f"{quoted}|{packed}", text) is not None
-        assert used is (name not in DECIDED), name
+        assert re.search(f"{quoted}|{packed}", text), name
 
 
 def test_a_daemon_with_these_rights(
