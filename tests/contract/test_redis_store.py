@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -12,6 +15,7 @@ import redis as redis_py
 
 from echod.store.base import Lives, StoreError
 from echod.store.keys import decode_state, generation_key
+from echod.store.redis.link import Link
 from echod.store.redis.store import RedisStore
 from echod.store.slots import ALL_SLOTS
 from lab.fleet import ports, redis_server, secret_files
@@ -23,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from echod.store.redis.link import Link
     from lab.fleet.redis_server import RedisServer
 
 
@@ -265,3 +268,29 @@ def test_begin_never_waits(own_redis: RedisServer, client: redis_py.Redis) -> No
     value = client.get(one.state_key)
     assert isinstance(value, bytes)
     assert decode_state(value).seq == 1999
+
+
+@pytest.mark.parametrize("version, served", [(b"6.2.14", False), (b"7.0.0", True)])
+def test_a_redis_without_sharded_publications_is_refused(version: bytes, *, served: bool) -> None:
+    """With what is missing, not with an error of every batch."""
+    info = b"redis_version:%b\r\nrun_id:x\r\n" % version
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            sock, _ = server.accept()
+            with sock:
+                sock.recv(1000)
+                sock.sendall(b":1\r\n$%d\r\n%b\r\n" % (len(info), info))
+                with contextlib.suppress(ConnectionResetError):  # it leaves so, refused
+                    sock.recv(1000)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        if served:
+            Link(url, TIMEOUT_S).close()
+        else:
+            with pytest.raises(StoreError, match=r"6\.2\.14") as caught:
+                Link(url, TIMEOUT_S)
+            assert caught.value.kind == "version"
+        thread.join()

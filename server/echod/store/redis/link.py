@@ -37,6 +37,9 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 # Longer is no password: Redis's users have 64 hexadecimal digits here.
 PASSWORD_BYTES_MAX = 4096
 
+# Without SPUBLISH: a heartbeat would break every batch.
+OLD_VERSIONS = (b"2", b"3", b"4", b"5", b"6")
+
 # What a socket says that takes nothing just now, with TLS or without.
 NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -65,8 +68,8 @@ class Link:
         from the next connection on.
 
         Raises:
-            StoreError: with the kind `password` (it can't be read), `refused`, `timeout`,
-                `closed` or Redis's own word.
+            StoreError: with the kind `password` (it can't be read), `version` (it is too old),
+                `refused`, `timeout`, `closed` or Redis's own word.
         """
         place = store_url.parse(url)
         password = read_password(password_file) if password_file else place.password
@@ -98,6 +101,12 @@ class Link:
         *_, self.id, info = self.execute(*first, ("CLIENT", "ID"), ("INFO", "server"))
         fields = dict(line.partition(b":")[::2] for line in info.splitlines())
         self.run_id: bytes = fields.get(b"run_id", b"")
+        version: bytes = fields.get(b"redis_version", b"")
+        if version.partition(b".")[0] in OLD_VERSIONS:
+            text = (
+                f"Redis {version.decode()} has no sharded publish and subscribe: 7.0 or newer has"
+            )
+            raise StoreError("version", text)
 
     def execute(self, *commands: Sequence[str | bytes], replies: int | None = None) -> list[Reply]:
         """Send the commands in one go and return their replies: one each, if not said otherwise.
