@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from echod.protocol.errors import Code
     from echod.store.batch import Write
+    from echod.store.shard import Shard
 
 
 class Conversation:
@@ -45,8 +46,8 @@ class Conversation:
     def sweep(self, now_s: float) -> None:
         """Called about once a second, as long as lines are taken."""
 
-    def roll_back(self) -> None:
-        """The store has lost data that it had acknowledged."""
+    def roll_back(self, shard: Shard) -> None:
+        """It has lost data that it had acknowledged."""
 
     def ask_to_leave(self) -> None:
         """This daemon is leaving."""

@@ -24,9 +24,10 @@ of a slot:
 
     g:{<tag>}                   string the generation: how often it has lost data (ADR 17, 26)
 
-and of a shard, in its first slot:
+and of a shard:
 
-    l:{<tag>}                   hash   daemon → "<Unix ms until when> <mark>": leases
+    l:{<tag>}                   hash   in its first slot: daemon → "<Unix ms until when> <home?>
+                                       <mark>": leases
     d:{<tag>}:<daemon>:<run>    string the number of its last batch: a marker (ADR 17)
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
@@ -39,7 +40,7 @@ from typing import ClassVar, Final
 
 from echod.protocol.state import State
 from echod.protocol.token import new_name
-from echod.store.slots import tag_of
+from echod.store.slots import slot_of, tag_of
 
 # 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
@@ -113,6 +114,7 @@ class Session:
 
     Attributes:
         name: public, 10 of a-z2-7.
+        slot: where it lives.
         owner: this ownership, like no other.
         fence: the same for rooms, where owners of one session are compared (ADR 22).
         state_key, record_key: where it is kept; the state's is known once the epoch is.
@@ -138,6 +140,7 @@ class Session:
         "renew_at",
         "sent",
         "seq",
+        "slot",
         "state_key",
         "stored",
         "wire_prefix",
@@ -147,6 +150,7 @@ class Session:
 
     def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
+        self.slot = slot_of(name)
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
         self.fence = b""
         self.record_key = record_key(name)
@@ -180,8 +184,9 @@ class PlainSession(Session):
 
     restored = True
 
-    def __init__(self, record: tuple[bytes, ...]) -> None:
-        super().__init__(new_name(), record)
+    def __init__(self, record: tuple[bytes, ...], name: bytes = b"") -> None:
+        """With any name, where none is given."""
+        super().__init__(name or new_name(), record)
         self.stored = False
         self.own(1)
 
