@@ -30,7 +30,7 @@ from echod.store.routes import ROUTES, inbox_channel, inbox_name
 from echod.store.slots import slot_of, slot_of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from echod.config import Config
     from echod.loop.clock import Clock
@@ -349,20 +349,20 @@ class Hub:
 
     # What the committer, the heartbeat and the sweeper say.
 
-    def roll_back(self, shard: Shard) -> None:
-        """It has lost data: nobody comes in before each room's history is known anew."""
-        feed = self.feeds[shard.number]
-        for room in self._rooms_of(feed):
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data: nobody comes in before each room's history is known anew."""
+        rooms = [room for room in self.rooms.values() if concerns(slot_of(room.name))]
+        for room in rooms:
             room.ready = False
-        self._read_all(feed)
+        self._read_all(rooms)
 
     def lapsed(self, feed: Feed) -> None:
         """See `Listener`."""
-        self._read_all(feed)
+        self._read_all(self._rooms_of(feed))
 
-    def _read_all(self, feed: Feed) -> None:
+    def _read_all(self, rooms: Iterable[Room]) -> None:
         """Something may have passed this daemon by."""
-        for room in self._rooms_of(feed):
+        for room in rooms:
             self._presence.announce(room)
             self.catching_up.read(room)
 

@@ -25,7 +25,7 @@ from echod.store.slots import SLOTS, slot_of
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from echod.config import Config
     from echod.loop.clock import Clock
@@ -61,9 +61,9 @@ class Committer:
         clock: Clock,
         metrics: Metrics,
         *,
-        on_rollback: Callable[[Shard], None],
+        on_rollback: Callable[[Callable[[int], bool]], None],
     ) -> None:
-        """`on_rollback` is called with a shard that has lost data (ADR 17).
+        """`on_rollback` is called when the store has lost data, with what says of which slots.
 
         Before anything that was in flight goes again, and before anyone hears of what is
         committed since.
@@ -82,6 +82,7 @@ class Committer:
         self.home = self.shards[0]
         self.routes = [self.home] * SLOTS
         self.routes_version = 0
+        self._moved_at: dict[int, float] = {}
         self._version = -1
         self._reroute()
 
@@ -238,7 +239,7 @@ class Committer:
         for place in self.places.all()[len(self.shards) :]:
             shard = Shard(
                 *(place, self._config, self.lives, self._clock, self._metrics),
-                on_rollback=self._on_rollback,
+                on_rollback=self._rolled_back,
                 reroute=self._reroute,
             )
             self.shards.append(shard)
@@ -284,8 +285,25 @@ class Committer:
             ",".join(str(target.number) for target in targets),
         )  # fmt: skip
         self.routes_version += 1
+        now_s = self._clock.now_s
+        self._moved_at.update(dict.fromkeys(leaving, now_s))
         for target in targets:
-            target.wake()
+            target.arrive([slot for slot, to in leaving.items() if to is target])
+
+    def _rolled_back(self, shard: Shard, slots: Collection[int] | None) -> None:
+        routes = self.routes
+        self._on_rollback(
+            (lambda slot: routes[slot] is shard) if slots is None else slots.__contains__
+        )
+
+    def has_moved(self, slot: int) -> bool:
+        """Whether the slot has come to its shard within the life of a session.
+
+        What is absent there may be lost, and not only expired: who took it may have died before
+        its replicas had it, and before this daemon knew (ADR 26).
+        """
+        moved_at = self._moved_at.get(slot)
+        return moved_at is not None and self._clock.now_s - moved_at < self.lives.state_s
 
     # Beginning and end.
 
