@@ -279,7 +279,7 @@ class Hub:
             if room is None:
                 return
         offset = int(word)
-        heard = room.position.hear(epoch, offset)
+        heard = room.position.hear(epoch, offset, said)
         if heard is Heard.NEXT:
             metrics.counts.published += 1
             self.delivery.gather(room, offset, said)
