@@ -196,8 +196,8 @@ def _shard_replicas(args: Namespace) -> int:
     wanted: int | None = args.shard_replicas
     if args.shards == 1 and wanted:
         raise LabError(
-            f"--shard-replicas {wanted}: one Redis has no replicas; --shards"
-            f" {SHARDS_OF_A_CLUSTER} or more have"
+            f"--shard-replicas {wanted}: one Redis has no replicas, only a cluster"
+            f" (--shards {SHARDS_OF_A_CLUSTER} or more) has"
         )
     replicas = SHARD_REPLICAS if wanted is None else wanted
     nodes = args.shards * (1 + replicas)

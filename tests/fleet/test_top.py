@@ -204,7 +204,7 @@ def test_the_keys_reach_the_fleet(fleet: FleetUp) -> None:
     asyncio.run(run())
 
 
-NO_OBJECT, NO_DAEMON = "a request is a JSON object", "there is no such daemon"
+NO_OBJECT, NO_DAEMON = "a request is a JSON object", "there is no such daemon or node"
 
 
 @pytest.mark.usefixtures("fleet")
@@ -220,8 +220,11 @@ def test_nonsense_is_refused() -> None:
         (b'{"part": "echod1"}\n', NO_OBJECT),
         (b'{"do": ["kill"], "part": "echod1"}\n', NO_OBJECT),
         (b'{"do": "kill", "part": ["echod1"]}\n', NO_OBJECT),
-        (b'{"do": "kill", "part": "redis"}\n', f"redis: {NO_DAEMON}"),
+        (b'{"do": "kill", "part": "haproxy"}\n', f"haproxy: {NO_DAEMON}"),
         (b'{"do": "kill"}\n', NO_DAEMON),
+        (b'{"do": "drain", "part": "redis"}\n', "redis: only a daemon can be drained"),
+        (b'{"do": "hand-over", "part": "redis"}\n', "redis: shard 0 has no replica"),
+        (b'{"do": "hand-over", "part": "echod1"}\n', "echod1: only a master of Redis"),
         (b'{"do": "sing", "part": "echod1"}\n', "sing: what can be done is"),
     ):
         with socket.socket(socket.AF_UNIX) as asking:

@@ -87,7 +87,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 def cell(app: Top, name: str, title: str) -> str:
     """What stands in the table."""
-    return str(app.query_one(DataTable).get_cell(name, title))
+    return str(app.query_one("#daemons", DataTable).get_cell(name, title))
 
 
 def drawn(app: Top) -> str:
@@ -109,7 +109,10 @@ def test_every_daemon_and_figure_is_shown() -> None:
     """The cells are the words' cells, in the order of the look."""
 
     async def test(app: Top, pilot: Pilot[None]) -> None:
-        assert [key.value for key in app.query_one(DataTable).rows] == ["echod1", "echod2"]
+        assert [key.value for key in app.query_one("#daemons", DataTable).rows] == [
+            "echod1",
+            "echod2",
+        ]
         assert app.view is not None
         for row in app.view.daemons:
             for title, text in words.cells_of(row).items():
@@ -136,7 +139,7 @@ def test_a_death_and_a_birth_are_shown_and_told() -> None:
         await until(pilot, lambda: "echod1: up → down" in events(app))
 
         source.daemons = (alive, runs("echod2", daemon(1)))
-        await until(pilot, lambda: app.query_one(DataTable).row_count == 2)
+        await until(pilot, lambda: app.query_one("#daemons", DataTable).row_count == 2)
         assert cell(app, "echod2", "state") == "up"
         await until(pilot, lambda: "echod2: new → up" in events(app))
 
@@ -145,7 +148,10 @@ def test_a_death_and_a_birth_are_shown_and_told() -> None:
 
 @pytest.mark.parametrize(
     "key,action",
-    [("d", "drain"), ("k", "kill"), ("f", "freeze"), ("t", "thaw"), ("s", "start")],
+    [
+        *(("d", "drain"), ("k", "kill"), ("f", "freeze"), ("t", "thaw"), ("s", "start")),
+        ("h", "hand-over"),
+    ],
 )
 def test_a_key_acts_on_the_daemon_under_the_cursor(key: str, action: str) -> None:
     """That one and no other, also after the table was drawn anew; and says what was done."""

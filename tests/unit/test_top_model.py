@@ -9,8 +9,13 @@ import pytest
 
 from lab.fleet.metrics import Reading, from_text
 from lab.top import words
-from lab.top.model import TREND_LOOKS, Model, Part, State, View, state_of
+from lab.top.model import TREND_LOOKS, Model, Node, Part, State, View, state_of
 from tests.unit.top_pages import daemon, haproxy, info, look, runs
+
+
+def one(name: str, *readings: Reading) -> Node:
+    """A Redis that runs and said this."""
+    return Node(name, State.UP, readings)
 
 
 def seen(*looks: tuple[Part, ...]) -> View:
@@ -118,7 +123,7 @@ def test_haproxy_is_read_by_its_backends() -> None:
     model.take(look(0, *parts))
     second = look(2, *parts)
     page = haproxy(2, connects=10, denied=4)
-    view = model.take(type(second)(2, "", second.daemons, runs("haproxy", page), second.redis))
+    view = model.take(type(second)(2, "", second.daemons, runs("haproxy", page), second.nodes))
 
     row = view.haproxy
     assert (row["echo"], row["session"], row["echo_servers"], row["session_servers"]) == (
@@ -135,8 +140,8 @@ def test_redis_is_read_from_info_and_from_the_exporter() -> None:
     """Both ways the same figures; an exporter that has lost its Redis is no Redis."""
     said = info(total_commands_processed=50, used_cpu_sys=1.0, used_cpu_user=2.0, maxmemory=8)
     later = info(total_commands_processed=90, used_cpu_sys=1.5, used_cpu_user=2.5, maxmemory=8)
-    part = runs("redis", Reading(10, said), Reading(20, later))
-    row = Model().take(look(20, redis=part)).redis
+    part = one("redis", Reading(10, said), Reading(20, later))
+    row = Model().take(look(20, nodes=(part,))).redis
 
     assert (row["state"], row["operations"], row["cpu"], row["memory_bytes_max"]) == (
         State.UP,
@@ -146,16 +151,16 @@ def test_redis_is_read_from_info_and_from_the_exporter() -> None:
     )
     assert row["aof_failed"] is False
 
-    failed = runs("redis", Reading(0, info(aof_last_write_status="err")))
-    assert Model().take(look(0, redis=failed)).redis["aof_failed"] is True
-    lost = runs("redis", Reading(0, from_text("# TYPE redis_up gauge\nredis_up 0\n")))
-    assert Model().take(look(0, redis=lost)).redis["state"] is State.SILENT
+    failed = one("redis", Reading(0, info(aof_last_write_status="err")))
+    assert Model().take(look(0, nodes=(failed,))).redis["aof_failed"] is True
+    lost = one("redis", Reading(0, from_text("# TYPE redis_up gauge\nredis_up 0\n")))
+    assert Model().take(look(0, nodes=(lost,))).redis["state"] is State.SILENT
 
 
 def test_parts_that_say_nothing_have_no_figures() -> None:
     """HAProxy and Redis as the daemons: a state, and nothing else."""
     quiet = look(0)
-    dead = type(quiet)(0, "", (), Part("haproxy", State.DOWN), Part("redis", State.FROZEN))
+    dead = type(quiet)(0, "", (), Part("haproxy", State.DOWN), (Node("redis", State.FROZEN),))
     view = Model().take(dead)
 
     assert view.haproxy["state"] is State.DOWN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.fleet.metrics import Reading, Samples, from_text
-from lab.top.model import Look, Part, State
+from lab.top.model import Look, Node, Part, State
 from lab.top.sources import from_info
 
 DAEMON = """\
@@ -80,14 +80,14 @@ def info(**fields: object) -> Samples:
     return from_info({"used_memory": 1000, "aof_last_write_status": "ok", **fields})
 
 
-def look(at_s: float, *daemons: Part, redis: Part | None = None) -> Look:
-    """A look at these daemons, and at a HAProxy and a Redis that are well."""
+def look(at_s: float, *daemons: Part, nodes: tuple[Node, ...] = ()) -> Look:
+    """A look at these daemons, and at a HAProxy and a Redis that are well, or at these nodes."""
     return Look(
         at_s=at_s,
         fleet="a fleet",
         daemons=daemons,
         haproxy=Part("haproxy", State.UP, (haproxy(at_s),), "pid 1"),
-        redis=redis or Part("redis", State.UP, (Reading(at_s, info()),), "pid 2"),
+        nodes=nodes or (Node("redis", State.UP, (Reading(at_s, info()),), "pid 2"),),
     )
 
 
