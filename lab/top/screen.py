@@ -101,12 +101,14 @@ class Top(App[None]):
     #all { height: 1; padding: 0 1; text-style: bold; }
     Rows { height: auto; max-height: 40%; }
     Rows > .datatable--fixed { background: $surface; }
-    #nodes { margin-top: 1; }
     #servers { height: 10; }
+    Screen.-low.-cluster #servers { display: none; }
     #servers Static { width: 1fr; height: 100%; border: round $primary; padding: 0 1; }
     #events { height: 1fr; min-height: 4; border: round $primary; padding: 0 1; }
     #events { overflow-y: auto; }
     """
+    # Below it, nine nodes and what happened have no room beside HAProxy and all of Redis.
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012 — Textual's type
     BINDINGS: ClassVar[list[BindingType]] = [
         *((action[0], f"act('{action}')", action) for action in ACTIONS),
         ("q", "quit", "quit"),
@@ -209,6 +211,7 @@ class Top(App[None]):
         self._update("all", words.fleet_line(view))
         self._show_daemons(view)
         self._show_rows(NODES, view.nodes)
+        self.screen.set_class(len(view.nodes) > 1, "-cluster")
         for server, facts in words.facts(view).items():
             row = view.redis if server == "Redis" else view.haproxy
             self._update(server.lower(), _facts(facts, row["state"]))

@@ -91,6 +91,30 @@ def look(at_s: float, *daemons: Part, nodes: tuple[Node, ...] = ()) -> Look:
     )
 
 
+def node(name: str, role: str, at_s: float, *replicas: Node, **fields: object) -> Node:
+    """A node of a cluster, `redis-<shard>-<number>`, whose port is 7000 and its numbers.
+
+    Args:
+        name: Its name.
+        role: Of the node.
+        at_s: When it said so.
+        replicas: Those that it says are online, with what they have.
+        fields: Of its INFO; `slave0` and so on stand for replicas in other states.
+    """
+    said = {f"slave{number}": copy(one) for number, one in enumerate(replicas)}
+    shard, number = map(int, name.split("-")[1:])
+    readings = (Reading(at_s, info(**{**said, **fields})),)
+    return Node(
+        name, State.UP, readings, "pid 4", f"127.0.0.1:{7000 + 10 * shard + number}", shard, role
+    )
+
+
+def copy(replica: Node, state: str = "online", lag: int = 0) -> dict[str, object]:
+    """What a master's INFO says of a replica."""
+    host, _, port = replica.address.rpartition(":")
+    return {"ip": host, "port": int(port), "state": state, "offset": 7, "lag": lag}
+
+
 def runs(name: str, *readings: Reading) -> Part:
     """A part that runs and said this."""
     return Part(name, State.UP, readings, "pid 3")
