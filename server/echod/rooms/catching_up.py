@@ -64,7 +64,7 @@ class CatchingUp:
         # While the store is tight no room begins, unless under those who are in it.
         operation = Read(
             *(room.name, position.offset + 1, PAGE_MESSAGES if known else 1),
-            begin=known or not self._committer.tight,
+            begin=known or not room.feed.shard.tight,
         )
 
         def done(write: Write | None) -> None:
