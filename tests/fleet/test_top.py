@@ -27,15 +27,13 @@ from lab.top.sources import ComposeSource, LocalSource
 from lab.wait import until
 from loadtest.client import PlainClient
 from tests.fleet.fleet_process import GONE_S_MAX, controlled
+from tests.fleet.watch import SEEN_S_MAX, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.top.model import View
     from tests.fleet.fleet_process import FleetUp
-
-# For a look to show what has happened: HAProxy's checks are the slowest.
-SEEN_S_MAX = 60.0
 
 
 @pytest.fixture
@@ -45,29 +43,6 @@ def fleet(
     """Two daemons and no load, found by this process's `control.find`."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return controlled(fleet_up("--daemons=2", "--no-load"))
-
-
-class Watch:
-    """Looks at a fleet, one after the other."""
-
-    def __init__(self) -> None:
-        self.source = LocalSource(control.find())
-        self._model = Model()
-
-    def view(self) -> View:
-        """One look more."""
-        return self._model.take(self.source.look())
-
-    def until(self, condition: Callable[[View], object], what: str) -> View:
-        """Look until something is so; the view in which it is."""
-
-        def look() -> View | None:
-            view = self.view()
-            return view if condition(view) else None
-
-        found = until(look, SEEN_S_MAX, what)
-        assert found is not None
-        return found
 
 
 def states(view: View) -> list[State]:
