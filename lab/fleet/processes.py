@@ -83,6 +83,13 @@ class Process:
         """Whether it has not ended; a stopped (SIGSTOP) process is alive."""
         return self.status is None
 
+    @property
+    def frozen(self) -> bool:
+        """Whether a signal (SIGSTOP) has stopped it."""
+        with contextlib.suppress(psutil.Error):
+            return self.alive and psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
+        return False
+
     def await_ready(self, ready_s_max: float = READY_S_MAX) -> None:
         """Wait for its ready line, which is in `.ready` then.
 
