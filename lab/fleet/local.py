@@ -232,7 +232,8 @@ class Fleet:
         flags += ["--store", self.store_url_of(name, redis["url"])]
         flags += ["--store-password-file", redis["password_file"]]
         for port in ("echo", "session", "admin", "agent"):
-            flags += [f"--{port}-port", str(ports.split(former[port])[1] if former else 0)]
+            number = ports.split(former[port])[1] if former else ports.reserve()
+            flags += [f"--{port}-port", str(number)]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for setting, value in self.plan.daemon_settings.items():
