@@ -14,7 +14,7 @@ from echod.loop.clock import Clock
 from echod.metrics import Metrics
 from echod.store.base import Alone, Lives
 from echod.store.batch import Nobody
-from echod.store.committer import NEWCOMERS_MAX, Committer
+from echod.store.committer import Committer
 from echod.store.keys import NO_SESSION, PlainSession, Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
@@ -31,6 +31,7 @@ from echod.store.operations import (
     Who,
 )
 from echod.store.redis import operations as redis_operations
+from echod.store.shard import NEWCOMERS_MAX
 
 LIVES = Lives(60, 30)
 NAME = b"abcdefghij"
@@ -56,7 +57,8 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     """A store that answers, only too slowly for its queue, is not degraded; lines are overdue."""
     store, clock = MemoryStore(LIVES), Clock(0.0)
     store.connect()
-    committer = Committer(Alone(store), Config(commit_s_max=2), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    committer = Committer(
+        Alone(store), Config(commit_s_max=2), LIVES, clock, Metrics(), on_rollback=lambda _: None
     )
     client = Waiting()
     write = committer.open(client, PlainSession(()))
@@ -99,7 +101,9 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     clock = Clock(0.0)
     store = MemoryStore(LIVES, clock=lambda: clock.now_s)
     store.connect()
-    committer = Committer(Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None)
+    committer = Committer(
+        Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    )
     session = Session(NAME, (b"inbox", b"d"))
     ids = session.ids_key(b"r")
 
@@ -151,7 +155,13 @@ def test_how_full_the_store_is_decides_who_is_let_in() -> None:
     """Asked once a second, and before a sixteenth of what is free has been sent."""
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
-    committer = Committer(Alone(store), Config(store_fill_max=0.5), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    committer = Committer(
+        Alone(store),
+        Config(store_fill_max=0.5),
+        LIVES,
+        clock,
+        Metrics(),
+        on_rollback=lambda _: None,
     )
 
     def measures() -> int:
@@ -183,7 +193,9 @@ def test_while_the_store_does_not_answer_newcomers_have_a_bound() -> None:
     """Nobody knows what it has room for; with its answer the count begins anew."""
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
-    committer = Committer(Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None)
+    committer = Committer(
+        Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    )
     assert all(committer.newcomer() for _ in range(NEWCOMERS_MAX))
     assert not committer.newcomer()
     committer.tick()

@@ -45,7 +45,12 @@ class Crowded:
         self.clock = Clock(0.0)
         config = Config(pending_bytes_max=PENDING_BYTES_MAX, line_bytes_max=128, commit_s_max=2)
         self.committer = Committer(
-            Alone(MemoryStore(LIVES)), config, LIVES, self.clock, Metrics(), on_rollback=lambda _: None
+            Alone(MemoryStore(LIVES)),
+            config,
+            LIVES,
+            self.clock,
+            Metrics(),
+            on_rollback=lambda _: None,
         )
         self.resumed: list[int] = []
         self.told: list[int] = []
