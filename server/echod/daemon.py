@@ -135,9 +135,9 @@ class Daemon:
         log.info("stopped")
         return 0
 
-    def _roll_back(self, shard: Shard) -> None:
-        self._sessions.roll_back(shard)
-        self._hub.roll_back(shard)
+    def _roll_back(self, concerns: Callable[[int], bool]) -> None:
+        self._sessions.roll_back(concerns)
+        self._hub.roll_back(concerns)
 
     def _connections(self) -> Iterable[Connection]:
         """Everyone who is served."""

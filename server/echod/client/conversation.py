@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.protocol.errors import Code
     from echod.store.batch import Write
-    from echod.store.shard import Shard
 
 
 class Conversation:
@@ -46,8 +47,8 @@ class Conversation:
     def sweep(self, now_s: float) -> None:
         """Called about once a second, as long as lines are taken."""
 
-    def roll_back(self, shard: Shard) -> None:
-        """It has lost data that it had acknowledged."""
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data of some slots that it had acknowledged; `concerns` says which."""
 
     def ask_to_leave(self) -> None:
         """This daemon is leaving."""

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from echod.rooms.member import Member
     from echod.store.batch import Write
     from echod.store.operations import Operation
-    from echod.store.shard import Shard
 
 # Why a connection ended, beside the codes of PROTOCOL §4.
 QUIT = "quit"
@@ -308,14 +307,10 @@ class SessionConversation(Conversation):
 
     # What the port says.
 
-    def roll_back(self, shard: Shard) -> None:
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
         """Nobody knows what the store still has of this session, if it lives there (§5)."""
         session = self._session
-        if (
-            self._dialogue is not None
-            and session is not None
-            and self._connection.terms.committer.routes[session.slot] is shard
-        ):
+        if self._dialogue is not None and session is not None and concerns(session.slot):
             self._connection.abandon(Code.ROLLED_BACK, "the store lost data")
 
     def ask_to_leave(self) -> None:
@@ -350,6 +345,10 @@ class Inquiry:
         self.gone = True
         if write.result:
             self._connection.abandon(Code.TAKEN_OVER, "the session was resumed elsewhere")
+        elif self._connection.terms.committer.has_moved(write.session.slot):
+            self._connection.abandon(
+                Code.ROLLED_BACK, "its part of the store has moved, and lost it"
+            )
         else:
             self._connection.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
 

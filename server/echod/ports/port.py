@@ -18,13 +18,13 @@ from echod.store.keys import PlainSession, record
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from echod.client.conversation import Conversation
     from echod.client.directory import Directory
     from echod.client.terms import Terms
     from echod.config import Config
     from echod.rooms.hub import Hub
-    from echod.store.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,10 @@ class Port:
             log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
         terms.metrics.closed(self.name, reason)
 
-    def roll_back(self, shard: Shard) -> None:
-        """It has lost data: the client of each session there must decide (PROTOCOL §5)."""
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data of the slots that it `concerns`: clients must decide (§5)."""
         for connection in tuple(self.connections):
-            guarded(connection.conversation.roll_back, shard)
+            guarded(connection.conversation.roll_back, concerns)
 
     def leave(self, within_s: float) -> None:
         """Serve nobody new; those who are here may finish within so many seconds."""

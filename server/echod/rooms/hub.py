@@ -30,7 +30,7 @@ from echod.store.routes import ROUTES, inbox_channel, inbox_name
 from echod.store.slots import slot_of, slot_of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from echod.config import Config
     from echod.loop.clock import Clock
@@ -133,6 +133,7 @@ class Hub:
 
     def feed_of(self, name: bytes) -> Feed:
         """The shard's where a room or a session of this name lives."""
+        self._follow_routes()
         return self.feeds[self.committer.shard_of(name).number]
 
     def inbox_of(self, name: bytes) -> bytes:
@@ -141,14 +142,16 @@ class Hub:
 
     def _inbox(self) -> bytes:
         """Where this daemon is reached: at home."""
+        self._follow_routes()
         return self.feeds[self.committer.home.number].inbox
 
     def _follow_routes(self) -> None:
         """Shards have come, or slots have moved: rooms and inboxes are listened to where they are."""
-        if self._routes_version == self.committer.routes_version:
+        new = self.committer.shards[len(self.feeds) :]
+        if self._routes_version == self.committer.routes_version and not new:
             return
         self._routes_version = self.committer.routes_version
-        for shard in self.committer.shards[len(self.feeds) :]:
+        for shard in new:
             feed = Feed(
                 *(shard, self._new_subscription(shard), self),
                 committer=self.committer,
@@ -276,7 +279,7 @@ class Hub:
             if room is None:
                 return
         offset = int(word)
-        heard = room.position.hear(epoch, offset)
+        heard = room.position.hear(epoch, offset, said)
         if heard is Heard.NEXT:
             metrics.counts.published += 1
             self.delivery.gather(room, offset, said)
@@ -325,6 +328,8 @@ class Hub:
         room = self.rooms.get(self._route.room_of(channel))
         if room is not None and room.feed is feed:
             self._lose(room)
+        elif channel.startswith(inbox_channel(b"")):
+            self.committer.look_soon()
 
     def moved(self, feed: Feed, slot: int) -> None:
         """See `Listener`."""
@@ -349,20 +354,20 @@ class Hub:
 
     # What the committer, the heartbeat and the sweeper say.
 
-    def roll_back(self, shard: Shard) -> None:
-        """It has lost data: nobody comes in before each room's history is known anew."""
-        feed = self.feeds[shard.number]
-        for room in self._rooms_of(feed):
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data: nobody comes in before each room's history is known anew."""
+        rooms = [room for room in self.rooms.values() if concerns(slot_of(room.name))]
+        for room in rooms:
             room.ready = False
-        self._read_all(feed)
+        self._read_all(rooms)
 
     def lapsed(self, feed: Feed) -> None:
         """See `Listener`."""
-        self._read_all(feed)
+        self._read_all(self._rooms_of(feed))
 
-    def _read_all(self, feed: Feed) -> None:
+    def _read_all(self, rooms: Iterable[Room]) -> None:
         """Something may have passed this daemon by."""
-        for room in self._rooms_of(feed):
+        for room in rooms:
             self._presence.announce(room)
             self.catching_up.read(room)
 

@@ -182,6 +182,7 @@ class Store(Protocol):
 
     connected: bool
     owes: bool  # it has to send something, whether there is a write or not
+    elsewhere: bool  # the last connection led to another process than the one before
     sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
     generation: int  # raised by whoever finds that the store lost data (ADR 17)
 
@@ -214,6 +215,16 @@ class Store(Protocol):
         Raises:
             StoreError: the batch was written in whole, in part or not at all; the
                 store must be `reset` before anything else is asked of it.
+        """
+
+    def lose(self) -> None:
+        """Something is not there that was acknowledged: the next connection counts it as lost."""
+
+    def raise_generation(self, slots: Sequence[int]) -> None:
+        """What had just come to these slots is lost: say so, to who has read of it (ADR 26).
+
+        Raises:
+            StoreError: as `finish`.
         """
 
     def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:

@@ -261,6 +261,7 @@ class Batcher:
             for write in missing:
                 if write.session.restored:
                     write.session.stored = False
+                    write.session.former_keys = ()
                     again.add(id(write))
                 else:
                     write.refused = id(write.session) not in ended
@@ -279,6 +280,17 @@ class Batcher:
             and write.queued_at <= before_at
             and not write.client.gone
         ]
+
+    def doubt(self) -> None:
+        """The link on which `flying` left may still deliver it, late (ADR 24).
+
+        Each state that it replaces goes on under another key, which late bytes do not know.
+        """
+        doubted = {
+            id(write.session): write.session for write in self.flying if write.operation is None
+        }
+        for session in doubted.values():
+            session.move()
 
     def take_out(self, slots: Container[int]) -> dict[int, list[Write]]:
         """Let go of what is about these slots, by slot; what flew, and is in doubt, comes first.

@@ -25,7 +25,7 @@ from echod.store.slots import SLOTS, slot_of
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from echod.config import Config
     from echod.loop.clock import Clock
@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 # So often a daemon looks for shards that have come or gone, and at the nodes' clocks.
 LOOK_S = 5.0
+# Names drawn until one falls to the home: with sixteen even shards one session of six hundred is
+# born elsewhere, and a shard that has few slots yet costs no more than this.
+DRAWS_MAX = 100
 # A home that has so many daemons more than the emptiest gives one up.
 HOMES_APART = 2
 
@@ -61,9 +64,9 @@ class Committer:
         clock: Clock,
         metrics: Metrics,
         *,
-        on_rollback: Callable[[Shard], None],
+        on_rollback: Callable[[Callable[[int], bool]], None],
     ) -> None:
-        """`on_rollback` is called with a shard that has lost data (ADR 17).
+        """`on_rollback` is called when the store has lost data, with what says of which slots.
 
         Before anything that was in flight goes again, and before anyone hears of what is
         committed since.
@@ -82,6 +85,7 @@ class Committer:
         self.home = self.shards[0]
         self.routes = [self.home] * SLOTS
         self.routes_version = 0
+        self._moved_at: dict[int, float] = {}
         self._version = -1
         self._reroute()
 
@@ -150,12 +154,12 @@ class Committer:
         """A session's, drawn until one falls to the home (ADR 21)."""
         self.choose_home()
         routes, home = self.routes, self.home
-        if not home.place.slots:
-            return new_name()  # nobody knows yet what is where
-        while True:
-            name = new_name()
+        name = new_name()
+        for _ in range(DRAWS_MAX):
             if routes[slot_of(name)] is home:
-                return name
+                break
+            name = new_name()
+        return name
 
     def newcomer(self) -> bool:
         """Somebody asks for a place in the store; whether there is one."""
@@ -238,7 +242,7 @@ class Committer:
         for place in self.places.all()[len(self.shards) :]:
             shard = Shard(
                 *(place, self._config, self.lives, self._clock, self._metrics),
-                on_rollback=self._on_rollback,
+                on_rollback=self._rolled_back,
                 reroute=self._reroute,
             )
             self.shards.append(shard)
@@ -284,8 +288,25 @@ class Committer:
             ",".join(str(target.number) for target in targets),
         )  # fmt: skip
         self.routes_version += 1
+        now_s = self._clock.now_s
+        self._moved_at.update(dict.fromkeys(leaving, now_s))
         for target in targets:
-            target.wake()
+            target.arrive([slot for slot, to in leaving.items() if to is target])
+
+    def _rolled_back(self, shard: Shard, slots: Collection[int] | None) -> None:
+        routes = self.routes
+        self._on_rollback(
+            (lambda slot: routes[slot] is shard) if slots is None else slots.__contains__
+        )
+
+    def has_moved(self, slot: int) -> bool:
+        """Whether the slot has come to its shard within the life of a session.
+
+        What is absent there may be lost, and not only expired: who took it may have died before
+        its replicas had it, and before this daemon knew (ADR 26).
+        """
+        moved_at = self._moved_at.get(slot)
+        return moved_at is not None and self._clock.now_s - moved_at < self.lives.state_s
 
     # Beginning and end.
 

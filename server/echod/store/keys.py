@@ -44,6 +44,8 @@ from echod.store.slots import slot_of, tag_of
 
 # 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
+# Failovers in a row, in each of which the move itself was in doubt.
+FORMER_KEYS_MAX: Final = 8
 
 
 def encode_state(seq: int, cut: int, pair: bytes) -> bytes:
@@ -117,9 +119,11 @@ class Session:
         slot: where it lives.
         owner: this ownership, like no other.
         fence: the same for rooms, where owners of one session are compared (ADR 22).
+        epoch, generation: of this ownership, see `own`.
         state_key, record_key: where it is kept; the state's is known once the epoch is.
         record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
+        former_keys: where the state may still stand, while it moves to its new key.
         sent: a write of it may have reached the store.
         posted: the rooms in which it posted last: the ids of its posts there live as long as
             its record.
@@ -131,7 +135,10 @@ class Session:
     """
 
     __slots__ = (
+        "epoch",
         "fence",
+        "former_keys",
+        "generation",
         "name",
         "owner",
         "posted",
@@ -153,6 +160,8 @@ class Session:
         self.slot = slot_of(name)
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
         self.fence = b""
+        self.epoch = self.generation = 0
+        self.former_keys: tuple[bytes, ...] = ()
         self.record_key = record_key(name)
         self.state_key = b""
         self.record = record
@@ -173,8 +182,17 @@ class Session:
 
     def own(self, epoch: int, generation: int = 0) -> None:
         """Be owner number `epoch`, counted in a generation of the session's slot."""
+        self.epoch, self.generation = epoch, generation
         self.state_key = self.key_of(epoch)
         self.fence = b"%d:%d:%b" % (generation, epoch, self.owner)
+
+    def move(self) -> None:
+        """Be the same owner under another name: no late write reaches the state's new key."""
+        self.former_keys = (*self.former_keys[-FORMER_KEYS_MAX + 1 :], self.state_key)
+        self.owner = os.urandom(OWNER_BYTES).hex().encode()
+        self.own(self.epoch, self.generation)
+        self.wire_prefix = b""
+        self.stored = False
 
 
 class PlainSession(Session):

@@ -29,7 +29,7 @@ from echod.store.operations import MEASURE, Fill
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
 
     from echod.config import Config
     from echod.loop.clock import Clock
@@ -84,10 +84,13 @@ class Shard:
         clock: Clock,
         metrics: Metrics,
         *,
-        on_rollback: Callable[[Shard], None],
+        on_rollback: Callable[[Shard, Collection[int] | None], None],
         reroute: Callable[[], None],
     ) -> None:
-        """`on_rollback`: see `Committer`. `reroute` is called where slots can leave."""
+        """`on_rollback`: all that is here, or in these slots, may be lost; see `Committer`.
+
+        `reroute` is called where slots can leave.
+        """
         self.place = place
         self.number = place.number
         self.store = place.store
@@ -99,6 +102,10 @@ class Shard:
         self.take_out = self._batcher.take_out
         self.adopt = self._batcher.adopt
         self.leaving: dict[int, Shard] = {}
+        # Slots that have come: none of their lines was acknowledged here yet, or the batch that
+        # may be the first is on its way.
+        self._arrived: set[int] = set()
+        self._confirming: set[int] = set()
         self.deaf = False
         self.homes, self.first_home = 0, b""
         self._config = config
@@ -151,6 +158,20 @@ class Shard:
         """See `Committer.enqueue`."""
         self._batcher.enqueue(session, operation, client)
         self._idle.wake()
+
+    def arrive(self, slots: Iterable[int]) -> None:
+        """They are served here from now on, by a master whose replicas may not have them yet.
+
+        A batch is sent, be it empty: once it is acknowledged, they have (ADR 26).
+        """
+        self._arrived.update(slots)
+        self._idle.wake()
+
+    def lose(self, what: str) -> None:
+        """Somebody looked for what was acknowledged, and it is not there: as a marker behind."""
+        log.error("store-lacks shard=%d: %s", self.number, what)
+        self.store.lose()
+        self.store.reset()  # the greenlet connects, and tells all
 
     def wake(self) -> None:
         """There is something to do."""
@@ -300,7 +321,20 @@ class Shard:
             self._metrics.store_data_losses += 1
             log.error("store-lost-data shard=%d generation=%d", self.number, self.store.generation)
         self._notice_rollback()
+        if self.store.elsewhere:
+            self._batcher.doubt()
+            self._lose_arrivals(told=lost)
         log.info("store-connected shard=%d waiting=%d", self.number, self.sums.lines_waiting)
+
+    def _lose_arrivals(self, *, told: bool) -> None:
+        """Another master serves: it may not have what had just come."""
+        slots = self._arrived | self._confirming
+        self._arrived, self._confirming = set(), set()
+        if slots and not told:
+            self._metrics.store_data_losses += 1
+            log.error("store-lost-slots shard=%d count=%d", self.number, len(slots))
+            self.store.raise_generation(sorted(slots))
+            self._on_rollback(self, slots)
 
     def _turn(self) -> None:
         """The answer to the batch on its way; the next batch out; then the first one's replies.
@@ -308,13 +342,14 @@ class Shard:
         In this order the store works on the one while clients are sent the other.
         """
         if self._begun_at is None:
-            if not self._batcher.pending and not self._batcher.flying and not self.store.owes:
+            if self.settled() and not self._arrived:
                 self._idle.park()
                 return  # for new lines, or for slots that leave
             self._send()
         missing = self.store.finish()
         self._begun_at = None
         now_s = perf_counter()
+        self._confirming.clear()
         self._notice_rollback()
         acknowledged = self._batcher.acknowledge(missing)
         if acknowledged:
@@ -333,9 +368,11 @@ class Shard:
             known, self._generation = self._generation, generation
             if known is not None:
                 log.warning("rolled-back shard=%d generation=%d", self.number, generation)
-                self._on_rollback(self)
+                self._on_rollback(self, None)
 
     def _send(self) -> None:
+        if self._arrived:
+            self._confirming, self._arrived = self._arrived | self._confirming, set()
         batch = self._batcher.take(self._config.batch_writes_max)
         self._sent_at = perf_counter()
         self._begun_at = self._clock.now_s

@@ -61,7 +61,7 @@ class MemoryStore:
     ) -> None:
         """`publish` gets every publication: it is the one daemon that there is."""
         self._publish = publish
-        self.connected = self.owes = False
+        self.connected = self.owes = self.elsewhere = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}
@@ -90,6 +90,12 @@ class MemoryStore:
         now_s = self._clock()
         if now_s >= self._sweep_at:
             self._sweep(now_s)
+
+    def lose(self) -> None:
+        """See `Store.lose`: this one loses nothing."""
+
+    def raise_generation(self, slots: Sequence[int]) -> None:
+        """See `Store.raise_generation`: here nothing comes, and nothing is lost."""
 
     def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
         """See `Store.give_unpublished`."""

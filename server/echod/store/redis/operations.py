@@ -86,8 +86,8 @@ class Script:
         return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
 
 
-RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
-    Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
+RAISE_GENERATION, OPEN, RESUME, REMEMBER, MOVE, END_SESSION = SESSION_SCRIPTS = tuple(
+    Script(name) for name in ("raise_generation", "open", "resume", "remember", "move", "end")
 )
 ENTER, POST, READ, ANNOUNCE, BEAT, LEASE_LIST = ROOM_SCRIPTS = tuple(
     Script(name) for name in ("enter", "post", "read", "announce", "beat", "leases")
