@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from lab.errors import LabError
 from lab.fleet import haproxy_server
-from lab.fleet.network import Network, together
+from lab.fleet.links import Network
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.fleet.links import Link
     from lab.fleet.metrics import Samples
-    from lab.fleet.network import Link
 
 Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "free"]
 
@@ -66,7 +66,6 @@ class Stage(AbstractContextManager["Stage"]):
         self._directory = directory
         self._kinds = links
         self._network: Network | None = None
-        self._links: dict[tuple[str, str], Link] = {}
 
     @abstractmethod
     def start(self) -> None:
@@ -94,17 +93,14 @@ class Stage(AbstractContextManager["Stage"]):
         """Where to connect to reach `target` (host:port): a link's address if the drill cuts it."""
         if name.partition(":")[0] not in self._kinds:
             return target
-        if (name, target) not in self._links:
-            self._network = self._network or Network(self._directory)
-            self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
-        return self._links[name, target].address
+        self._network = self._network or Network()
+        return self._network.add(name, target).addresses[target]
 
     def link(self, name: str) -> Link:
         """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`."""
-        found = [link for (named, _), link in self._links.items() if named == name]
-        if not found:
+        if self._network is None or name not in self._network.links:
             raise DrillError(f"{name}: there is no such link in this drill")
-        return together(found)
+        return self._network.links[name]
 
     # What can be done to it.
 
