@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import redis
+
 from lab.drill import drills
 from lab.drill.run import play
 from lab.drill.stage.base import DrillError
@@ -145,7 +147,7 @@ def _play(drill: Drill, directory: Path, args: argparse.Namespace) -> Outcome:
         try:
             with stage:
                 return play(drill, stage, directory, say)
-        except OSError as error:
+        except (OSError, redis.RedisError) as error:
             raise DrillError(f"{drill.name}: {error}") from error
         finally:
             logs = directory / "logs"

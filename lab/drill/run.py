@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Of the clients, by the first letter of their names (`load`): those that the drill is about.
 # Claimants and ghosts are there to disturb.
 PATIENT = "sq"
+HAUNTING = "g"
 
 # All clients are served once: sessions opened through checks that have just begun.
 READY_S_MAX = 30.0
@@ -105,7 +106,9 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
     losses = [Loss(mark.t, mark.slots) for mark in marks if mark.loses]
-    checker = Checker(losses, shorten(factor or 1.0), troubled(marks))
+    checker = Checker(
+        losses, shorten(factor or 1.0), troubled(marks), haunts=lambda name: name[0] in HAUNTING
+    )
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     for event in history.read(path):
         checker.feed(event)

@@ -424,8 +424,8 @@ def test_connections_in_the_metrics() -> None:
 
 
 def test_every_rule_has_a_corruption() -> None:
-    """No rule goes unproven: `test_drill_soak` has those of lives."""
-    assert {*CORRUPTIONS.values(), rules.QUIET} == set(rules.RULES) - rules.OF_LIVES | {
+    """No rule goes unproven: `test_drill_soak` has those of lives, `test_drill_rooms` the fence."""
+    assert {*CORRUPTIONS.values(), rules.QUIET, rules.FENCE} == set(rules.RULES) - rules.OF_LIVES | {
         rules.LOST, rules.ENDED, rules.REFUSED, rules.INTERNAL,
     }  # fmt: skip
 

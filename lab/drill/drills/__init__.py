@@ -5,7 +5,7 @@ from lab.drill.drills import mixture, network, parts, rooms, shards, soak
 MIXTURES = {"rooms-mix": mixture.rooms_mix, "mix": mixture.mix}
 """Those that a seed and a time make."""
 
-TIMES = {"lose-node": shards.lose_node}
+TIMES = {"lose-node": shards.lose_node, "shards-move": shards.shards_move}
 """Those that are played so often."""
 
 ALL = (

@@ -6,20 +6,21 @@ with the cluster whole.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lab.drill.drills.faults import freeze, hand_over, in_order, kill, lose, restart_at_once
 from lab.drill.drills.rooms import LOAD as MEMBERS
 from lab.drill.judge.expectations import goes_on, nothing_lost, others_go_on, shard_serves, spares
-from lab.drill.scenario import Drill, Load
+from lab.drill.scenario import Drill, Load, Step
 from lab.drill.stage.base import SHARD
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from lab.drill.drills.faults import Fault
     from lab.drill.judge.outcome import Expectation
-    from lab.drill.scenario import Step
+    from lab.drill.stage.base import Stage
 
 MASTER, REPLICA, REPLICAS = (
     f"{what} of shard {SHARD}" for what in ("master", "replica", "replicas")
@@ -33,6 +34,8 @@ UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
 BEGIN_S = 5.0
 # So many shards take turns to lose a node.
 SHARDS = 3
+# So many slots move before the master is killed, and so many after it.
+SLOTS = 6
 
 CLIENTS = Load(quitters=6)
 # Sessions and rooms, which a load of one kind alone would leave untried.
@@ -55,6 +58,36 @@ def on_a_node(
     )
 
 
+def lone_master() -> Drill:
+    """A master without its replicas may answer nothing: all that it took is lost then."""
+    members = Load(clients=30, members=MEMBERS.members, posts_rate=2.0)
+    gone, back = kill("echod1", "echod2").steps(6.4, 8)
+    return Drill(
+        "lone-master",
+        "A shard's replicas are killed; then its master, disk and all, and a replica takes over:"
+        " what the master took alone was answered to nobody, and heard by nobody.",
+        [
+            # `succeed` undoes all of it.
+            replace(kill(REPLICA).steps(3)[0], lasts=False),
+            # The last one has whatever was answered since the first one's death.
+            replace(kill(REPLICA).steps(4)[0], lasts=False),
+            # What these have posted is posted again later, behind what others post.
+            gone,
+            *lose(MASTER).steps(6.5, 0)[:1],
+            Step(
+                7, "start the last replica, make it master by force; start the others",
+                lambda stage: stage.succeed(SHARD), heals=True, of=MASTER,
+            ),
+            back,
+        ],
+        seconds=12,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=members,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
 def lose_node(times: int = 3) -> Drill:
     """One node after the other, of each shard in turn."""
     faults: list[Fault] = [lose(f"node of shard {n % SHARDS}") for n in range(times)]
@@ -63,6 +96,37 @@ def lose_node(times: int = 3) -> Drill:
     return Drill(
         "lose-node",
         f"A node is killed, its disk deleted, and it joins again; {times} in turn, under load.",
+        steps,
+        seconds=steps[-1].at_s + 3,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )
+
+
+def shards_move(times: int = 1) -> Drill:
+    """Slots go from one shard to another and back; between two of them their master is killed."""
+
+    def move(count: int, source: int, target: int) -> Callable[[Stage], None]:
+        return lambda stage: stage.move(count, source, target)
+
+    steps: list[Step] = []
+    there = (SHARD, (SHARD + 1) % SHARDS)
+    for n in range(times):
+        at_s, text = 3.0 + 4 * n, f"move {SLOTS} slots from shard {{}} to shard {{}}"
+        back = there[::-1]
+        steps += [
+            Step(at_s, text.format(*there), move(SLOTS, *there), lasts=False),
+            *kill(MASTER).steps(at_s + 0.1, 0)[:1],
+            Step(at_s + 0.2, text.format(*there), move(2 * SLOTS, *there), lasts=False),
+            *kill(MASTER).steps(0, at_s + 1)[1:],
+            Step(at_s + 2, text.format(*back), move(3 * SLOTS, *back), lasts=False),
+        ]
+    return Drill(
+        "shards-move",
+        "Slots with sessions and rooms move to another shard and back, under load; the shard's"
+        f" master is killed in the middle; {times} in turn.",
         steps,
         seconds=steps[-1].at_s + 3,
         expects=[nothing_lost, goes_on(1.0)],
@@ -118,5 +182,7 @@ ALL = (
         HANDED_OVER_S,
         spares(),
     ),
+    lone_master(),
     lose_node(),
+    shards_move(),
 )

@@ -38,7 +38,7 @@ from lab.drill.judge.tenure import (
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lab.drill.judge.tenure import Connection
     from lab.drill.lives import Short
@@ -67,6 +67,8 @@ class Checker:
             or `unknown-session`.
         short: The daemons' lives, if they are shortened.
         troubled: From when to when a fault was there.
+        haunts: Which clients, by name, post in rooms and are no good members of them: nothing is
+            owed to them there.
 
     Attributes:
         violations: What was found, at most `KEPT_MAX` of each rule.
@@ -80,6 +82,7 @@ class Checker:
         losses: Sequence[Loss] = (),
         short: Short = ORDINARY,
         troubled: Sequence[tuple[float, float]] = (),
+        haunts: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
@@ -88,6 +91,7 @@ class Checker:
         self._connections: dict[tuple[str, int], Connection] = {}
         self.signs = Signs(short, troubled, self._sessions, self.broken)
         self.rooms = Rooms(self.signs)
+        self._haunts = haunts
 
     def feed(self, event: Event) -> None:
         """Take the next event; kinds that promise nothing are passed over."""
@@ -105,7 +109,9 @@ class Checker:
         if connection.kind:
             self.signs.feed(connection, event, asked)
         if connection.session.name:
-            self.rooms.feed(connection, event, asked)
+            self.rooms.hold_fence(connection, event)
+            if not self._haunts(event["c"]):
+                self.rooms.feed(connection, event, asked)
         if kind == "closed":
             del self._connections[key]
 

@@ -31,7 +31,7 @@ DELIVERED_MIN = 1_000
 # A shard that is away makes no other one slower than this many times what it was; below so much
 # it is the machine that is measured, on which a node has just started.
 OTHERS_MOST = 2.0
-OTHERS_S = 0.05
+OTHERS_S = 0.1
 
 STORES = {"m": "memory", "r": "Redis"}
 # Of all sessions that were opened or resumed, who may have been late by his own clock: with

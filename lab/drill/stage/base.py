@@ -28,6 +28,8 @@ Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "fr
 # The Redis that drills break: one Redis; of a cluster, all nodes of this shard.
 REDIS: Final = "redis"
 SHARD: Final = 1
+# Those that `Stage.move` has moved.
+MOVED: Final = "slots that have moved"
 
 # A daemon drains for 10 s at most, Docker takes its time, and the machine may be busy.
 END_S_MAX: Final = 40.0
@@ -167,8 +169,22 @@ class Stage(AbstractContextManager["Stage"]):
     def change_data(self, how: str) -> None:
         """One of `DATA`, to every node of `REDIS`."""
 
+    def move(self, count: int, source: int, target: int) -> None:
+        """Move so many slots that have keys from one shard to another; rooms' slots first.
+
+        Those that have been moved are moved back first.
+        """
+        raise NotImplementedError
+
     def lose(self, part: str) -> None:
         """Kill nodes of a cluster, and delete all that they have stored."""
+        raise NotImplementedError
+
+    def succeed(self, shard: int) -> None:
+        """Of a shard that has no node left: the replica that was killed last becomes its master.
+
+        By force, as nobody is left to ask; then the others join it.
+        """
         raise NotImplementedError
 
     def hand_over(self, shard: int) -> None:

@@ -22,12 +22,13 @@ import psutil
 import redis
 
 from echod.config import flag_of
+from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
 from lab.drill.stage import detour
-from lab.drill.stage.base import DATA, REDIS, SHARD, Deed, DrillError, Stage
+from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, Deed, DrillError, Stage
 from lab.fleet import control, metrics, ports, processes
 from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
-from lab.fleet.redis_cluster import RedisCluster
+from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class LocalStage(Stage):
         self._harmed: dict[str, list[str]] = {}
         """What a fault was on, by what the drill calls it, until it is undone."""
         self._turns: Counter[int] = Counter()
+        self._moved: set[int] = set()
 
     def start(self) -> None:
         self.fleet.start()
@@ -144,6 +146,8 @@ class LocalStage(Stage):
         return [node.name for node in self._nodes(part)] or [part]
 
     def slots(self, part: str) -> Collection[int]:
+        if part == MOVED:
+            return frozenset(self._moved)
         store = self.fleet.store
         nodes = self._nodes(part.partition(" and ")[0])
         if not nodes or not isinstance(store, RedisCluster):
@@ -188,10 +192,40 @@ class LocalStage(Stage):
             directory = self.fleet.plan.directory / name
             subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
 
+    def move(self, count: int, source: int, target: int) -> None:
+        cluster = self._cluster
+        until(
+            lambda: all(cluster.master(shard).reachable for shard in (source, target)),
+            ELECTION_S_MAX,
+            "both shards to have a master",
+        )
+        with redis.Redis.from_url(cluster.master(source).admin_url) as client:
+            keys = list(client.scan_iter(count=1000))
+        rooms, others = (
+            {slot_of_key(key) for key in keys if key.startswith(b"m:{") is room and b"{" in key}
+            for room in (True, False)
+        )
+        here = self.slots(f"nodes of shard {source}")
+        first = [slot for slot in self._moved if slot in here]
+        wanted = dict.fromkeys((*first, *sorted(rooms), *sorted(others)))
+        for slot in list(wanted)[:count]:
+            cluster.move_slot(slot, target)
+            self._moved.add(slot)
+
     def lose(self, part: str) -> None:
-        self._harmed[part] = self.names(part)
-        for node in self._nodes(part):
+        nodes = self._nodes(part)
+        self._harmed[part] = [node.name for node in nodes]
+        for node in nodes:
             self._cluster.lose_data(node)
+
+    def succeed(self, shard: int) -> None:
+        (last,) = self._harmed.pop(f"replica of shard {shard}")
+        of_shard = [node for node in self._cluster.nodes if node.shard == shard]
+        for node in sorted(of_shard, key=lambda node: node.name != last):
+            self._cluster.start_again(node)
+            self.parts[node.name] = node.process
+            if node.name == last:
+                self._cluster.hand_over(node, force=True)
 
     def hand_over(self, shard: int) -> None:
         (replica,) = self._nodes(f"replica of shard {shard}")
@@ -227,7 +261,7 @@ class LocalStage(Stage):
         if kind == "node":  # a replica or the master: the one whose turn it is
             nodes = [node for node in store.nodes if node.shard == shard]
             self._turns[shard] += 1
-            return [nodes[self._turns[shard] % len(nodes)]]
+            return [nodes[(self._turns[shard] - 1) % len(nodes)]]
         return {
             "master": [master],
             "replica": [next((node for node in replicas if node.reachable), replicas[0])],
