@@ -4,7 +4,7 @@
         ▲──────────────────────────one JSON line──────────────────────┘
 
     {"do": "look"}                     {"fleet": the ready line, "lives": {part: "runs" | …}}
-    {"do": "kill", "part": "echod2"}   {"done": "echod2: killed"}
+    {"do": "kill", "part": "echod2"}   {"done": "echod2: killed"}; a part: a daemon or a node
                                        {"error": "…"} where that can't be done
 
 `fleet up` serves between its looks at the dead, in its main thread: children must be started
@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
+import redis
 
 from lab.errors import LabError
 
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from lab.fleet.local import Fleet
     from lab.fleet.processes import Process
+    from lab.fleet.redis_node import Node
 
-# A request is a verb and a name; an answer has every part of 64 daemons' fleet.
+# A request is a verb and a name; an answer has every part of a fleet of 64 daemons, 48 nodes.
 REQUEST_BYTES_MAX = 1_024
 ANSWER_BYTES_MAX = 1 << 20
 
@@ -42,8 +43,9 @@ ANSWER_BYTES_MAX = 1 << 20
 # on a busy machine another process may be first.
 EXCHANGE_S_MAX = 5.0
 
-# Starting a daemon is the longest that can be asked for.
-ANSWER_S_MAX = 20.0
+# The longest that can be asked for: a node that has lost its data waits for another master, or a
+# replica is waited for that has just been started, before it is handed its shard.
+ANSWER_S_MAX = 40.0
 
 # More fleets of one user at once would be a mistake; so many may ask at one moment.
 BACKLOG = 8
@@ -54,7 +56,8 @@ SIGNALS = {
     "freeze": (signal.SIGSTOP, "frozen"),
     "thaw": (signal.SIGCONT, "thawed"),
 }
-ACTIONS = (*SIGNALS, "start")
+START, HAND_OVER = "start", "hand-over"
+ACTIONS = (*SIGNALS, START, HAND_OVER)
 
 
 class ControlError(LabError):
@@ -119,37 +122,58 @@ def _answer(fleet: Fleet, line: bytes) -> dict[str, Any]:
         case {"do": str(action), **others} if isinstance(name := others.get("part", ""), str):
             try:
                 return {"done": f"{name}: {_do(fleet, action, name)}"}
-            except LabError as error:
+            except (LabError, redis.RedisError) as error:
                 return {"error": str(error)}
     return {"error": "a request is a JSON object of words, with `do`"}
 
 
 def _do(fleet: Fleet, action: str, name: str) -> str:
-    daemon = fleet.parts.get(name)
-    if daemon is None or daemon not in fleet.daemons:
-        raise ControlError(f"{name}: there is no such daemon")
-    if action == "start":
-        if daemon.alive:
+    part, node = fleet.parts.get(name), fleet.node(name)
+    if part is None or not (node or part in fleet.daemons):
+        raise ControlError(f"{name}: there is no such daemon or node of Redis")
+    if action not in ACTIONS:
+        raise ControlError(f"{action}: what can be done is {', '.join(ACTIONS)}")
+    if action == START:
+        if part.alive:
             raise ControlError(f"{name}: it has not ended")
         fleet.start_again(name)
         return f"started, pid {fleet.parts[name].pid}"
-    if action not in SIGNALS:
-        raise ControlError(f"{action}: what can be done is {', '.join(ACTIONS)}")
-    if not daemon.alive:
+    if not part.alive:
         raise ControlError(f"{name}: it does not run")
+    if action == HAND_OVER:
+        return _hand_over(fleet, node, name)
+    if action == "drain" and node:
+        raise ControlError(f"{name}: only a daemon can be drained; a master can be handed over")
     signum, done = SIGNALS[action]
-    daemon.signal(signum)
+    part.signal(signum)
     return done
+
+
+def _hand_over(fleet: Fleet, node: Node | None, name: str) -> str:
+    """Make a replica its shard's master; of a master, the replica that has most of its data."""
+    if node is None:
+        raise ControlError(f"{name}: only a master of Redis can be handed over")
+    of_shard = f"shard {node.shard}"
+    master = fleet.store.masters().get(node.shard)
+    if master is None or not master.reachable:
+        who = master.name if master else "its master"
+        raise ControlError(f"{name}: {who} does not answer; the nodes elect another by themselves")
+    if not node.reachable:
+        raise ControlError(f"{name}: it is frozen")
+    replicas = [one for one in fleet.store.nodes if one.shard == node.shard and one is not master]
+    heirs = [one for one in replicas if one.reachable and node in (one, master)]
+    if not heirs:
+        raise ControlError(f"{name}: {of_shard} has no replica that answers")
+    heir = max(heirs, key=lambda one: int(one.ask("INFO", "replication")["slave_repl_offset"]))
+    fleet.store.hand_over(heir)
+    return f"{heir.name} is the master of {of_shard} now"
 
 
 def life(process: Process) -> str:
     """`runs`, `frozen` (SIGSTOP) or `down`."""
     if not process.alive:
         return "down"
-    with contextlib.suppress(psutil.Error):
-        if psutil.Process(process.pid).status() == psutil.STATUS_STOPPED:
-            return "frozen"
-    return "runs"
+    return "frozen" if process.frozen else "runs"
 
 
 def ask(path: Path, request: dict[str, str]) -> dict[str, Any]:

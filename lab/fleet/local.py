@@ -14,7 +14,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import lab
 from echod import config as echod_config
@@ -24,8 +24,9 @@ from lab.fleet import (
     ports,
     processes,
     prometheus_server,
-    redis_server,
+    redis_cluster,
     secret_files,
+    store,
 )
 from lab.fleet.haproxy_server import Daemon
 
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lab.fleet.processes import Process
-    from lab.fleet.redis_server import Appendfsync, RedisServer
+    from lab.fleet.redis_node import Node
+    from lab.fleet.redis_server import Appendfsync
+    from lab.fleet.store import Store
 
 ROOT = Path(lab.__file__).resolve().parents[1]
 
@@ -43,6 +46,9 @@ LOAD = {"LOCUST_USERS": "100", "LOCUST_SPAWN_RATE": "100"}
 
 # A daemon ends within its drain; beyond it, what is queued is answered.
 DRAIN_SLACK_S = 5.0
+
+# With one, nothing is acknowledged from a master's death until it is back (docs/adr/0027).
+SHARD_REPLICAS: Final = 2
 
 # Locust, HAProxy and Prometheus hold nothing that is worth a longer wait.
 STOP_S_MAX = 5.0
@@ -62,6 +68,10 @@ class Plan:
     durability: str | None = None
     """PROTOCOL §5; None leaves it to the daemon."""
     appendfsync: Appendfsync = "always"
+    shards: int = 1
+    """Of the store: one is one Redis, three or more are a cluster of Redis."""
+    shard_replicas: int = SHARD_REPLICAS
+    """Of each shard of a cluster."""
     daemon_program: Sequence[str] = ("-m", "echod")
     """What Python runs as a daemon: the drills' tests have some with a bug."""
     daemon_settings: Mapping[str, float] = field(default_factory=dict)
@@ -83,8 +93,9 @@ class Fleet:
         self.plan = plan
         self.parts: dict[str, Process] = {}
         """Every process by name, in the order of starting; dead ones stay."""
-        self.redis: RedisServer | None = None
-        """For who looks into the store: `admin_url`."""
+        self.secrets = plan.secrets or plan.directory / "secrets"
+        self.store: Store[Any] = _store(plan, self.secrets)
+        """Its nodes are parts too, by their names."""
         self.dead: set[str] = set()
         """Those that `deaths` has told of."""
         self._lock: int | None = None
@@ -98,7 +109,7 @@ class Fleet:
             LabError: A part did not come up. Those before it run: call `stop`.
         """
         self._lock_directory()
-        self._start_redis()
+        self._start_store()
         for number in range(1, self.plan.daemons + 1):
             name = f"echod{number}"
             self.parts[name] = self._start_daemon(name)
@@ -139,10 +150,12 @@ class Fleet:
         """A part that has ended, on its ports and data, where others look for it; it is ready then.
 
         Raises:
-            lab.fleet.processes.StartError: It did not start.
+            LabError: It did not start.
         """
-        if name == "redis":
-            self._start_redis()
+        node = self.node(name)
+        if node:
+            self.store.start_again(node)
+            self.parts[name] = node.process
         elif name == "haproxy":
             self.start_haproxy()
         else:
@@ -177,6 +190,10 @@ class Fleet:
         """The daemons, in the order of their numbers."""
         return self._of_kind("echod")
 
+    def node(self, name: str) -> Node | None:
+        """Return the store's node of this name, if there is one."""
+        return next((node for node in self.store.nodes if node.name == name), None)
+
     @property
     def ready(self) -> dict[str, Any]:
         """Where everything is: the ready line of `fleet up`. What is not there is null."""
@@ -190,11 +207,12 @@ class Fleet:
                 {key: value for key, value in daemon.ready.items() if key != "event"}
                 for daemon in self.daemons
             ],
+            "redis": self.store.ready(),
             **{
                 name: {"pid": self.parts[name].pid, **self.parts[name].ready}
                 if name in self.parts
                 else None
-                for name in ("redis", "haproxy", "locust", "prometheus")
+                for name in ("haproxy", "locust", "prometheus")
             },
         }
 
@@ -212,27 +230,42 @@ class Fleet:
     def _of_kind(self, kind: str) -> list[Process]:
         return [process for name, process in self.parts.items() if name.startswith(kind)]
 
-    def _start_redis(self) -> None:
-        """Start it, on the port of the one before, if any."""
-        secrets = self.plan.secrets or self.plan.directory / "secrets"
-        secret_files.make_passwords(secrets)
-        self.redis = redis_server.start(
-            self.plan.directory / "redis",
-            appendfsync=self.plan.appendfsync,
-            port=self.redis.port if self.redis else 0,
-            secrets=secrets,
-        )
-        self.parts["redis"] = self.redis.process
+    def _start_store(self) -> None:
+        """Start it, with the data of an earlier one in this directory."""
+        self._check_data()
+        secret_files.make_passwords(self.secrets)
+        try:
+            self.store.start_all()
+        finally:
+            nodes = [node for node in self.store.nodes if node.server]
+            self.parts |= {node.name: node.process for node in nodes}
+
+    def _check_data(self) -> None:
+        """See that no data of an earlier store would be left out: an answered line may be in them.
+
+        A cluster may get more replicas.
+        """
+        directory, shards = self.plan.directory, self.plan.shards
+        had = store.shards_in(directory)
+        replicas = max(had.values(), default=0)
+        if had and (len(had) != shards or replicas > self.plan.shard_replicas):
+            raise DirectoryError(
+                f"{directory}: it has the data of --shards {len(had)}"
+                f"{f' --shard-replicas {replicas}' if len(had) > 1 else ''}; choose another folder"
+                " for another number"
+            )
 
     def _start_daemon(self, name: str) -> Process:
         """Start one, on the ports of the one before, if any; it is not ready yet."""
-        redis = self.parts["redis"].ready
         former = self.parts[name].ready if name in self.parts else {}
         flags = ["--name", name, "--host", ports.HOST, "--proxy-protocol"]
-        flags += ["--store", self.store_url_of(name, redis["url"])]
-        flags += ["--store-password-file", redis["password_file"]]
+        flags += ["--store", self.store_url_of(name, self.store.url)]
+        flags += ["--store-password-file", self.store.password_file]
+        if self.plan.shards > 1 and not self.plan.shard_replicas:
+            flags += ["--store-replicas", "0"]  # the daemons' default is one
         for port in ("echo", "session", "admin", "agent"):
-            flags += [f"--{port}-port", str(ports.split(former[port])[1] if former else 0)]
+            number = ports.split(former[port])[1] if former else ports.reserve()
+            flags += [f"--{port}-port", str(number)]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for setting, value in self.plan.daemon_settings.items():
@@ -288,3 +321,16 @@ class Fleet:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def _store(plan: Plan, secrets: Path) -> Store[Any]:
+    """The plan's store, of which nothing runs yet."""
+    if plan.shards == 1:
+        return store.one(plan.directory, appendfsync=plan.appendfsync, secrets=secrets)
+    return redis_cluster.of(
+        plan.directory,
+        shards=plan.shards,
+        replicas=plan.shard_replicas,
+        appendfsync=plan.appendfsync,
+        secrets=secrets,
+    )

@@ -1,8 +1,8 @@
 """A real Redis Cluster (or Valkey's) of local processes, for tests and the local fleet.
 
-    start ──▶ RedisCluster ──▶ Node, Node, … (`redis_node`), each a `redis_server.RedisServer`
-                  │ kill, freeze, thaw, start_again, lose_data, hand_over
-                  └ begin_move, finish_move, move_slot
+    of ──▶ RedisCluster ──▶ ClusterNode, … (`redis_node`), each a `redis_server.RedisServer`
+               │ kill, freeze, thaw, start_again, hand_over (`store`), lose_data
+               └ begin_move, finish_move, move_slot
 
 Each node has a folder, a port for clients and one for the other nodes (its bus), both on
 loopback. A *shard* is a master and its replicas: a node stays in its shard whoever is the
@@ -16,16 +16,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any
 
 import redis as redis_py
 
-from lab.errors import LabError
-from lab.fleet import processes
 from lab.fleet.ports import HOST
-from lab.fleet.redis_node import DATA, IDENTITY, SETTINGS, Node
+from lab.fleet.redis_node import DATA, IDENTITY, SETTINGS, ClusterNode
+from lab.fleet.store import Store, StoreError, node_name
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -56,15 +54,15 @@ MIGRATE_KEYS_MAX = 100
 MIGRATE_MS_MAX = 5000
 
 
-class ClusterError(LabError):
+class ClusterError(StoreError):
     """The cluster did not come to what was asked of it in time; the text says what is missing."""
 
 
-class RedisCluster:
-    """The nodes of a running cluster; made by `start`. Leaving its `with` block stops them."""
+class RedisCluster(Store[ClusterNode]):
+    """The nodes of a running cluster; made by `start` or `of`. Leaving its `with` block stops them."""
 
-    def __init__(self, nodes: Sequence[Node]) -> None:
-        self.nodes = list(nodes)
+    def __init__(self, nodes: Sequence[ClusterNode]) -> None:
+        super().__init__(nodes)
         self._former: set[str] = set()
         """The identities that nodes without their data have given up."""
 
@@ -74,44 +72,23 @@ class RedisCluster:
         login = "echod@" if self.password_file else ""
         return f"redis+cluster://{login}{','.join(node.address for node in self.nodes)}"
 
-    @property
-    def password_file(self) -> str:
-        """The file with the daemons' password; empty if they need none."""
-        server = self.nodes[0].server
-        return server.password_file if server else ""
+    def masters(self) -> dict[int, ClusterNode]:
+        """Return the shards' masters, of each the one with the newest epoch; it may be dead."""
+        claims = sorted(self._claims(), key=lambda claim: claim[0])
+        return {node.shard: node for _, node, _ in claims}
 
-    def role(self, node: Node) -> Literal["master", "replica"]:
-        """What a node is in its shard, by the newest epoch."""
-        return "master" if self._masters().get(node.shard) is node else "replica"
-
-    def ready(self) -> dict[str, Any]:
-        """Return the addresses for a ready line: of the cluster, and of each node."""
-        return {
-            "url": self.url,
-            "password_file": self.password_file,
-            "nodes": [
-                {
-                    "pid": node.pid,
-                    "address": node.address,
-                    "shard": node.shard,
-                    "role": self.role(node),
-                }
-                for node in self.nodes
-            ],
-        }
-
-    def master(self, shard: int) -> Node:
+    def master(self, shard: int) -> ClusterNode:
         """Return who serves a shard's slots, by the newest epoch; it may be dead or frozen.
 
         Raises:
             ClusterError: No node that answers knows.
         """
-        found = self._masters().get(shard)
+        found = self.masters().get(shard)
         if found is None:
             raise ClusterError(f"no node knows a master of shard {shard}")
         return found
 
-    def replicas(self, shard: int) -> list[Node]:
+    def replicas(self, shard: int) -> list[ClusterNode]:
         """Return the shard's other nodes, dead and frozen ones too."""
         master = self.master(shard)
         return [node for node in self.nodes if node.shard == shard and node is not master]
@@ -154,29 +131,14 @@ class RedisCluster:
             self._form()
         self.await_whole()
 
-    def kill(self, node: Node) -> None:
-        """End a node at once (SIGKILL); it is gone then."""
-        node.process.kill()
-        node.frozen = False
-
-    def freeze(self, node: Node) -> None:
-        """Stop a node (SIGSTOP): its sockets stay open, and it says nothing."""
-        node.process.signal(signal.SIGSTOP)
-        node.frozen = True
-
-    def thaw(self, node: Node) -> None:
-        """Let a frozen node go on (SIGCONT)."""
-        node.process.signal(signal.SIGCONT)
-        node.frozen = False
-
-    def lose_data(self, node: Node) -> None:
+    def lose_data(self, node: ClusterNode) -> None:
         """Kill a node and delete all that it has stored, but for its identity."""
         self.kill(node)
         shutil.rmtree(node.directory / DATA)
 
     def start_again(
         self,
-        node: Node,
+        node: ClusterNode,
         *,
         elsewhere: bool = False,
         even_without_data: bool = False,
@@ -201,7 +163,7 @@ class RedisCluster:
         empty = not node.has_data and not even_without_data
         if empty:
             self._await(
-                lambda: self._masters().get(node.shard, node) is not node,
+                lambda: self.masters().get(node.shard, node) is not node,
                 election_s_max,
                 f"another master of shard {node.shard}: {node.name} has lost its data, and a"
                 " replica that was started after it ended is master only by force",
@@ -213,7 +175,7 @@ class RedisCluster:
             self._forget_former()
             self._replicate(node)
 
-    def hand_over(self, replica: Node, *, force: bool = False) -> None:
+    def hand_over(self, replica: ClusterNode, *, force: bool = False) -> None:
         """Make a replica its shard's master, without a loss; all nodes know it then.
 
         Args:
@@ -282,7 +244,7 @@ class RedisCluster:
         source, target = self.master(self.shard_of(slot)), self.master(to_shard)
         while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, MIGRATE_KEYS_MAX):
             _migrate(source, target, keys)
-        others = [node for node in self._masters().values() if node not in (source, target)]
+        others = [node for node in self.masters().values() if node not in (source, target)]
         # The target first: if it dies next, the source still has the slot, and redirects.
         for node in (target, source, *others):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
@@ -310,16 +272,6 @@ class RedisCluster:
         except TimeoutError as error:
             raise ClusterError(f"{error}: {missing}") from None
 
-    def stop(self) -> None:
-        """End all nodes; what was acknowledged is in their append-only files."""
-        processes.terminate_all([node.process for node in self.nodes if node.server])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def _form(self) -> None:
         """Make one cluster of nodes that know nobody yet."""
         first = {node.shard: node for node in reversed(self.nodes)}
@@ -337,7 +289,7 @@ class RedisCluster:
             if first[node.shard] is not node:
                 self._replicate(node)
 
-    def _meet(self, node: Node) -> None:
+    def _meet(self, node: ClusterNode) -> None:
         """Tell a node that has started where the others are that have moved.
 
         Nodes hear of new addresses from each other, but not after all have moved. Only of
@@ -348,7 +300,7 @@ class RedisCluster:
             if other.reachable and (other.id, other.address) not in known:
                 _meet(node, other)
 
-    def _replicate(self, node: Node) -> None:
+    def _replicate(self, node: ClusterNode) -> None:
         """Make a node without slots a replica of its shard, once it knows the master there."""
 
         def follow() -> bool:
@@ -377,18 +329,13 @@ class RedisCluster:
 
         self._await(forgotten, ELECTION_S_MAX, "the nodes to forget a former identity")
 
-    def _claims(self) -> Iterator[tuple[int, Node, tuple[range, ...]]]:
+    def _claims(self) -> Iterator[tuple[int, ClusterNode, tuple[range, ...]]]:
         """Who serves which slots by which epoch, as anyone sees it."""
         nodes = {node.id: node for node in self.nodes}
         for node in self.nodes:
             for seen in node.view():
                 if "master" in seen.flags and seen.slots and seen.id in nodes:
                     yield seen.epoch, nodes[seen.id], seen.slots
-
-    def _masters(self) -> dict[int, Node]:
-        """The shards' masters, of each the one with the newest epoch."""
-        claims = sorted(self._claims(), key=lambda claim: claim[0])
-        return {node.shard: node for _, node, _ in claims}
 
     def _agreed(self) -> bool:
         """Whether all nodes that answer see the same masters of the same slots."""
@@ -437,7 +384,7 @@ class RedisCluster:
             raise ClusterError(str(error)) from None
 
 
-def start(  # noqa: PLR0913 — each is one independent choice of the caller
+def of(  # noqa: PLR0913 — each is one independent choice of the caller
     directory: Path,
     *,
     shards: int = 3,
@@ -447,7 +394,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     secrets: Path | None = None,
     more: Mapping[str, str] | None = None,
 ) -> RedisCluster:
-    """Start a cluster, each of its nodes in a folder of `directory`; it is whole then.
+    """Return a cluster that does not run yet, each of its nodes in a folder of `directory`.
 
     On the folders of an earlier one it is that cluster again, with its data.
 
@@ -462,20 +409,26 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         appendfsync: As `redis_server.start`; so are `secrets` and `more`.
         secrets: The folder of the users' passwords; None for no users.
         more: Redis's own settings by name, beside those here or in their place.
+    """
+    settings = {**SETTINGS, "cluster-node-timeout": str(node_timeout_ms), **(more or {})}
+    options = {"appendfsync": appendfsync, "secrets": secrets}
+    return RedisCluster(
+        [
+            ClusterNode(directory / node_name(shard, number), shard, options, settings)
+            for shard in range(shards)
+            for number in range(1 + replicas)
+        ]
+    )
+
+
+def start(directory: Path, **choices: Any) -> RedisCluster:  # noqa: ANN401 — those of `of`
+    """Start a cluster as `of` makes it; it is whole then.
 
     Raises:
         lab.fleet.processes.StartError: A node did not start.
         ClusterError: They did not become a cluster.
     """
-    settings = {**SETTINGS, "cluster-node-timeout": str(node_timeout_ms), **(more or {})}
-    options = {"appendfsync": appendfsync, "secrets": secrets}
-    cluster = RedisCluster(
-        [
-            Node(directory / f"redis-{shard}-{number}", shard, options, settings)
-            for shard in range(shards)
-            for number in range(1 + replicas)
-        ]
-    )
+    cluster = of(directory, **choices)
     try:
         cluster.start_all()
     except BaseException:
@@ -484,11 +437,11 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     return cluster
 
 
-def _meet(node: Node, other: Node) -> None:
+def _meet(node: ClusterNode, other: ClusterNode) -> None:
     node.ask("CLUSTER", "MEET", HOST, other.port, other.bus_port)
 
 
-def _migrate(source: Node, target: Node, keys: Sequence[str]) -> None:
+def _migrate(source: ClusterNode, target: ClusterNode, keys: Sequence[str]) -> None:
     words = ["MIGRATE", HOST, target.port, "", 0, MIGRATE_MS_MAX]
     if login := target.login:
         words += ["AUTH2", *login]

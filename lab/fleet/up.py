@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from echod import config as echod_config
+from lab.errors import LabError
 from lab.fleet import haproxy_server, ports, prometheus_server, redis_server, secret_files
 from lab.fleet.control import listening
-from lab.fleet.local import DirectoryError, Fleet, Plan
+from lab.fleet.local import SHARD_REPLICAS, DirectoryError, Fleet, Plan
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _SubParsersAction
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
 
 # One for each CPU is enough, and each is a process of 40 MB and more.
 DAEMONS_MAX = 64
+
+# Redis Cluster's nodes all ask each other: 48 of them are up in 4 s on two idle CPUs.
+SHARDS_MAX = 16
+SHARD_REPLICAS_MAX = 4
+NODES_MAX = 48
+# Only masters elect another, by a majority of them: one of two is none.
+SHARDS_OF_A_CLUSTER = 3
 
 PORT_MAX = 65_535
 
@@ -78,6 +86,22 @@ def add_parser(subparsers: _SubParsersAction[ArgumentParser]) -> None:
         default="always",
         help="when Redis writes its append-only file to the disk [default %(default)s]",
     )
+    parser.add_argument(
+        "--shards",
+        type=_shards,
+        default=os.environ.get("SHARDS") or "1",
+        metavar="N",
+        help=f"shards of the store: 1 is one Redis, {SHARDS_OF_A_CLUSTER} to {SHARDS_MAX} are a"
+        " Redis Cluster [SHARDS, default %(default)s]",
+    )
+    parser.add_argument(
+        "--shard-replicas",
+        type=whole(0, SHARD_REPLICAS_MAX),
+        default=os.environ.get("SHARD_REPLICAS") or None,
+        metavar="N",
+        help=f"replicas of each shard of a Redis Cluster, 0 to {SHARD_REPLICAS_MAX}"
+        f" [SHARD_REPLICAS, default {SHARD_REPLICAS}]",
+    )
     parser.add_argument("--no-load", action="store_true", help="start no Locust")
     for name, (flag, variable, default, what) in PORTS.items():
         parser.add_argument(
@@ -112,12 +136,15 @@ def run(args: Namespace) -> int:
         lab.errors.LabError: It can't be brought up; nothing is left running.
     """
     _check(args)
+    shard_replicas = _shard_replicas(args)
     directory = (args.dir or Path(tempfile.mkdtemp(prefix="echofleet-"))).resolve()
     plan = Plan(
         directory=directory,
         daemons=args.daemons,
         durability=args.durability,
         appendfsync=args.appendfsync,
+        shards=args.shards,
+        shard_replicas=shard_replicas,
         load=not args.no_load,
         prometheus=prometheus_server.installed(),
         secrets=args.secrets.resolve() if args.secrets else None,
@@ -164,6 +191,24 @@ def _check(args: Namespace) -> None:
     )
 
 
+def _shard_replicas(args: Namespace) -> int:
+    """How many each shard has; one Redis has none that could be asked for."""
+    wanted: int | None = args.shard_replicas
+    if args.shards == 1 and wanted:
+        raise LabError(
+            f"--shard-replicas {wanted}: one Redis has no replicas, only a cluster"
+            f" (--shards {SHARDS_OF_A_CLUSTER} or more) has"
+        )
+    replicas = SHARD_REPLICAS if wanted is None else wanted
+    nodes = args.shards * (1 + replicas)
+    if nodes > NODES_MAX:
+        raise LabError(
+            f"--shards {args.shards} --shard-replicas {replicas}: {nodes} processes of Redis,"
+            f" more than {NODES_MAX}"
+        )
+    return replicas
+
+
 def _watch(fleet: Fleet) -> NoReturn:
     """Say that it is ready, tell of every part that dies, and do what `fleet top` asks for.
 
@@ -207,7 +252,7 @@ def _table(ready: Mapping[str, Any]) -> str:
     redis, haproxy, locust, prometheus = (
         ready[name] for name in ("redis", "haproxy", "locust", "prometheus")
     )
-    tls = haproxy["echo_tls"]
+    tls, nodes = haproxy["echo_tls"], redis["nodes"]
     password_file = Path(redis["password_file"]).with_name(secret_files.ADMIN_PASSWORD)
     rows = {
         "talk to it": f"nc {ready['echo'].replace(':', ' ')}",
@@ -221,9 +266,14 @@ def _table(ready: Mapping[str, Any]) -> str:
             f"  echo {one['echo']}  session {one['session']}"
             for one in ready["daemons"]
         },
-        "redis": f"pid {redis['pid']}  {redis['url']}",
+        **{
+            node["name"]: f"pid {node['pid']}  {node['address']}"
+            + (f"  shard {node['shard']}, {node['role']}" if len(nodes) > 1 else "")
+            for node in nodes
+        },
         "watch it": "fleet top",
-        "look into it": f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin",
+        "look into it": f"REDISCLI_AUTH=$(cat {password_file}) redis-cli --user admin"
+        f" {'-c ' if len(nodes) > 1 else ''}-p {ports.split(nodes[0]['address'])[1]}",
         "logs and data": ready["directory"],
     }
     lines = [f"  {what:<14} {where}" for what, where in rows.items() if where]
@@ -253,3 +303,15 @@ def whole(least: int, most: int) -> Callable[[str], int]:
         raise ArgumentTypeError(f"{text!r}: must be a whole number from {least} to {most}")
 
     return parse
+
+
+def _shards(text: str) -> int:
+    """As `whole`, without what is no cluster."""
+    shards = whole(1, SHARDS_MAX)(text)
+    if 1 < shards < SHARDS_OF_A_CLUSTER:
+        raise ArgumentTypeError(
+            f"{shards}: must be 1 (one Redis), or {SHARDS_OF_A_CLUSTER} to {SHARDS_MAX} (Redis"
+            " Cluster: a master that died is replaced by a majority of masters, and one of two is"
+            " none)"
+        )
+    return shards

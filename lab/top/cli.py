@@ -60,8 +60,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--do",
         nargs=2,
-        metavar=("ACTION", "DAEMON"),
-        help=f"do one of {', '.join(control.ACTIONS)} to a daemon, as the keys do, and end;"
+        metavar=("ACTION", "PART"),
+        help=f"do one of {', '.join(control.ACTIONS)} to a daemon or a node of Redis, as the keys"
+        " do, and end;"
         " with --svg: halfway through the looks",
     )
     parser.add_argument(

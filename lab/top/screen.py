@@ -1,4 +1,4 @@
-"""The live view: a table of the daemons, HAProxy and Redis below it, keys, what happened.
+"""The live view: tables of the daemons and of Redis's nodes, HAProxy and Redis, keys, events.
 
 Looks are made in a thread, one at a time, so that a part that hangs never holds the keys; a
 look that is late is skipped. Whoever is not there is shown as such: the view ends when its
@@ -26,12 +26,13 @@ from lab.top import cells, words
 from lab.top.model import TREND_LOOKS, Model, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from textual.app import ComposeResult
     from textual.binding import BindingType
+    from textual.events import DescendantFocus
 
-    from lab.top.model import View
+    from lab.top.model import Row, View
     from lab.top.sources import Source
 
 STYLES = {
@@ -46,19 +47,48 @@ STYLES = {
 TREND = "lines/s, last looks"
 
 # The columns of words; figures stand at the right.
-LEFT = ("daemon", "state", "HAProxy")
+LEFT = ("daemon", "node", "state", "role", "replication", "address", "HAProxy")
+
+DAEMONS, NODES = "daemons", "nodes"
+TABLES = {DAEMONS: (words.TITLES, words.cells_of), NODES: (words.NODE_TITLES, words.node_cells_of)}
 
 # Lines of what happened that are kept: an afternoon of breaking things.
 EVENTS_MAX = 1_000
 
-# Of a picture: wide enough for every column, high enough for eight daemons.
-PICTURE_SIZE = (152, 25)
+# Of a picture: wide enough for every column, and how many lines it has beside the tables' rows.
+PICTURE_WIDTH, PICTURE_HEIGHT = 152, 22
 
 # For a picture, beside the looks' own time.
 SLACK_S = 20.0
 
 # The picture would fetch its font from elsewhere; the reader's own will do.
 FONT = re.compile(r"@font-face\s*\{[^}]*\}\s*")
+
+
+class Rows(DataTable[Text | str]):
+    """A table whose cursor goes on in the table above or below."""
+
+    above: Rows | None = None
+    below: Rows | None = None
+
+    def action_cursor_up(self) -> None:
+        """See `DataTable`."""
+        if self.cursor_row == 0 and self.above and self.above.row_count:
+            self._go_on(self.above, self.above.row_count - 1)
+        else:
+            super().action_cursor_up()
+
+    def action_cursor_down(self) -> None:
+        """See `DataTable`."""
+        if self.cursor_row + 1 >= self.row_count and self.below and self.below.row_count:
+            self._go_on(self.below, 0)
+        else:
+            super().action_cursor_down()
+
+    @staticmethod
+    def _go_on(table: Rows, row: int) -> None:
+        table.move_cursor(row=row)
+        table.focus()
 
 
 class Top(App[None]):
@@ -69,13 +99,16 @@ class Top(App[None]):
     CSS = """
     #where { color: $text-muted; height: 1; padding: 0 1; }
     #all { height: 1; padding: 0 1; text-style: bold; }
-    #daemons { height: auto; max-height: 60%; }
-    #daemons > .datatable--fixed { background: $surface; }
+    Rows { height: auto; max-height: 40%; }
+    Rows > .datatable--fixed { background: $surface; }
     #servers { height: 10; }
+    Screen.-low.-cluster #servers { display: none; }
     #servers Static { width: 1fr; height: 100%; border: round $primary; padding: 0 1; }
     #events { height: 1fr; min-height: 4; border: round $primary; padding: 0 1; }
     #events { overflow-y: auto; }
     """
+    # Below it, nine nodes and what happened have no room beside HAProxy and all of Redis.
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012 — Textual's type
     BINDINGS: ClassVar[list[BindingType]] = [
         *((action[0], f"act('{action}')", action) for action in ACTIONS),
         ("q", "quit", "quit"),
@@ -98,7 +131,8 @@ class Top(App[None]):
         """From the top to the bottom."""
         yield Static(id="where")
         yield Static("looking …", id="all")
-        yield DataTable(id="daemons", cursor_type="row", zebra_stripes=True, fixed_columns=2)
+        for name in TABLES:
+            yield Rows(id=name, cursor_type="row", zebra_stripes=True, fixed_columns=2)
         with Horizontal(id="servers"):
             yield Static(id="haproxy")
             yield Static(id="redis")
@@ -109,28 +143,37 @@ class Top(App[None]):
         """Lay out, and look at once."""
         for name, title in (("haproxy", "HAProxy"), ("redis", "Redis"), ("events", "events")):
             self.query_one(f"#{name}").border_title = title
-        table = self._table
-        for title in words.TITLES:
-            table.add_column(Text(title, justify="left" if title in LEFT else "right"), key=title)
-        table.add_column(TREND, key=TREND, width=TREND_LOOKS)
-        table.focus()
-        self._tell("↑ and ↓ choose a daemon; the keys below do it to that one")
+        for name, (titles, _) in TABLES.items():
+            for title in titles:
+                text = Text(title, justify="left" if title in LEFT else "right")
+                self._table(name).add_column(text, key=title)
+        daemons, nodes = map(self._table, TABLES)
+        daemons.add_column(TREND, key=TREND, width=TREND_LOOKS)
+        daemons.below, nodes.above = nodes, daemons
+        daemons.focus()
+        self._tell("↑ and ↓ choose a daemon or a node of Redis; the keys below do it to that one")
         self.set_interval(self._every_s, self._look)
         self._look()
 
+    def on_descendant_focus(self, event: DescendantFocus) -> None:
+        """Leave the cursor in one table: that which was the last to be in focus."""
+        if isinstance(event.widget, Rows):
+            for table in map(self._table, TABLES):
+                table.show_cursor = table is event.widget
+
     def action_act(self, action: str) -> None:
-        """Do something to the daemon under the cursor."""
-        table = self._table
+        """Do something to what is under the cursor."""
+        table = next(table for table in map(self._table, TABLES) if table.show_cursor)
         if table.rows:
             key = table.coordinate_to_cell_key(table.cursor_coordinate).row_key
             self.act(action, str(key.value))
 
-    def act(self, action: str, daemon: str) -> None:
-        """Do something to a daemon; what was done stands among the events then."""
+    def act(self, action: str, part: str) -> None:
+        """Do something to a daemon or node; what was done stands among the events then."""
 
         def do() -> None:
             try:
-                self._later(self._tell, self._source.act(action, daemon))
+                self._later(self._tell, self._source.act(action, part))
             except LabError as error:
                 self._later(self._tell, str(error), "red")
 
@@ -167,8 +210,11 @@ class Top(App[None]):
         self._update("where", f"{words.clock(view)}  {view.fleet}")
         self._update("all", words.fleet_line(view))
         self._show_daemons(view)
+        self._show_rows(NODES, view.nodes)
+        self.screen.set_class(len(view.nodes) > 1, "-cluster")
         for server, facts in words.facts(view).items():
-            self._update(server.lower(), _facts(facts, _states(view)[server]))
+            row = view.redis if server == "Redis" else view.haproxy
+            self._update(server.lower(), _facts(facts, row["state"]))
 
     def _show_gone(self, why: str) -> None:
         """Nothing could be looked at; what was seen last stays, and is said to be old."""
@@ -180,21 +226,25 @@ class Top(App[None]):
         self.gone = why
 
     def _show_daemons(self, view: View) -> None:
-        table = self._table
-        names = [row["name"] for row in view.daemons]
-        if [key.value for key in table.rows] != names:
-            table.clear()
-            for name in names:
-                table.add_row(*([""] * len(table.columns)), key=name)
+        self._show_rows(DAEMONS, view.daemons)
         top = max((max(row["trend"]) for row in view.daemons), default=0.0)
         for row in view.daemons:
+            bars = Text(cells.trend(row["trend"], TREND_LOOKS, top), style="cyan")
+            self._table(DAEMONS).update_cell(row["name"], TREND, bars)
+
+    def _show_rows(self, name: str, rows: Sequence[Row]) -> None:
+        table, (_, cells_of) = self._table(name), TABLES[name]
+        names = [row["name"] for row in rows]
+        if [key.value for key in table.rows] != names:
+            table.clear()
+            for one in names:
+                table.add_row(*([""] * len(table.columns)), key=one)
+        for row in rows:
             away = row["state"] in (State.DOWN, State.FROZEN, State.SILENT)
-            for title, text in words.cells_of(row).items():
+            for title, text in cells_of(row).items():
                 style = STYLES[row["state"]] if title == "state" else "dim" if away else ""
                 cell = Text(text, style=style, justify="left" if title in LEFT else "right")
                 table.update_cell(row["name"], title, cell, update_width=True)
-            bars = cells.trend(row["trend"], TREND_LOOKS, top)
-            table.update_cell(row["name"], TREND, Text(bars, style="cyan"))
 
     def _tell_changes(self, view: View) -> None:
         """A line for each part that is not as it was."""
@@ -205,6 +255,10 @@ class Top(App[None]):
             was = before.get(name)
             if was is not state:
                 self._tell(f"{name}: {was or 'new'} → {state}", STYLES[state])
+        roles = {row["name"]: row["role"] for row in self.view.nodes}
+        for row in view.nodes:
+            if row["role"] == "master" and roles.get(row["name"]) != "master":
+                self._tell(f"{row['name']}: the master of shard {row['shard']} now")
 
     def _tell(self, text: str, style: str = "") -> None:
         stamp = time.strftime("%H:%M:%S ")
@@ -213,10 +267,8 @@ class Top(App[None]):
     def _update(self, name: str, content: str | Text | Table) -> None:
         self.query_one(f"#{name}", Static).update(content)
 
-    @property
-    def _table(self) -> DataTable[Text | str]:
-        table: DataTable[Text | str] = self.query_one(DataTable)
-        return table
+    def _table(self, name: str) -> Rows:
+        return self.query_one(f"#{name}", Rows)
 
 
 def _facts(facts: dict[str, str], state: State) -> Table:
@@ -228,8 +280,8 @@ def _facts(facts: dict[str, str], state: State) -> Table:
 
 
 def _states(view: View) -> dict[str, State]:
-    rows = {row["name"]: row["state"] for row in view.daemons}
-    return {**rows, "HAProxy": view.haproxy["state"], "Redis": view.redis["state"]}
+    rows = {row["name"]: row["state"] for row in (*view.daemons, *view.nodes)}
+    return {**rows, "HAProxy": view.haproxy["state"]}
 
 
 async def draw(source: Source, every_s: float, act: tuple[str, ...]) -> str:
@@ -238,13 +290,14 @@ async def draw(source: Source, every_s: float, act: tuple[str, ...]) -> str:
     Args:
         source: What is looked at.
         every_s: Between two looks.
-        act: An action, and the daemon it is done to when half of the looks are made; or nothing.
+        act: An action, and the daemon or node it is done to when half of the looks are made; or nothing.
 
     Raises:
         LabError: There is nothing to see.
     """
-    app = Top(source, every_s)
-    async with app.run_test(size=PICTURE_SIZE) as pilot:
+    app, first = Top(source, every_s), source.look()
+    height = PICTURE_HEIGHT + len(first.daemons) + len(first.nodes)
+    async with app.run_test(size=(PICTURE_WIDTH, height)) as pilot:
         try:
             async with asyncio.timeout(TREND_LOOKS * every_s + SLACK_S):
                 while app.looks <= TREND_LOOKS:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -23,7 +23,7 @@ from lab import web
 from lab.fleet import control, metrics
 from lab.fleet.docker import DockerError, docker
 from lab.fleet.metrics import Reading, Samples
-from lab.top.model import Look, Part, State
+from lab.top.model import LAG, Look, Node, Part, State
 
 # One page: a part that takes longer is silent for this look. Shorter than a look's interval,
 # so that a frozen part slows nobody down.
@@ -96,8 +96,8 @@ class Source(Protocol):
             LabError: `fleet up` has ended, or Docker does not answer.
         """
 
-    def act(self, action: str, daemon: str) -> str:
-        """Do one of `lab.fleet.control.ACTIONS` to a daemon; what was done, in words.
+    def act(self, action: str, part: str) -> str:
+        """Do one of `lab.fleet.control.ACTIONS` to a daemon or node; what was done, in words.
 
         Raises:
             LabError: It can't be done.
@@ -109,14 +109,16 @@ class LocalSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._redis: redis.Redis | None = None
+        self._redis: dict[str, redis.Redis] = {}
+        """By the nodes' addresses."""
 
     def look(self) -> Look:
         """See `Source`."""
         answer = control.ask(self._path, {"do": "look"})
         ready, lives = answer["fleet"], answer["lives"]
-        own = {one["name"]: one for one in ready["daemons"]}
-        own |= {"haproxy": ready["haproxy"], "redis": ready["redis"]}
+        store = ready["redis"]
+        own = {one["name"]: one for one in (*ready["daemons"], *store["nodes"])}
+        own |= {"haproxy": ready["haproxy"]}
 
         def part(name: str) -> Part:
             state = State.UP if lives[name] == "runs" else State(lives[name])
@@ -124,39 +126,44 @@ class LocalSource:
             if state is State.UP:
                 # Who does not answer is silent; the next look asks again.
                 with contextlib.suppress(OSError, ValueError, redis.RedisError):
-                    readings = (Reading(time.time(), self._ask(own[name])),)
+                    readings = (Reading(time.time(), self._ask(own[name], store)),)
             return Part(name, state, readings, f"pid {own[name]['pid']}")
 
         with ThreadPoolExecutor(ASKED_AT_ONCE_MAX) as pool:
-            *daemons, haproxy, store = pool.map(part, own)
+            parts = dict(zip(own, pool.map(part, own), strict=True))
         return Look(
             at_s=time.time(),
             fleet=f"fleet up, pid {ready['pid']}, {ready['directory']}",
-            daemons=tuple(daemons),
-            haproxy=haproxy,
-            redis=store,
+            daemons=tuple(parts[one["name"]] for one in ready["daemons"]),
+            haproxy=parts["haproxy"],
+            nodes=tuple(
+                node_of(parts[one["name"]], one["address"], one["shard"], one["role"])
+                for one in store["nodes"]
+            ),
         )
 
-    def act(self, action: str, daemon: str) -> str:
+    def act(self, action: str, part: str) -> str:
         """See `Source`."""
-        return str(control.ask(self._path, {"do": action, "part": daemon})["done"])
+        return str(control.ask(self._path, {"do": action, "part": part})["done"])
 
-    def _ask(self, own: Mapping[str, str]) -> Samples:
+    def _ask(self, own: Mapping[str, str], store: Mapping[str, str]) -> Samples:
         """What a part says, asked where its ready line has it."""
         if "admin" in own:
             return metrics.read(own["admin"], ANSWER_S_MAX)
         if "stats" in own:
             return metrics.read(own["stats"], ANSWER_S_MAX, HAPROXY_PAGE)
-        if self._redis is None:
-            password_file = own["password_file"]
-            self._redis = redis.Redis.from_url(
-                own["url"],
+        address = own["address"]
+        if address not in self._redis:
+            password_file = store["password_file"]
+            self._redis[address] = redis.Redis.from_url(
+                f"redis://{address}",
+                username=urlsplit(store["url"]).username,
                 password=Path(password_file).read_text().strip() if password_file else None,
                 socket_timeout=ANSWER_S_MAX,
                 socket_connect_timeout=ANSWER_S_MAX,
                 retry=Retry(NoBackoff(), 0),
             )
-        return from_info(self._redis.info())
+        return from_info(self._redis[address].info())
 
 
 def from_info(info: Mapping[str, object]) -> Samples:
@@ -166,7 +173,25 @@ def from_info(info: Mapping[str, object]) -> Samples:
     known = {
         name: float(value) for name, value in values.items() if isinstance(value, (int, float))
     }
-    return Samples({name: (({}, value),) for name, value in known.items()})
+    samples: dict[str, tuple[tuple[Mapping[str, str], float], ...]] = {
+        name: (({}, value),) for name, value in known.items()
+    }
+    replicas = [
+        one for name, one in info.items() if name.startswith("slave") and isinstance(one, Mapping)
+    ]
+    samples[LAG] = tuple(
+        (
+            {f"slave_{label}": str(one[label]) for label in ("ip", "port", "state")},
+            float(one.get("lag", 0)),
+        )
+        for one in replicas
+    )
+    return Samples(samples)
+
+
+def node_of(part: Part, address: str = "", shard: int = 0, role: str | None = "master") -> Node:
+    """A part that is a Redis."""
+    return Node(part.name, part.state, part.readings, part.where, address, shard, role)
 
 
 class ComposeSource:
@@ -197,14 +222,17 @@ class ComposeSource:
             fleet=f"containers, project {self._project}, as Prometheus saw them",
             daemons=daemons,
             haproxy=next(iter(parts("haproxy", "haproxy")), Part("haproxy", State.DOWN)),
-            redis=next(iter(parts("redis", "redis", EXPORTER)), Part("redis", State.DOWN)),
+            nodes=tuple(map(node_of, parts("redis", "redis", EXPORTER)))
+            or (Node("redis", State.DOWN),),
         )
 
-    def act(self, action: str, daemon: str) -> str:
+    def act(self, action: str, part: str) -> str:
         """See `Source`."""
+        if action not in COMMANDS:
+            raise DockerError(f"{action}: of containers, what can be done is {', '.join(COMMANDS)}")
         command, done = COMMANDS[action]
-        docker(*command, daemon, wait_s=DOCKER_S_MAX)
-        return f"{daemon}: {done}"
+        docker(*command, part, wait_s=DOCKER_S_MAX)
+        return f"{part}: {done}"
 
     def _containers(self) -> dict[str, Container]:
         """Each container by name, those that have ended too; 9 stands before 10."""

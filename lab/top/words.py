@@ -65,9 +65,10 @@ def _busy(pairs: Sequence[Pair]) -> float | None:
 
 
 def _aof_failed(pairs: Sequence[Pair]) -> float | None:
-    """Whether the last write to the append-only file failed."""
-    written = gauge("redis_aof_last_write_status")(pairs)
-    return None if written is None else not written
+    """Whether the last write to an append-only file failed."""
+    found = [now.samples.get("redis_aof_last_write_status") for _, now in pairs]
+    written = [status for status in found if status is not None]
+    return not all(written) if written else None
 
 
 # In the order of their columns; of all daemons together too.
@@ -104,15 +105,28 @@ HAPROXY: Final = (
     Figure("busy", _busy, share),
 )
 
+# Those with a title are columns of the nodes' table.
 REDIS: Final = (
-    Figure("operations", rate("redis_commands_processed_total"), cells.rate),
-    Figure("clients", gauge("redis_connected_clients"), count),
-    Figure("memory_bytes", gauge("redis_memory_used_bytes"), size),
+    Figure("operations", rate("redis_commands_processed_total"), cells.rate, "ops/s"),
+    Figure("clients", gauge("redis_connected_clients"), count, "clients"),
+    Figure("memory_bytes", gauge("redis_memory_used_bytes"), size, "memory"),
     Figure("memory_bytes_max", gauge("redis_memory_max_bytes"), size),
     Figure("aof_bytes", gauge("redis_aof_current_size_bytes"), size),
     Figure("delayed_fsyncs", gauge("redis_aof_delayed_fsync"), count),
     Figure("aof_failed", _aof_failed, lambda failed: "FAILED" if failed else "written"),
-    Figure("cpu", added(*(rate(f"redis_cpu_{of}_seconds_total") for of in ("sys", "user"))), share),
+    Figure(
+        "cpu",
+        added(*(rate(f"redis_cpu_{of}_seconds_total") for of in ("sys", "user"))),
+        share,
+        "CPU",
+    ),
+)
+
+NODE: Final = tuple(figure for figure in REDIS if figure.title)
+NODE_TITLES: Final = (
+    *("node", "state", "shard", "role"),
+    *(figure.title for figure in NODE),
+    *("replication", "address"),
 )
 
 # What is said of them, in terms of the figures.
@@ -169,6 +183,26 @@ def cells_of(row: Row) -> dict[str, str]:
     return dict(zip(TITLES, texts, strict=True))
 
 
+def node_cells_of(row: Row) -> dict[str, str]:
+    """A Redis node's cells, by their columns' titles."""
+    said = _written(NODE, row)
+    texts = (
+        *(row["name"], row["state"], str(row["shard"]), row["role"] or NOTHING),
+        *(said[figure.name] for figure in NODE),
+        *(replication(row), row["address"] or NOTHING),
+    )
+    return dict(zip(NODE_TITLES, texts, strict=True))
+
+
+def replication(row: Row) -> str:
+    """A master's: how many replicas have what it has; a replica's: whether it does."""
+    if row["replicas"] and row["in_step"] is not None:
+        return f"{row['in_step']} of {row['replicas']} in step"
+    if row["link"] == "behind":
+        return f"{row['lag_s']:.0f} s behind"
+    return str(row["link"] or NOTHING)
+
+
 def fleet_line(view: View) -> str:
     """All daemons in one line."""
     return FLEET_LINE.format(**_written(DAEMON, view.all))
@@ -186,11 +220,13 @@ def facts(view: View) -> dict[str, dict[str, str]]:
 def text(view: View) -> str:
     """A view for people without a screen."""
     rows = [list(cells_of(row).values()) for row in view.daemons]
+    nodes = [list(node_cells_of(row).values()) for row in view.nodes]
     servers = [
         f"{server:<8} " + " · ".join(f"{what} {figure}" for what, figure in said.items())
         for server, said in facts(view).items()
     ]
     lines = [f"{clock(view)}  {view.fleet}", fleet_line(view), "", align([TITLES, *rows]), ""]
+    lines += [align([NODE_TITLES, *nodes]), ""]
     return "\n".join([*lines, *servers])
 
 

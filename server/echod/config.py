@@ -80,8 +80,8 @@ class Config:
     # What an answer means.
     store: str = _setting(
         "memory://",
-        "where the state is: memory://, redis[s]://[user[:password]@]host:port/db or unix:///path"
-        " (values/store_url.py)",
+        "where the state is: memory://, redis[s]://[user[:password]@]host:port/db, unix:///path or"
+        " redis[s]+cluster://[user[:password]@]host:port,host:port (values/store_url.py)",
         must=store_url.parse,
         secret=True,
     )
@@ -182,7 +182,10 @@ class Config:
 
     # How much the store may take.
     commit_s_max: float = _setting(
-        2.0, "from reading a line to the store's acknowledgement; then unavailable", limit=True
+        2.0,
+        "from reading a line to the store's acknowledgement; then unavailable",
+        limit=True,
+        cluster=6.0,  # a failover is over in it
     )
     batch_writes_max: int = _setting(
         1_000,
@@ -209,6 +212,7 @@ class Config:
         "so many replicas of Redis must have a line before it is answered",
         least=0,
         most=REPLICAS_MAX,
+        cluster=1,
     )
     # How long the store keeps what the daemons themselves renew: with their ticks of 0.1 s.
     announcement_s: float = _setting(
@@ -321,6 +325,9 @@ class Config:
         if self.store_replicas and self.room_route == "directed":
             # Its posts go from the script, to whoever is announced then (ADR 23).
             raise ConfigError("--room-route=directed: must be another with --store-replicas")
+        if store.nodes and self.room_route != "room":
+            # Their posts go by one channel, and by a script's own lookup: both are one shard's.
+            raise ConfigError(f"--room-route={self.room_route}: must be room with a cluster")
         if store.username and not store.password and not self.store_password_file:
             raise ConfigError(
                 "--store: must have a password for its user, or a --store-password-file"
@@ -379,6 +386,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
         kind = type(spec.default)
         # Not %(default)s, which would show what the environment has: a password, with --store.
         default = str(spec.default).replace("%", "%%")
+        if "cluster" in spec.metadata:
+            default += f", {spec.metadata['cluster']} with a cluster"
         help_text = f"{spec.metadata['reason']} [{variable_of(spec.name)}, default {default}]"
         text = environ.get(variable_of(spec.name), "")
         if kind is bool:
@@ -395,13 +404,23 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Confi
         else:
             # argparse converts a default that is text, so both sources share one check.
             parser.add_argument(
-                flag_of(spec.name), type=READ_AS[kind], default=text or spec.default, help=help_text,
+                flag_of(spec.name), type=READ_AS[kind], help=help_text,
+                default=text or (None if "cluster" in spec.metadata else spec.default),
                 metavar=kind.__name__.upper(),
             )  # fmt: skip
     try:
-        return Config(**vars(parser.parse_args(argv)))
+        return Config(**_with_defaults(vars(parser.parse_args(argv))))
     except ConfigError as error:
         parser.error(str(error))
+
+
+def _with_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings whose default depends on the store, where nothing was said of them."""
+    clustered = given["store"].partition("://")[0] in store_url.CLUSTERS
+    for spec in dataclasses.fields(Config):
+        if given[spec.name] is None:
+            given[spec.name] = spec.metadata["cluster"] if clustered else spec.default
+    return given
 
 
 def _whole(text: str) -> int:

@@ -33,22 +33,23 @@ from echod.ports.listener import Listener
 from echod.ports.port import PlainPort, SessionPort
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription, RedisSubscription
-from echod.store.base import Lives, StoreError
+from echod.store.base import Alone, Lives, StoreError
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
-from echod.store.redis.link import Link, read_password, tls_context
+from echod.store.redis.cluster import Cluster
+from echod.store.redis.door import ClusterShards, OneRedis
+from echod.store.redis.link import read_password, tls_context
 from echod.store.redis.store import RedisStore
-from echod.store.routes import ROUTES, inbox_name
-from echod.store.slots import ALL_SLOTS
 from echod.values import store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from echod.client.connection import Connection
     from echod.config import Config
     from echod.rooms.subscription import Subscription
-    from echod.store.base import Store
+    from echod.store.base import Places
+    from echod.store.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,9 @@ class Daemon:
         self._metrics = metrics = Metrics()
         lives = Lives.of(config)
         run = secrets.token_hex(RUN_BYTES).encode()
-        inbox = inbox_name(ALL_SLOTS[0], config.name.encode(), run)
-        store, self._subscription = _store(config, lives, inbox)
+        places, subscription = _store(config, lives)
         self._committer = committer = Committer(
-            *(store, config, lives, clock, metrics), on_rollback=self._roll_back
+            *(places, config, lives, clock, metrics), on_rollback=self._roll_back
         )
         self._capacity = capacity = Capacity(config.connections_max, clock, metrics)
         self._sources = Sources(config.source_bytes_max)
@@ -92,8 +92,8 @@ class Daemon:
         )
         directory = Directory()
         self._hub = hub = Hub(
-            *(config, clock, committer, metrics, inbox),
-            subscription=self._subscription,
+            *(config, clock, committer, metrics, (config.name.encode(), run)),
+            subscription=subscription,
             deliver=directory.deliver,
             crowded=lambda: unsent.crowded,
         )
@@ -116,7 +116,7 @@ class Daemon:
             self._listen_to_signals,
             self._committer.start,
             self._hub.tick,  # the first heartbeat, before anyone here can be looked for
-            partial(self._subscription.start, self._hub),
+            self._hub.start,
             self._start_sweeper,
             self._admin.start,
             self._listen,
@@ -127,7 +127,7 @@ class Daemon:
         self._drain.wait()
         for step in (
             *self._drain.steps(),
-            self._subscription.stop,
+            self._hub.stop,
             self._committer.stop,  # Redis is closed last
             self._admin.stop,
         ):
@@ -135,9 +135,9 @@ class Daemon:
         log.info("stopped")
         return 0
 
-    def _roll_back(self) -> None:
-        self._sessions.roll_back()
-        self._hub.roll_back()
+    def _roll_back(self, concerns: Callable[[int], bool]) -> None:
+        self._sessions.roll_back(concerns)
+        self._hub.roll_back(concerns)
 
     def _connections(self) -> Iterable[Connection]:
         """Everyone who is served."""
@@ -151,7 +151,7 @@ class Daemon:
 
     def _degraded(self) -> bool:
         """Whether newcomers are served better elsewhere (docs/adr/0004)."""
-        return self._committer.degraded() or self._hub.deaf or self._capacity.files.short
+        return not self._committer.serves() or self._capacity.files.short
 
     def _listen(self) -> None:
         for listener in self._listeners:
@@ -202,12 +202,12 @@ class Daemon:
         sys.stdout.flush()
 
 
-def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscription]:
-    """The store, and where its publications arrive."""
-    place = store_url.parse(config.store)
-    if place.scheme == "memory":
+def _store(config: Config, lives: Lives) -> tuple[Places, Callable[[Shard], Subscription]]:
+    """The shards of the store, and what makes the subscription of one."""
+    url = store_url.parse(config.store)
+    if url.scheme == "memory":
         local = LocalSubscription()
-        return MemoryStore(lives, local.receive), local
+        return Alone(MemoryStore(lives, local.receive)), lambda _: local
     # Files are read at every connect; a wrong one is found before anyone is served.
     try:
         if config.store_password_file:
@@ -215,19 +215,23 @@ def _store(config: Config, lives: Lives, inbox: bytes) -> tuple[Store, Subscript
     except StoreError as error:
         raise ConfigError(f"--store-password-file: {error}") from error
     try:
-        if place.tls:
-            tls_context(place.tls)
+        if url.tls:
+            tls_context(url.tls)
     except OSError as error:
         raise ConfigError(f"--store: its certificates can't be used: {error}") from error
-    timeout_s, password_file = config.commit_s_max, config.store_password_file
-    connect = partial(Link, config.store, timeout_s, password_file)
-    return (
-        RedisStore(
-            *(config.store, config.name, lives, timeout_s, password_file),
-            replicas=config.store_replicas,
-        ),
-        RedisSubscription(connect, ROUTES[config.room_route], inbox, config.rooms_max),
+    new_store = partial(
+        RedisStore,
+        daemon=config.name,
+        lives=lives,
+        timeout_s=config.commit_s_max,
+        replicas=config.store_replicas,
     )
+    reach = url, config.commit_s_max, config.store_password_file
+    if not url.nodes:
+        one = OneRedis(*reach)
+        return Alone(new_store(one)), lambda _: RedisSubscription(one.link, config.rooms_max)
+    shards = ClusterShards(Cluster(*reach), new_store)
+    return shards, lambda shard: RedisSubscription(shards.door(shard.number).link, config.rooms_max)
 
 
 def _fit_to_files(config: Config) -> Config:

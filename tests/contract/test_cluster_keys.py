@@ -33,7 +33,7 @@ def test_a_node_has_all_that_an_operation_asks_for(
     assert len(homes) == SHARDS - 1
     session = Session(ANN, (b"inbox", b"x"))
     session.own(1)
-    operations = RedisOperations(Lives(60, 60), 0, publishes=True)
+    operations = RedisOperations(Lives(60, 60), publishes=True)
     node = redis_cluster.master(redis_cluster.shard_of(slot_of(about) if about else 0))
     for script in SCRIPTS:
         node.ask("SCRIPT", "LOAD", script.text)

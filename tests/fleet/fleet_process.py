@@ -41,10 +41,10 @@ class FleetUp:
         self.address = host, int(port)
 
     def pid_of(self, name: str) -> int:
-        """The process id of `redis`, `haproxy` or a daemon, as the ready line has it."""
-        for daemon in self.ready["daemons"]:
-            if daemon["name"] == name:
-                return int(daemon["pid"])
+        """The process id of `haproxy`, a daemon or a node of Redis, as the ready line has it."""
+        for part in (*self.ready["daemons"], *self.ready["redis"]["nodes"]):
+            if part["name"] == name:
+                return int(part["pid"])
         return int(self.ready[name]["pid"])
 
     def says(self, text: str) -> bool:

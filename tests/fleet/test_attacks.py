@@ -150,7 +150,6 @@ def under_attack(fleet: Fleet, kind: str, before: Fared) -> float:
     assert held <= CONNECTIONS_MAX + CLIENTS
 
     until(lambda: connections(fleet) == 0, GONE_S_MAX, "HAProxy to be rid of all")
-    assert fleet.redis is not None
-    with redis_py.Redis.from_url(fleet.redis.admin_url) as redis:
+    with redis_py.Redis.from_url(fleet.store.nodes[0].admin_url) as redis:
         until(lambda: not redis.keys("s:*"), GONE_S_MAX, "the states to be deleted")
     return during.p99_ms() / max(before.p99_ms(), P99_MS_LEAST)

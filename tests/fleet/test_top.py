@@ -27,15 +27,13 @@ from lab.top.sources import ComposeSource, LocalSource
 from lab.wait import until
 from loadtest.client import PlainClient
 from tests.fleet.fleet_process import GONE_S_MAX, controlled
+from tests.fleet.watch import SEEN_S_MAX, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.top.model import View
     from tests.fleet.fleet_process import FleetUp
-
-# For a look to show what has happened: HAProxy's checks are the slowest.
-SEEN_S_MAX = 60.0
 
 
 @pytest.fixture
@@ -45,29 +43,6 @@ def fleet(
     """Two daemons and no load, found by this process's `control.find`."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     return controlled(fleet_up("--daemons=2", "--no-load"))
-
-
-class Watch:
-    """Looks at a fleet, one after the other."""
-
-    def __init__(self) -> None:
-        self.source = LocalSource(control.find())
-        self._model = Model()
-
-    def view(self) -> View:
-        """One look more."""
-        return self._model.take(self.source.look())
-
-    def until(self, condition: Callable[[View], object], what: str) -> View:
-        """Look until something is so; the view in which it is."""
-
-        def look() -> View | None:
-            view = self.view()
-            return view if condition(view) else None
-
-        found = until(look, SEEN_S_MAX, what)
-        assert found is not None
-        return found
 
 
 def states(view: View) -> list[State]:
@@ -204,7 +179,7 @@ def test_the_keys_reach_the_fleet(fleet: FleetUp) -> None:
     asyncio.run(run())
 
 
-NO_OBJECT, NO_DAEMON = "a request is a JSON object", "there is no such daemon"
+NO_OBJECT, NO_DAEMON = "a request is a JSON object", "there is no such daemon or node"
 
 
 @pytest.mark.usefixtures("fleet")
@@ -220,8 +195,11 @@ def test_nonsense_is_refused() -> None:
         (b'{"part": "echod1"}\n', NO_OBJECT),
         (b'{"do": ["kill"], "part": "echod1"}\n', NO_OBJECT),
         (b'{"do": "kill", "part": ["echod1"]}\n', NO_OBJECT),
-        (b'{"do": "kill", "part": "redis"}\n', f"redis: {NO_DAEMON}"),
+        (b'{"do": "kill", "part": "haproxy"}\n', f"haproxy: {NO_DAEMON}"),
         (b'{"do": "kill"}\n', NO_DAEMON),
+        (b'{"do": "drain", "part": "redis"}\n', "redis: only a daemon can be drained"),
+        (b'{"do": "hand-over", "part": "redis"}\n', "redis: shard 0 has no replica"),
+        (b'{"do": "hand-over", "part": "echod1"}\n', "echod1: only a master of Redis"),
         (b'{"do": "sing", "part": "echod1"}\n', "sing: what can be done is"),
     ):
         with socket.socket(socket.AF_UNIX) as asking:

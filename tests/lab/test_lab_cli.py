@@ -41,6 +41,9 @@ def nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     [
         (["up", "--daemons", "0"], "argument --daemons: '0': must be a whole number from 1 to 64"),
         (["up", "--daemons", "four"], "'four': must be a whole number"),
+        (["up", "--shards", "2"], "argument --shards: 2: must be 1 (one Redis), or 3 to 16"),
+        (["up", "--shards", "17"], "argument --shards: '17': must be a whole number from 1 to 16"),
+        (["up", "--shard-replicas", "5"], "argument --shard-replicas: '5': must be a whole number"),
         (["up", "--port", "65536"], "argument --port: '65536': must be a whole number from 0"),
         (["up", "--durability", "perhaps"], "argument --durability: invalid choice: 'perhaps'"),
         (["up", "--appendfsync", "never"], "argument --appendfsync: invalid choice: 'never'"),
@@ -61,6 +64,8 @@ def test_bad_flags(argv: list[str], complaint: str, capsys: pytest.CaptureFixtur
     [
         ("ECHO_PORT=echo", "argument --port: 'echo': must be"),
         ("ECHOD_REPLICAS=1000", "argument --daemons: '1000': must be"),
+        ("SHARDS=2", "argument --shards: 2: must be"),
+        ("SHARD_REPLICAS=many", "argument --shard-replicas: 'many': must be"),
         ("ECHOD_DRAIN_S=-1", "--drain-s=-1.0: must be 0.01 to "),
     ],
 )
@@ -77,6 +82,21 @@ def test_bad_variables(
         main(["up"])
 
     assert caught.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flags, complaint",
+    [
+        (["--shard-replicas", "1"], "--shard-replicas 1: one Redis has no replicas"),
+        (["--shards", "10", "--shard-replicas", "4"], "50 processes of Redis, more than 48"),
+    ],
+)
+def test_flags_that_do_not_go_together(
+    flags: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each alone would do."""
+    assert main(["up", *FREE, *flags]) == 1
     assert complaint in capsys.readouterr().err
 
 

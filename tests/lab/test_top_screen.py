@@ -15,9 +15,9 @@ from textual.widgets import DataTable, RichLog, Static
 
 from lab.errors import LabError
 from lab.top import words
-from lab.top.model import Part, State
+from lab.top.model import Node, Part, State
 from lab.top.screen import STYLES, TREND, Top
-from tests.unit.top_pages import daemon, look, runs
+from tests.unit.top_pages import daemon, look, node, runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -36,6 +36,7 @@ class Played:
 
     def __init__(self, *daemons: Part) -> None:
         self.daemons = daemons
+        self.nodes: tuple[Node, ...] = ()
         self.gone = ""
         self.acts: list[tuple[str, str]] = []
         self.refusal = ""
@@ -54,7 +55,7 @@ class Played:
         self._at_once -= 1
         if self.gone:
             raise LabError(self.gone)
-        return look(float(self.looks), *self.daemons)
+        return look(float(self.looks), *self.daemons, nodes=self.nodes)
 
     def act(self, action: str, name: str) -> str:
         """Remember."""
@@ -87,7 +88,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 def cell(app: Top, name: str, title: str) -> str:
     """What stands in the table."""
-    return str(app.query_one(DataTable).get_cell(name, title))
+    return str(app.query_one("#daemons", DataTable).get_cell(name, title))
 
 
 def drawn(app: Top) -> str:
@@ -109,7 +110,10 @@ def test_every_daemon_and_figure_is_shown() -> None:
     """The cells are the words' cells, in the order of the look."""
 
     async def test(app: Top, pilot: Pilot[None]) -> None:
-        assert [key.value for key in app.query_one(DataTable).rows] == ["echod1", "echod2"]
+        assert [key.value for key in app.query_one("#daemons", DataTable).rows] == [
+            "echod1",
+            "echod2",
+        ]
         assert app.view is not None
         for row in app.view.daemons:
             for title, text in words.cells_of(row).items():
@@ -136,7 +140,7 @@ def test_a_death_and_a_birth_are_shown_and_told() -> None:
         await until(pilot, lambda: "echod1: up → down" in events(app))
 
         source.daemons = (alive, runs("echod2", daemon(1)))
-        await until(pilot, lambda: app.query_one(DataTable).row_count == 2)
+        await until(pilot, lambda: app.query_one("#daemons", DataTable).row_count == 2)
         assert cell(app, "echod2", "state") == "up"
         await until(pilot, lambda: "echod2: new → up" in events(app))
 
@@ -145,7 +149,10 @@ def test_a_death_and_a_birth_are_shown_and_told() -> None:
 
 @pytest.mark.parametrize(
     "key,action",
-    [("d", "drain"), ("k", "kill"), ("f", "freeze"), ("t", "thaw"), ("s", "start")],
+    [
+        *(("d", "drain"), ("k", "kill"), ("f", "freeze"), ("t", "thaw"), ("s", "start")),
+        ("h", "hand-over"),
+    ],
 )
 def test_a_key_acts_on_the_daemon_under_the_cursor(key: str, action: str) -> None:
     """That one and no other, also after the table was drawn anew; and says what was done."""
@@ -158,6 +165,58 @@ def test_a_key_acts_on_the_daemon_under_the_cursor(key: str, action: str) -> Non
         await pilot.press(key)
         await until(pilot, lambda: f"echod2: {action} was done" in events(app))
         assert source.acts == [(action, "echod2")]
+
+    on_screen(source, test)
+
+
+def cluster(*masters: str) -> tuple[Node, ...]:
+    """Two shards of two nodes each, of which these are the masters."""
+    names = [f"redis-{shard}-{number}" for shard in (0, 1) for number in (0, 1)]
+    return tuple(node(name, "master" if name in masters else "replica", 0) for name in names)
+
+
+def test_the_cursor_goes_on_from_the_daemons_to_the_nodes_and_back() -> None:
+    """There is one cursor, and a key acts on what is under it."""
+    source = Played(*(runs(f"echod{at}", daemon(1)) for at in (1, 2)))
+    source.nodes = cluster("redis-0-0", "redis-1-0")
+
+    async def test(app: Top, pilot: Pilot[None]) -> None:
+        for keys, act in (
+            (("up", "k"), ("kill", "echod1")),
+            (("down", "down", "f"), ("freeze", "redis-0-0")),
+            (("down", "down", "down", "down", "h"), ("hand-over", "redis-1-1")),
+            (("up", "up", "up", "up", "d"), ("drain", "echod2")),
+            (("tab", "t"), ("thaw", "redis-0-0")),
+        ):
+            await pilot.press(*keys)
+            await until(pilot, lambda: source.acts)
+            assert source.acts.pop() == act
+            assert [table.show_cursor for table in app.query(DataTable)].count(True) == 1
+
+    on_screen(source, test)
+
+
+def test_every_node_is_shown_and_a_new_master_told() -> None:
+    """Its cells are the words' cells; the tables and what happened fit where HAProxy does not."""
+    source = Played(runs("echod1", daemon(1)))
+    source.nodes = cluster("redis-0-0", "redis-1-0")
+
+    async def test(app: Top, pilot: Pilot[None]) -> None:
+        assert app.view is not None
+        table = app.query_one("#nodes", DataTable)
+        for row in app.view.nodes:
+            for title, text in words.node_cells_of(row).items():
+                assert str(table.get_cell(row["name"], title)) == text
+        assert not app.query_one("#servers").display
+        await pilot.resize_terminal(160, 40)
+        await until(pilot, lambda: app.query_one("#servers").display)
+        assert "4 of 4 nodes up, 2 of 2 masters" in drawn(app)
+
+        source.nodes = cluster("redis-0-1", "redis-1-0")
+        await until(pilot, lambda: "redis-0-1: the master of shard 0 now" in events(app))
+        assert "redis-1" not in events(app)
+        source.nodes = (Node("redis-0-0", State.DOWN, shard=0, role=None), *source.nodes[1:])
+        await until(pilot, lambda: "redis-0-0: up → down" in events(app))
 
     on_screen(source, test)
 

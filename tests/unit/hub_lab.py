@@ -91,7 +91,7 @@ class Connection:
     def await_answer(self, answer: Answer) -> None:
         """As `Connection.await_answer`."""
         if self._answers is None:
-            self._answers = Answers(self.lab.committer.sums)
+            self._answers = Answers(self.lab.committer.home.sums)
         self._answers.put(answer)
 
     def answered(self, answer: Answer, reply: bytes) -> None:
@@ -204,7 +204,7 @@ class Lab:
         config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
         self.committer = Stepwise(
             *(self.store, config, self.lives, self.clock, self.metrics),
-            on_rollback=lambda: None,
+            on_rollback=lambda _: None,
         )
         self.hub = Hub(
             *(config, self.clock, self.committer, self.metrics, b"d:1"),

@@ -28,7 +28,7 @@ def test_a_line_counts_for_what_it_takes(line: Callable[[int], RoomRequest]) -> 
     member = lab.client(0)
     member.join()
     lab.settle()
-    counted = lab.committer.sums.held_bytes
+    counted = lab.committer.home.sums.held_bytes
     gc.collect()
     tracemalloc.start()
     try:
@@ -38,4 +38,4 @@ def test_a_line_counts_for_what_it_takes(line: Callable[[int], RoomRequest]) -> 
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert taken <= lab.committer.sums.held_bytes - counted
+    assert taken <= lab.committer.home.sums.held_bytes - counted

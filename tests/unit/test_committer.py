@@ -12,7 +12,7 @@ from echod.client.errand import Answer, Errand
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.store.base import Lives
+from echod.store.base import Alone, Lives
 from echod.store.batch import Nobody
 from echod.store.committer import NEWCOMERS_MAX, Committer
 from echod.store.keys import NO_SESSION, PlainSession, Session
@@ -57,11 +57,11 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     store, clock = MemoryStore(LIVES), Clock(0.0)
     store.connect()
     committer = Committer(
-        store, Config(commit_s_max=2), LIVES, clock, Metrics(), on_rollback=lambda: None
+        Alone(store), Config(commit_s_max=2), LIVES, clock, Metrics(), on_rollback=lambda _: None
     )
     client = Waiting()
     write = committer.open(client, PlainSession(()))
-    committer.add(write, b"a\n", 1, b"a\n", 0)
+    committer.home.add(write, b"a\n", 1, b"a\n", 0)
     clock.now_s = 1.9
     committer.tick()
     assert not client.told
@@ -69,7 +69,7 @@ def test_the_deadline_holds_for_a_slow_store_too() -> None:
     assert not committer.degraded()
     committer.tick()
     assert client.told
-    assert committer.sums.held_bytes == 0
+    assert committer.home.sums.held_bytes == 0
 
 
 class Asker(Waiting):
@@ -100,12 +100,14 @@ def test_every_sign_of_life_renews_what_stands_beside_a_state(way: str) -> None:
     clock = Clock(0.0)
     store = MemoryStore(LIVES, clock=lambda: clock.now_s)
     store.connect()
-    committer = Committer(store, Config(), LIVES, clock, Metrics(), on_rollback=lambda: None)
+    committer = Committer(
+        Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    )
     session = Session(NAME, (b"inbox", b"d"))
     ids = session.ids_key(b"r")
 
     def turn() -> None:
-        committer._turn()  # noqa: SLF001 — a store in this process answers at once
+        committer.home._turn()  # noqa: SLF001 — a store in this process answers at once
 
     committer.submit(Waiting(), session, Open(b"digest"))
     turn()
@@ -153,11 +155,16 @@ def test_how_full_the_store_is_decides_who_is_let_in() -> None:
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
     committer = Committer(
-        store, Config(store_fill_max=0.5), LIVES, clock, Metrics(), on_rollback=lambda: None
+        Alone(store),
+        Config(store_fill_max=0.5),
+        LIVES,
+        clock,
+        Metrics(),
+        on_rollback=lambda _: None,
     )
 
     def measures() -> int:
-        batcher = committer._batcher  # noqa: SLF001 — what has not been answered
+        batcher = committer.home._batcher  # noqa: SLF001 — what has not been answered
         return sum(write.operation is MEASURE for write in [*batcher.pending, *batcher.flying])
 
     for used, newcomers, tight in ((490, True, False), (500, False, False), (750, False, True)):
@@ -167,29 +174,31 @@ def test_how_full_the_store_is_decides_who_is_let_in() -> None:
         assert measures() == 1
         committer.tick()
         assert measures() == 1  # it has still to answer
-        committer._turn()  # noqa: SLF001 — as above
-        assert committer.fill == used / 1000
-        assert (committer.newcomer(), committer.tight) == (newcomers, tight)
+        committer.home._turn()  # noqa: SLF001 — as above
+        assert committer.home.fill == used / 1000
+        assert (committer.newcomer(), committer.home.tight) == (newcomers, tight)
         store.sent_bytes += 15_000_000
         committer.enqueue(NO_SESSION, Publish(b"i", b""))
-        committer._turn()  # noqa: SLF001 — as above
+        committer.home._turn()  # noqa: SLF001 — as above
         assert measures() == 0
         store.sent_bytes += 20_000_000
         committer.enqueue(NO_SESSION, Publish(b"i", b""))
-        committer._turn()  # noqa: SLF001 — as above
+        committer.home._turn()  # noqa: SLF001 — as above
         assert measures() == 1
-        committer._turn()  # noqa: SLF001 — as above
+        committer.home._turn()  # noqa: SLF001 — as above
 
 
 def test_while_the_store_does_not_answer_newcomers_have_a_bound() -> None:
     """Nobody knows what it has room for; with its answer the count begins anew."""
     clock, store = Clock(0.0), Bounded(LIVES)
     store.connect()
-    committer = Committer(store, Config(), LIVES, clock, Metrics(), on_rollback=lambda: None)
+    committer = Committer(
+        Alone(store), Config(), LIVES, clock, Metrics(), on_rollback=lambda _: None
+    )
     assert all(committer.newcomer() for _ in range(NEWCOMERS_MAX))
     assert not committer.newcomer()
     committer.tick()
-    committer._turn()  # noqa: SLF001 — as above
+    committer.home._turn()  # noqa: SLF001 — as above
     assert committer.newcomer()
 
 

@@ -18,7 +18,7 @@ from echod.metrics import Metrics
 from echod.ports.port import PlainPort
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription
-from echod.store.base import Lives
+from echod.store.base import Alone, Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
 
@@ -33,7 +33,7 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are in files; a scrape shows them, and reads none, nor asks the settings for limits."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(
-        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+        Alone(MemoryStore(LIVES)), config, LIVES, clock, metrics, on_rollback=lambda _: None
     )
     capacity = Capacity(10, clock, metrics)
     terms = Terms.of(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.store.base import Lives
+from echod.store.base import Alone, Lives
 from echod.store.batch import Nobody
 from echod.store.committer import Committer
 from echod.store.keys import PlainSession
@@ -45,7 +45,12 @@ class Crowded:
         self.clock = Clock(0.0)
         config = Config(pending_bytes_max=PENDING_BYTES_MAX, line_bytes_max=128, commit_s_max=2)
         self.committer = Committer(
-            MemoryStore(LIVES), config, LIVES, self.clock, Metrics(), on_rollback=lambda: None
+            Alone(MemoryStore(LIVES)),
+            config,
+            LIVES,
+            self.clock,
+            Metrics(),
+            on_rollback=lambda _: None,
         )
         self.resumed: list[int] = []
         self.told: list[int] = []
@@ -53,7 +58,7 @@ class Crowded:
 
     def fill(self, *, full: bool) -> None:
         """So much waits for the store, or nothing."""
-        self.committer.sums.held_bytes = PENDING_BYTES_MAX if full else 0
+        self.committer.home.sums.held_bytes = PENDING_BYTES_MAX if full else 0
 
     def hold(self, number: int) -> None:
         """A client is held back; when it is read on, everything is full again."""
@@ -63,12 +68,12 @@ class Crowded:
             self.fill(full=True)
 
         resume = self._resumes.setdefault(number, resume)
-        self.committer.hold_back(resume, lambda: self.told.append(number))
+        self.committer.home.hold_back(resume, lambda: self.told.append(number))
 
     def let_go(self, number: int) -> None:
         """It has gone."""
         if number in self._resumes:
-            self.committer.let_go(self._resumes[number])
+            self.committer.home.let_go(self._resumes[number])
 
 
 @given(
@@ -147,13 +152,13 @@ def test_one_client_with_a_bug_stops_no_other(caplog: pytest.LogCaptureFixture) 
     clients = [Broken(), Waiting()]
     for client in clients:
         write = crowded.committer.open(client, PlainSession(()))
-        crowded.committer.add(write, b"a\n", 1, b"a\n", 0)
+        crowded.committer.home.add(write, b"a\n", 1, b"a\n", 0)
     crowded.clock.now_s = 2.1
 
     def bad() -> None:
         raise ValueError("a bug of another")
 
-    crowded.committer.hold_back(bad, bad)
+    crowded.committer.home.hold_back(bad, bad)
     crowded.hold(1)
     crowded.committer.tick()
     assert clients[1].told

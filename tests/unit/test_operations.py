@@ -76,7 +76,7 @@ def asked(operation: Operation) -> tuple[list[bytes], list[bytes]]:
     session.own(1)
     command = [
         word if isinstance(word, bytes) else word.encode()
-        for word in RedisOperations(Lives(60, 60), 0, publishes=True).command(session, operation)
+        for word in RedisOperations(Lives(60, 60), publishes=True).command(session, operation)
     ]
     keys = command[1:2]
     if command[0] == b"EVALSHA":
@@ -108,7 +108,7 @@ def test_a_channel_says_its_room(route: Route) -> None:
     """Where a room has one of its own."""
     channel = route.channel(ROOM)
     assert route.room_of(channel) == (ROOM if route.subscribed_apart else b"")
-    assert all(route.room_of(own) == b"" for own in route.listens(INBOX))
+    assert all(route.room_of(own) == b"" for own in (*route.common, inbox_channel(INBOX)))
 
 
 def test_every_route_has_its_setting() -> None:

@@ -19,7 +19,7 @@ from echod.metrics import Metrics
 from echod.ports.port import PlainPort, SessionPort
 from echod.rooms.hub import Hub
 from echod.rooms.subscription import LocalSubscription
-from echod.store.base import Lives
+from echod.store.base import Alone, Lives
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
 
@@ -35,7 +35,7 @@ def terms() -> Iterator[Terms]:
     """What a port hands its connections."""
     config, clock, metrics = Config(), Clock(0.0), Metrics()
     committer = Committer(
-        MemoryStore(LIVES), config, LIVES, clock, metrics, on_rollback=lambda: None
+        Alone(MemoryStore(LIVES)), config, LIVES, clock, metrics, on_rollback=lambda _: None
     )
     capacity = Capacity(10, clock, metrics)
     yield Terms.of(

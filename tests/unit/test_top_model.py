@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from dataclasses import fields
+from typing import Any
 
 import pytest
 
 from lab.fleet.metrics import Reading, from_text
 from lab.top import words
-from lab.top.model import TREND_LOOKS, Model, Part, State, View, state_of
-from tests.unit.top_pages import daemon, haproxy, info, look, runs
+from lab.top.model import TREND_LOOKS, Model, Node, Part, State, View, state_of
+from tests.unit.top_pages import copy, daemon, haproxy, info, look, node, runs
+
+
+def one(name: str, *readings: Reading) -> Node:
+    """A Redis that runs and said this."""
+    return Node(name, State.UP, readings)
 
 
 def seen(*looks: tuple[Part, ...]) -> View:
@@ -118,7 +124,7 @@ def test_haproxy_is_read_by_its_backends() -> None:
     model.take(look(0, *parts))
     second = look(2, *parts)
     page = haproxy(2, connects=10, denied=4)
-    view = model.take(type(second)(2, "", second.daemons, runs("haproxy", page), second.redis))
+    view = model.take(type(second)(2, "", second.daemons, runs("haproxy", page), second.nodes))
 
     row = view.haproxy
     assert (row["echo"], row["session"], row["echo_servers"], row["session_servers"]) == (
@@ -135,8 +141,8 @@ def test_redis_is_read_from_info_and_from_the_exporter() -> None:
     """Both ways the same figures; an exporter that has lost its Redis is no Redis."""
     said = info(total_commands_processed=50, used_cpu_sys=1.0, used_cpu_user=2.0, maxmemory=8)
     later = info(total_commands_processed=90, used_cpu_sys=1.5, used_cpu_user=2.5, maxmemory=8)
-    part = runs("redis", Reading(10, said), Reading(20, later))
-    row = Model().take(look(20, redis=part)).redis
+    part = one("redis", Reading(10, said), Reading(20, later))
+    row = Model().take(look(20, nodes=(part,))).redis
 
     assert (row["state"], row["operations"], row["cpu"], row["memory_bytes_max"]) == (
         State.UP,
@@ -146,16 +152,16 @@ def test_redis_is_read_from_info_and_from_the_exporter() -> None:
     )
     assert row["aof_failed"] is False
 
-    failed = runs("redis", Reading(0, info(aof_last_write_status="err")))
-    assert Model().take(look(0, redis=failed)).redis["aof_failed"] is True
-    lost = runs("redis", Reading(0, from_text("# TYPE redis_up gauge\nredis_up 0\n")))
-    assert Model().take(look(0, redis=lost)).redis["state"] is State.SILENT
+    failed = one("redis", Reading(0, info(aof_last_write_status="err")))
+    assert Model().take(look(0, nodes=(failed,))).redis["aof_failed"] is True
+    lost = one("redis", Reading(0, from_text("# TYPE redis_up gauge\nredis_up 0\n")))
+    assert Model().take(look(0, nodes=(lost,))).redis["state"] is State.SILENT
 
 
 def test_parts_that_say_nothing_have_no_figures() -> None:
     """HAProxy and Redis as the daemons: a state, and nothing else."""
     quiet = look(0)
-    dead = type(quiet)(0, "", (), Part("haproxy", State.DOWN), Part("redis", State.FROZEN))
+    dead = type(quiet)(0, "", (), Part("haproxy", State.DOWN), (Node("redis", State.FROZEN),))
     view = Model().take(dead)
 
     assert view.haproxy["state"] is State.DOWN
@@ -163,6 +169,115 @@ def test_parts_that_say_nothing_have_no_figures() -> None:
     assert view.redis["state"] is State.FROZEN
     assert view.all["lines"] is None
     assert words.text(view)
+
+
+def shard_of(number: int, at_s: float, **fields: object) -> tuple[Node, Node]:
+    """A master, and a replica that has what it has."""
+    replica = node(f"redis-{number}-1", "replica", at_s, **fields)
+    return node(f"redis-{number}-0", "master", at_s, replica, **fields), replica
+
+
+def away(part: Node, state: State) -> Node:
+    """The same node, which says nothing."""
+    return dataclasses.replace(part, state=state, readings=())
+
+
+def test_a_cluster_is_its_nodes_and_all_of_them() -> None:
+    """A row each, with what it is in its shard; and the sums."""
+    model = Model()
+    for at_s in (0, 2):
+        fields = {"connected_clients": 3, "total_commands_processed": 10 * at_s}
+        nodes = (*shard_of(0, at_s, **fields), *shard_of(1, at_s, **fields))
+        view = model.take(look(at_s, nodes=nodes))
+
+    assert [(row["name"], row["shard"], row["role"]) for row in view.nodes] == [
+        ("redis-0-0", 0, "master"),
+        ("redis-0-1", 0, "replica"),
+        ("redis-1-0", 1, "master"),
+        ("redis-1-1", 1, "replica"),
+    ]
+    assert view.nodes[0]["operations"] == 10
+    assert (view.redis["operations"], view.redis["clients"]) == (40, 12)
+    assert (view.redis["state"], view.redis["where"]) == (
+        State.UP,
+        "4 of 4 nodes up, 2 of 2 masters",
+    )
+    assert view.redis["aof_failed"] is False
+
+
+@pytest.mark.parametrize(
+    "said,replication",
+    [
+        ({"state": "online", "lag": 1}, "in step"),
+        ({"state": "online", "lag": 2}, "2 s behind"),
+        ({"state": "wait_bgsave", "lag": 0}, "copying"),
+        ({"state": "send_bulk", "lag": 9}, "copying"),
+        (None, "away"),
+    ],
+)
+def test_a_master_says_what_its_replicas_have(
+    said: dict[str, Any] | None, replication: str
+) -> None:
+    """Of the one that is asked for here; the other one has everything."""
+    here, other = (node(f"redis-0-{number}", "replica", 0) for number in (1, 2))
+    fields = {"slave9": copy(here, **said)} if said else {}
+    master = node("redis-0-0", "master", 0, other, **fields)
+    rows = Model().take(look(0, nodes=(master, here, other))).nodes
+
+    assert [words.replication(row) for row in rows] == [
+        f"{2 if replication == 'in step' else 1} of 2 in step",
+        replication,
+        "in step",
+    ]
+
+
+def test_nothing_is_known_of_the_replicas_of_a_master_that_is_silent() -> None:
+    """Not even that they are away; nor where no node knows the master."""
+    master, replica = shard_of(0, 0)
+    unknown = dataclasses.replace(replica, role=None)
+    for nodes in (
+        (away(master, State.DOWN), replica),
+        (away(master, State.UP), replica),
+        (away(unknown, State.DOWN), unknown),
+    ):
+        rows = Model().take(look(0, nodes=nodes)).nodes
+        assert [words.replication(row) for row in rows] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    "away_ones,state",
+    [
+        ((), State.UP),
+        (("redis-0-1",), State.DEGRADED),
+        (("redis-0-0",), State.DEGRADED),
+        (("redis-0-0", "redis-1-0"), State.DOWN),
+    ],
+)
+def test_the_state_of_all_nodes(away_ones: tuple[str, ...], state: State) -> None:
+    """Up is every node, down is no master: a replica alone serves nobody."""
+    nodes = tuple(
+        away(part, State.FROZEN) if part.name in away_ones else part
+        for part in (*shard_of(0, 0), *shard_of(1, 0))
+    )
+    assert Model().take(look(0, nodes=nodes)).redis["state"] is state
+
+
+def test_one_failed_file_is_told() -> None:
+    """Among the many that are written."""
+    nodes = (*shard_of(0, 0), *shard_of(1, 0, aof_last_write_status="err"))
+    assert Model().take(look(0, nodes=nodes)).redis["aof_failed"] is True
+
+
+def test_text_has_every_node_of_redis() -> None:
+    """One line a node, below the daemons'."""
+    master, replica = shard_of(0, 0, connected_clients=3)
+    text = words.text(Model().take(look(0, nodes=(master, away(replica, State.DOWN)))))
+    header, up, down = (line.split() for line in text.splitlines()[5:8])
+
+    assert header == " ".join(words.NODE_TITLES).split()
+    assert up[:4] == ["redis-0-0", "up", "0", "master"]
+    assert down[:5] == ["redis-0-1", "down", "0", "replica", "-"]
+    assert up[-1] == "127.0.0.1:7000"
 
 
 def test_text_has_every_column_of_every_daemon() -> None:
@@ -182,6 +297,6 @@ def test_json_has_the_fields_by_their_names() -> None:
     view = seen((runs("echod1", daemon(0, lines=5)),), (runs("echod1", daemon(1, lines=9)),))
     said = json.loads(words.as_json(view))
 
-    assert set(said) == {field.name for field in fields(View)}
+    assert set(said) == {field.name for field in dataclasses.fields(View)}
     assert (said["daemons"][0]["lines"], said["daemons"][0]["state"]) == (4, "up")
     assert said["haproxy"]["echo"] == 42

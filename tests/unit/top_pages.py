@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.fleet.metrics import Reading, Samples, from_text
-from lab.top.model import Look, Part, State
+from lab.top.model import Look, Node, Part, State
 from lab.top.sources import from_info
 
 DAEMON = """\
@@ -80,15 +80,39 @@ def info(**fields: object) -> Samples:
     return from_info({"used_memory": 1000, "aof_last_write_status": "ok", **fields})
 
 
-def look(at_s: float, *daemons: Part, redis: Part | None = None) -> Look:
-    """A look at these daemons, and at a HAProxy and a Redis that are well."""
+def look(at_s: float, *daemons: Part, nodes: tuple[Node, ...] = ()) -> Look:
+    """A look at these daemons, and at a HAProxy and a Redis that are well, or at these nodes."""
     return Look(
         at_s=at_s,
         fleet="a fleet",
         daemons=daemons,
         haproxy=Part("haproxy", State.UP, (haproxy(at_s),), "pid 1"),
-        redis=redis or Part("redis", State.UP, (Reading(at_s, info()),), "pid 2"),
+        nodes=nodes or (Node("redis", State.UP, (Reading(at_s, info()),), "pid 2"),),
     )
+
+
+def node(name: str, role: str, at_s: float, *replicas: Node, **fields: object) -> Node:
+    """A node of a cluster, `redis-<shard>-<number>`, whose port is 7000 and its numbers.
+
+    Args:
+        name: Its name.
+        role: Of the node.
+        at_s: When it said so.
+        replicas: Those that it says are online, with what they have.
+        fields: Of its INFO; `slave0` and so on stand for replicas in other states.
+    """
+    said = {f"slave{number}": copy(one) for number, one in enumerate(replicas)}
+    shard, number = map(int, name.split("-")[1:])
+    readings = (Reading(at_s, info(**{**said, **fields})),)
+    return Node(
+        name, State.UP, readings, "pid 4", f"127.0.0.1:{7000 + 10 * shard + number}", shard, role
+    )
+
+
+def copy(replica: Node, state: str = "online", lag: int = 0) -> dict[str, object]:
+    """What a master's INFO says of a replica."""
+    host, _, port = replica.address.rpartition(":")
+    return {"ip": host, "port": int(port), "state": state, "offset": 7, "lag": lag}
 
 
 def runs(name: str, *readings: Reading) -> Part:

@@ -146,8 +146,8 @@ class LocalStage(Stage):
         )
 
     def keys(self) -> dict[str, int]:
-        url = self.fleet.redis.admin_url if self.fleet.redis else ""
-        with redis.Redis.from_url(url) as client:
+        (node,) = self.fleet.store.nodes
+        with redis.Redis.from_url(node.admin_url) as client:
             found = Counter(key.partition(b":")[0].decode() for key in client.scan_iter(count=1000))
         kept = self.samples(MEMORY).by_label("echod_memory_keys", "kind")
         return dict(found) | {f"{MEMORY}:{kind}": int(count) for kind, count in kept.items()}

@@ -149,7 +149,9 @@ class _Collector(Collector):
         yield family
 
     def _gauges(self) -> Iterator[Metric]:
-        committer, sums = self._committer, self._committer.sums
+        committer = self._committer
+        sums = committer.sums()
+        shards = committer.shards
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", sums.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", sums.held_bytes),
@@ -163,8 +165,12 @@ class _Collector(Collector):
             ("deaf", "1 while publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
             ("room_members", "Memberships of connections.", self._hub.memberships),
-            ("store_fill_ratio", "How full the store is.", committer.fill),
-            ("store_generation", "Raised when data was lost.", committer.store.generation),
+            ("store_fill_ratio", "Of the fullest shard.", max(each.fill for each in shards)),
+            (
+                "store_generation",
+                "Raised when data was lost; of all shards the sum.",
+                sum(each.store.generation for each in shards),
+            ),
         ):
             yield GaugeMetricFamily(f"echod_{name}", text, value=value)
         family = GaugeMetricFamily("echod_connections", "Clients connected.", labels=["port"])
@@ -172,7 +178,7 @@ class _Collector(Collector):
             family.add_metric([port.name], port.clients)
         yield family
         family = GaugeMetricFamily("echod_memory_keys", "What memory:// keeps.", labels=["kind"])
-        for kind, count in committer.store.kept().items():
+        for kind, count in shards[0].store.kept().items():
             family.add_metric([kind], count)
         yield family
 

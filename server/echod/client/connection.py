@@ -62,6 +62,7 @@ class Connection:
         gathering, gone: see `store.batch.Client`; gone: from `DOUBTED` on.
         inflight: lines read and not answered.
         held_bytes: their replies, as far as they are known and wait for the store.
+        shard: where its session lives, whose limits hold for it.
         source: the address it comes from, which may send so much a second.
         conversation: what lines mean.
     """
@@ -87,6 +88,7 @@ class Connection:
         "inflight",
         "life",
         "peer",
+        "shard",
         "source",
         "terms",
     )
@@ -103,6 +105,7 @@ class Connection:
         self.terms = terms
         self.peer = peer
         self.source = source
+        self.shard = terms.committer.home
         self.conversation: Conversation = SILENCE
         self.life: Life = READING
         self.gone = False
@@ -142,8 +145,8 @@ class Connection:
 
         That is while too much waits for the store, or its source has had its share.
         """
-        terms, source = self.terms, self.source
-        if source.left <= 0 or terms.sums.held_bytes >= terms.pending_bytes_max:
+        terms, source, shard = self.terms, self.source, self.shard
+        if source.left <= 0 or shard.sums.held_bytes >= shard.held_bytes_max:
             self._pause()
             return
         try:
@@ -202,7 +205,7 @@ class Connection:
                 and self.held_bytes < terms.unsent_bytes_pause
             ):
                 return
-            if self._owes_enough() or terms.committer.full():
+            if self._owes_enough() or self.shard.full():
                 self._pause()
                 return
             data = rest
@@ -253,8 +256,8 @@ class Connection:
         if self.life is not PAUSED or self._owes_enough():
             return
         terms = self.terms
-        if terms.committer.full():
-            terms.committer.hold_back(self._resume, self.unavailable)
+        if self.shard.full():
+            self.shard.hold_back(self._resume, self.unavailable)
             return
         now_s = terms.clock.now_s
         if self.source.left <= 0 and not terms.sources.may_read(self.source, self, now_s):
@@ -326,7 +329,7 @@ class Connection:
     def await_answer(self, answer: Answer) -> None:
         """See `errand.Asker`."""
         if self._answers is None:
-            self._answers = Answers(self.terms.sums)
+            self._answers = Answers(self.shard.sums)
         self._answers.put(answer)
 
     def answered(self, answer: Answer, reply: bytes) -> None:
@@ -479,7 +482,7 @@ class Connection:
         conversation.ended()
         self._reader.close()
         self._close_writer()
-        self.terms.committer.let_go(self._resume)
+        self.shard.let_go(self._resume)
         self._keep(b"")
         if self._outbox is not None:
             self._outbox.drop()

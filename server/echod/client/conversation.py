@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.protocol.errors import Code
     from echod.store.batch import Write
 
@@ -45,8 +47,8 @@ class Conversation:
     def sweep(self, now_s: float) -> None:
         """Called about once a second, as long as lines are taken."""
 
-    def roll_back(self) -> None:
-        """The store has lost data that it had acknowledged."""
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data of some slots that it had acknowledged; `concerns` says which."""
 
     def ask_to_leave(self) -> None:
         """This daemon is leaving."""

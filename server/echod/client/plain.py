@@ -35,16 +35,19 @@ class PlainConversation(Conversation):
     def begin(self) -> None:
         """The store knows of it from now on."""
         if self._session is not None:
-            self._connection.terms.committer.open(self._connection, self._session)
+            committer = self._connection.terms.committer
+            self._connection.shard = committer.routes[self._session.slot]
+            committer.open(self._connection, self._session)
 
     def answer(self, lines: list[bytes]) -> int:
         """Reply to `lines` now or when the store has them, as the durability says."""
         connection = self._connection
         terms = connection.terms
-        committer = terms.committer
         session = self._session
         count = len(lines)
-        if committer.tight and session is not None and grows(lines, len(self._last)):
+        committer = terms.committer
+        shard = connection.shard if session is None else committer.routes[session.slot]
+        if shard.tight and session is not None and grows(lines, len(self._last)):
             self.refuse(Code.UNAVAILABLE, STORE_FULL)
             return 0
         reply, pair = answer(self._last, lines)
@@ -57,7 +60,7 @@ class PlainConversation(Conversation):
         write = connection.gathering or committer.open(connection, session)
         cut = len(pair) - len(self._last)
         if self._defers and not connection.inflight and committer.may_defer(count):
-            committer.add_answered(write, count, pair, cut, terms.clock.now_s)
+            shard.add_answered(write, count, pair, cut, terms.clock.now_s)
             self._reply(reply, count)
         else:
             connection.inflight += count
@@ -65,7 +68,7 @@ class PlainConversation(Conversation):
             if not write.waiting:
                 write.read_at = perf_counter()
                 write.queued_at = terms.clock.now_s
-            committer.add(write, reply, count, pair, cut)
+            shard.add(write, reply, count, pair, cut)
         return count
 
     def _reply(self, reply: bytes, lines: int) -> None:

@@ -48,15 +48,15 @@ class SessionTerms:
     Attributes:
         ttl_s: how long a session outlives its connection.
         directory: where a welcomed session is found.
-        record: the fields of its record that say whose it is now, of its client's address
-            and the balancer's id.
+        record: the fields of its record that say whose it is now, of its name, its client's
+            address and the balancer's id.
         member: makes its part in rooms.
         leave_within_s: in which its client shall have reconnected elsewhere; None: it may stay.
     """
 
     ttl_s: float
     directory: Directory
-    record: Callable[[str, str], tuple[bytes, ...]]
+    record: Callable[[bytes, str, str], tuple[bytes, ...]]
     member: Callable[[SessionConversation, Session], Member]
     leave_within_s: Callable[[], float | None]
 
@@ -90,15 +90,15 @@ class SessionConversation(Conversation):
             return 0 if session else self._begin(lines[0])
         connection = self._connection
         terms = connection.terms
-        committer = terms.committer
+        shard = terms.committer.routes[session.slot]
         taken = 0
         while taken < len(lines) and connection.life is READING:
-            if committer.full():
+            if shard.full():
                 break
             # As much as makes `Connection` pause, so that what is left is read when it is paid.
             again_bytes_max = terms.unsent_bytes_pause - connection.held_bytes
             rest = lines[taken:] if taken else lines
-            if committer.tight and grows(
+            if shard.tight and grows(
                 [line for line in rest if line.startswith(b"ECHO ")], len(dialogue.last)
             ):
                 self.refuse(Code.UNAVAILABLE, STORE_FULL)
@@ -142,7 +142,7 @@ class SessionConversation(Conversation):
             write.operation = None
             pair, cut = dialogue.previous + dialogue.last, len(dialogue.previous)
         connection.held_bytes += len(reply)
-        committer.add(write, reply, lines, pair, cut)
+        committer.routes[session.slot].add(write, reply, lines, pair, cut)
 
     def refuse(self, code: Code, text: str) -> None:
         """That too is an answer, which only the owner may give."""
@@ -238,9 +238,12 @@ class SessionConversation(Conversation):
         return 1
 
     def _open(self, wanted: Hello) -> None:
-        token = wanted.token or Token.new()
         connection = self._connection
-        self._session = Session(token.name, self._terms.record(connection.peer, self._balancer_id))
+        committer = connection.terms.committer
+        token = wanted.token or Token.new(committer.new_name())
+        fields = self._terms.record(token.name, connection.peer, self._balancer_id)
+        session = self._session = Session(token.name, fields)
+        connection.shard = committer.routes[session.slot]
         connection.inflight = 1
         connection.suspend()
         digest = token.digest()
@@ -304,9 +307,10 @@ class SessionConversation(Conversation):
 
     # What the port says.
 
-    def roll_back(self) -> None:
-        """Nobody knows what the store still has of this session (§5)."""
-        if self._dialogue is not None:
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """Nobody knows what the store still has of this session, if it lives there (§5)."""
+        session = self._session
+        if self._dialogue is not None and session is not None and concerns(session.slot):
             self._connection.abandon(Code.ROLLED_BACK, "the store lost data")
 
     def ask_to_leave(self) -> None:
@@ -341,6 +345,10 @@ class Inquiry:
         self.gone = True
         if write.result:
             self._connection.abandon(Code.TAKEN_OVER, "the session was resumed elsewhere")
+        elif self._connection.terms.committer.has_moved(write.session.slot):
+            self._connection.abandon(
+                Code.ROLLED_BACK, "its part of the store has moved, and lost it"
+            )
         else:
             self._connection.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from echod.loop.clock import Clock
     from echod.loop.reader import CallbackReader, GreenletReader
     from echod.metrics import Metrics
-    from echod.store.batch import Sums
     from echod.store.committer import Committer
 
 
@@ -24,14 +23,12 @@ class Terms:
     """One port's: flat, because each line looks at several.
 
     Attributes:
-        sums: the committer's.
         unsent_bytes_pause: replies that wait for the store or the client, above which a client
             is not read. The limits are the settings of the same names.
     """
 
     clock: Clock
     committer: Committer
-    sums: Sums
     metrics: Metrics
     capacity: Capacity
     sources: Sources
@@ -43,7 +40,6 @@ class Terms:
     line_s_max: float
     linger_s_max: float
     outbox_bytes_max: int
-    pending_bytes_max: int
     send_s_max: float
     unsent_bytes_pause: int
 
@@ -64,7 +60,6 @@ class Terms:
         return cls(
             clock=clock,
             committer=committer,
-            sums=committer.sums,
             metrics=metrics,
             capacity=capacity,
             sources=sources,
@@ -76,7 +71,6 @@ class Terms:
             line_s_max=config.line_s_max,
             linger_s_max=config.linger_s_max,
             outbox_bytes_max=config.outbox_bytes_max,
-            pending_bytes_max=config.pending_bytes_max,
             send_s_max=config.send_s_max,
             # Replies that are held will be unsent: reading stops at half of what may be, so that
             # what one more receive can add still fits, and only who takes nothing is slow.

@@ -18,6 +18,7 @@ from echod.store.keys import PlainSession, record
 
 if TYPE_CHECKING:
     import _socket
+    from collections.abc import Callable
 
     from echod.client.conversation import Conversation
     from echod.client.directory import Directory
@@ -104,10 +105,10 @@ class Port:
             log.debug("connection-closed peer=%s reason=%s", connection.peer, reason)
         terms.metrics.closed(self.name, reason)
 
-    def roll_back(self) -> None:
-        """The store has lost data: every session's client must decide (PROTOCOL §5)."""
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """The store has lost data of the slots that it `concerns`: clients must decide (§5)."""
         for connection in tuple(self.connections):
-            guarded(connection.conversation.roll_back)
+            guarded(connection.conversation.roll_back, concerns)
 
     def leave(self, within_s: float) -> None:
         """Serve nobody new; those who are here may finish within so many seconds."""
@@ -145,7 +146,7 @@ class PlainPort(Port):
         session = None
         if self._stores:
             fields = record(b"plain", self._daemon, connection.peer, balancer_id, time.time())
-            session = PlainSession(fields)
+            session = PlainSession(fields, self.terms.committer.new_name())
         return PlainConversation(connection, session, defers=self._defers)
 
 
@@ -158,7 +159,7 @@ class SessionPort(Port):
     def __init__(self, terms: Terms, config: Config, hub: Hub, directory: Directory) -> None:
         super().__init__(terms)
         self._daemon = config.name
-        self._inbox = hub.inbox
+        self._inbox_of = hub.inbox_of
         self._leave_ends_at = 0.0
         self._session_terms = SessionTerms(
             ttl_s=config.session_ttl_s,
@@ -173,10 +174,10 @@ class SessionPort(Port):
     def _conversation(self, connection: Connection, balancer_id: str) -> SessionConversation:
         return SessionConversation(connection, self._session_terms, balancer_id)
 
-    def _record(self, peer: str, balancer_id: str) -> tuple[bytes, ...]:
+    def _record(self, name: bytes, peer: str, balancer_id: str) -> tuple[bytes, ...]:
         """The fields of a session's record that say whose it is now, and where it is found."""
         fields = record(b"session", self._daemon, peer, balancer_id, time.time())
-        return (*fields, b"inbox", self._inbox)
+        return (*fields, b"inbox", self._inbox_of(name))
 
     def leave(self, within_s: float) -> None:
         """See `Port`; every client is told `DRAIN` (PROTOCOL §2.4)."""

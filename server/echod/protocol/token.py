@@ -37,9 +37,9 @@ class Token:
     secret: bytes = field(repr=False)
 
     @classmethod
-    def new(cls) -> Token:
-        """A token like no other."""
-        return cls(new_name(), _random_word(SECRET_BYTES, SECRET_LENGTH))
+    def new(cls, name: bytes) -> Token:
+        """A token like no other, of a session with a name like no other."""
+        return cls(name, _random_word(SECRET_BYTES, SECRET_LENGTH))
 
     @classmethod
     def parse(cls, word: bytes) -> Token | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from echod.store.operations import Beat
+from echod.store.operations import Beat, Beaten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from echod.rooms.subscription import Subscription
     from echod.store.batch import Write
     from echod.store.committer import Committer
+    from echod.store.shard import Shard
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,10 @@ DEAF_S = 1.5
 class Heartbeat:
     """See the module. `unheard` is whether the last beat has not come in time."""
 
-    def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
+    def __init__(  # noqa: PLR0913 — its parts, each of which a shard has one of
         self,
-        inbox: bytes,
         committer: Committer,
+        shard: Shard,
         clock: Clock,
         metrics: RoomMetrics,
         *,
@@ -46,28 +47,32 @@ class Heartbeat:
     ) -> None:
         """`lapsed` is called when the lease had: posts may have passed this daemon by."""
         self.unheard = False
-        self._inbox = inbox
         self._committer = committer
+        self._shard = shard
         self._clock = clock
         self._metrics = metrics
         self._subscription = subscription
         self._lapsed = lapsed
         self._number = self._heard = 0
         self._flying = self._unsure = False
+        self._inbox = b""
         self._beat_s = committer.lives.beat_s
         self._next_at = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
 
-    def tick(self) -> None:
-        """Called ten times a second."""
+    def tick(self, inbox: bytes) -> None:
+        """Called ten times a second, with this daemon's name on the shard."""
         now_s = self._clock.now_s
+        if inbox != self._inbox:
+            self._inbox, self._unsure = inbox, True  # a lease of its own, which no one had yet
         if self._published is not None and now_s - self._published[1] >= DEAF_S:
             self._deafened("a heartbeat did not arrive")
         if now_s >= self._next_at and not self._flying:
             self._next_at = now_s + self._beat_s
             self._flying = True
             self._number += 1
-            beat = Beat(self._inbox, b"b %d" % self._number)
+            home = self._committer.home is self._shard
+            beat = Beat(inbox, b"b %d %d" % (self._shard.number, self._number), home=home)
             self._committer.call(beat, self._done)
 
     def heard(self, number: int) -> None:
@@ -79,11 +84,14 @@ class Heartbeat:
 
     def _done(self, write: Write | None) -> None:
         self._flying = False
-        if write is None or not isinstance(write.result, tuple):
+        if write is None or not isinstance(write.result, Beaten):
             # It may have been carried out: the next one would find the lease that it made.
             self._unsure = True
             return
-        held, hearers = write.result
+        held, hearers, homes, first = write.result
+        self._shard.homes, self._shard.first_home = homes, first
+        if self._committer.home is self._shard:
+            self._committer.spread_homes(self._inbox)
         held, self._unsure = held and not self._unsure, False
         if not held and self._number > 1:
             # Posts that look for daemons have passed this one by.
@@ -99,5 +107,5 @@ class Heartbeat:
         self._published = None
         self.unheard = True
         self._metrics.deafened += 1
-        log.error("subscription-deaf: %s", why)
+        log.error("subscription-deaf shard=%d: %s", self._shard.number, why)
         self._subscription.reset()

@@ -1,9 +1,9 @@
 """All rooms that have members here: where their parts meet (ADR 9).
 
     enter ─▶ subscribe, announce ─▶ confirmed ─▶ read ─▶ ready ─▶ members
-    subscription ─▶ receive: next ─▶ delivery.gather ─▶ flush ─▶ members
-                        │ hole, other history, rebuilt subscription, lapsed lease
-                        └─▶ catching_up.read ─▶ members
+    feed of its shard ─▶ receive: next ─▶ delivery.gather ─▶ flush ─▶ members
+                           │ hole, other history, rebuilt subscription, lapsed lease
+                           └─▶ catching_up.read ─▶ members
 
 The ledger (`Metrics.rooms`, docs/metrics.md) counts every message by what became of it.
 Nothing here waits; the store is asked through the committer, as for everything.
@@ -11,7 +11,6 @@ Nothing here waits; the store is asked through the committer, as for everything.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from echod.loop.guard import guarded
@@ -20,29 +19,38 @@ from echod.rooms.admission import Admission
 from echod.rooms.audit import Audit
 from echod.rooms.catching_up import CatchingUp
 from echod.rooms.delivery import Delivery
-from echod.rooms.heartbeat import Heartbeat
+from echod.rooms.feed import Feed
 from echod.rooms.kept import Kept
 from echod.rooms.mailbox import Mailbox
 from echod.rooms.position import Heard
 from echod.rooms.presence import Presence
 from echod.rooms.recovery import Recoveries
 from echod.rooms.room import Room
-from echod.store.routes import ROUTES
+from echod.store.routes import ROUTES, inbox_channel, inbox_name
+from echod.store.slots import slot_of, slot_of_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from echod.config import Config
     from echod.loop.clock import Clock
     from echod.metrics import Metrics
     from echod.rooms.subscription import Subscription
     from echod.store.committer import Committer
+    from echod.store.shard import Shard
 
-log = logging.getLogger(__name__)
+# Names under which this daemon is still reached, where slots have moved: sessions' records and
+# letters on their way have them.
+INBOXES_MAX = 256
 
 
 class Hub:
-    """See the module, and `subscription.Subscriber`."""
+    """See the module, and `feed.Listener`.
+
+    Attributes:
+        names: of this daemon and of this run of it, of which its inboxes are made.
+        feeds: of each shard one, by the shard's number.
+    """
 
     def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
         self,
@@ -50,24 +58,24 @@ class Hub:
         clock: Clock,
         committer: Committer,
         metrics: Metrics,
-        inbox: bytes,
+        names: tuple[bytes, bytes],
         *,
-        subscription: Subscription,
+        subscription: Callable[[Shard], Subscription],
         deliver: Callable[[bytes, bytes], bool],
         crowded: Callable[[], bool],
     ) -> None:
-        """Begin with no room; `inbox` is this daemon's name among all runs of all daemons.
+        """Begin with no room.
 
-        Publications come from `subscription`, which is started with this hub. `deliver` puts
+        `subscription` makes a shard's, where its publications come from. `deliver` puts
         a line into the outbox of the session so named, if it is here. `crowded` says whether
         too much waits for clients to send them what can wait (unsent.py).
         """
-        self.inbox = inbox
+        self.names = names
         self.committer = committer
         self.metrics = metrics.rooms
         self.rooms: dict[bytes, Room] = {}
         self._clock = clock
-        self._subscription = subscription
+        self._new_subscription = subscription
         self._route = ROUTES[config.room_route]
         self._rooms_max = config.rooms_max
         self._linger_s = config.room_linger_s
@@ -76,7 +84,7 @@ class Hub:
         self.delivery = delivery = Delivery(self.metrics, kept, config.room_tick_s)
         # Its own method, because every batch of publications ends with it.
         self.flush = delivery.flush
-        self._presence = presence = Presence(committer, inbox)
+        self._presence = presence = Presence(committer)
         self.admission = admission = Admission(
             *(config, clock),
             presence=presence,
@@ -97,19 +105,97 @@ class Hub:
             delivery=delivery,
             crowded=crowded,
         )
-        self.mailbox = Mailbox(committer, clock, inbox, deliver)
+        self.mailbox = Mailbox(committer, clock, self._inbox, deliver)
         self._audit = Audit(
             *(committer, clock, self.metrics, self.rooms),
             presence=presence,
             catching_up=self.catching_up,
         )
-        self._heartbeat = None
-        if subscription.remote:
-            self._heartbeat = Heartbeat(
-                *(inbox, committer, clock, self.metrics),
-                subscription=subscription,
-                lapsed=self._read_all,
+        self._inboxes: dict[bytes, None] = {}
+        self._astray: dict[Room, None] = {}
+        self._routes_version = -1
+        self._started = False
+        self.feeds: list[Feed] = []
+        self._follow_routes()
+
+    def start(self) -> None:
+        """Listen, to each shard from when it is known."""
+        self._started = True
+        for feed in self.feeds:
+            feed.subscription.start(feed)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for feed in self.feeds:
+            feed.subscription.stop()
+
+    # Where what lives.
+
+    def feed_of(self, name: bytes) -> Feed:
+        """The shard's where a room or a session of this name lives."""
+        self._follow_routes()
+        return self.feeds[self.committer.shard_of(name).number]
+
+    def inbox_of(self, name: bytes) -> bytes:
+        """Where a session of this name is reached: on its own shard."""
+        return self.feed_of(name).inbox
+
+    def _inbox(self) -> bytes:
+        """Where this daemon is reached: at home."""
+        self._follow_routes()
+        return self.feeds[self.committer.home.number].inbox
+
+    def _follow_routes(self) -> None:
+        """Shards have come, or slots have moved: rooms and inboxes are listened to where they are."""
+        new = self.committer.shards[len(self.feeds) :]
+        if self._routes_version == self.committer.routes_version and not new:
+            return
+        self._routes_version = self.committer.routes_version
+        for shard in new:
+            feed = Feed(
+                *(shard, self._new_subscription(shard), self),
+                committer=self.committer,
+                clock=self._clock,
+                metrics=self.metrics,
             )
+            self.feeds.append(feed)
+            if self._started:
+                feed.subscription.start(feed)
+        for feed in self.feeds:
+            self._place_inbox(feed)
+        for room in self.rooms.values():
+            feed = self.feed_of(room.name)
+            if feed is not room.feed:
+                room.feed.subscription.unsubscribe(self._route.channel(room.name))
+                room.feed = feed
+                self._listen_to(room)
+        for inbox in self._inboxes:
+            feed = self.feeds[self.committer.routes[slot_of_key(inbox)].number]
+            feed.subscription.subscribe(inbox_channel(inbox))
+
+    def _place_inbox(self, feed: Feed) -> None:
+        """It is in the shard's first slot, as the leases are: that may be another one now."""
+        slots = feed.shard.place.slots
+        if not slots or self.committer.routes[slots[0]] is not feed.shard:
+            return
+        inbox = inbox_name(slots[0], *self.names)
+        if inbox != feed.inbox:
+            self._inboxes[inbox] = None
+            while len(self._inboxes) > INBOXES_MAX:
+                del self._inboxes[next(iter(self._inboxes))]
+            feed.move_inbox(inbox)
+            for room in self.rooms.values():
+                if room.feed is feed:
+                    self._presence.announce(room)  # under the name that it has now
+
+    def _listen_to(self, room: Room) -> None:
+        """Nobody comes in before its posts arrive and it is read to its end."""
+        room.confirmed = room.ready = False
+        subscription = room.feed.subscription
+        if self._route.subscribed_apart:
+            subscription.subscribe(self._route.channel(room.name))
+        else:
+            room.confirmed = subscription.connected
 
     # Rooms come and go.
 
@@ -129,11 +215,8 @@ class Hub:
         """Call `then` with the room once it is ready; see `Admission.enter`."""
         room = self.rooms.get(name)
         if room is None:
-            room = self.rooms[name] = Room(name)
-            if self._route.subscribed_apart:
-                self._subscription.subscribe(name)
-            else:
-                room.confirmed = self._subscription.connected
+            room = self.rooms[name] = Room(name, self.feed_of(name))
+            self._listen_to(room)
         if self.admission.enter(room, then) and room.confirmed:
             self.catching_up.read(room)
 
@@ -160,15 +243,20 @@ class Hub:
             del self.rooms[room.name]
             self.kept.forget(room)
             if self._route.subscribed_apart:
-                self._subscription.unsubscribe(room.name)
+                room.feed.subscription.unsubscribe(self._route.channel(room.name))
 
-    # What the subscription says.
+    # What a feed says.
 
     @property
     def deaf(self) -> bool:
-        """Whether publications don't reach this daemon, although the store may be there."""
-        heartbeat = self._heartbeat
-        return not self._subscription.connected or (heartbeat is not None and heartbeat.unheard)
+        """Whether publications of a shard don't reach this daemon, although it may be there."""
+        return any(feed.deaf for feed in self.feeds if feed.shard.place.slots)
+
+    def own_channels(self, feed: Feed) -> list[bytes]:
+        """See `Listener`."""
+        routes = self.committer.routes
+        inboxes = [each for each in self._inboxes if routes[slot_of_key(each)] is feed.shard]
+        return [*map(inbox_channel, inboxes), *self._route.common]
 
     def receive(self, written: bytes) -> None:
         """A publication, of a line or, of messages, many. `flush` must follow the last one."""
@@ -191,7 +279,7 @@ class Hub:
             if room is None:
                 return
         offset = int(word)
-        heard = room.position.hear(epoch, offset)
+        heard = room.position.hear(epoch, offset, said)
         if heard is Heard.NEXT:
             metrics.counts.published += 1
             self.delivery.gather(room, offset, said)
@@ -203,51 +291,90 @@ class Hub:
     def _receive_other(self, kind: bytes, rest: bytes) -> None:
         if kind != b"b":
             self.mailbox.receive(kind, rest)
-        elif self._heartbeat is not None:
-            self._heartbeat.heard(int(rest))
+        else:
+            shard, _, number = rest.partition(b" ")
+            self.feeds[int(shard)].heard(int(number))
 
-    def up(self) -> None:
-        """It is connected; of the rooms, each is confirmed apart if it is subscribed apart."""
-        log.info("subscription-connected rooms=%d", len(self.rooms))
+    def up(self, feed: Feed) -> None:
+        """See `Listener`; of the rooms, each is confirmed apart if it is subscribed apart."""
         self.metrics.subscriptions += 1
         if not self._route.subscribed_apart:
-            for name in self.rooms:
-                self.confirmed(name)
+            for room in self._rooms_of(feed):
+                self._confirm(room)
 
-    def confirmed(self, name: bytes) -> None:
-        """From now on a room's posts arrive; what came before is read."""
-        room = self.rooms.get(name)
-        if room is not None:
-            room.confirmed = True
-            self.catching_up.read(room)
-
-    def down(self) -> None:
-        """It has failed: nobody comes in until each room is read to its end again."""
-        for room in self.rooms.values():
+    def down(self, feed: Feed) -> None:
+        """See `Listener`: nobody comes in until each room is read to its end again."""
+        for room in self._rooms_of(feed):
             room.confirmed = room.ready = False
 
-    def subscribed(self) -> list[bytes]:
-        """The rooms that are subscribed apart."""
-        return list(self.rooms) if self._route.subscribed_apart else []
+    def subscribed(self, feed: Feed) -> list[bytes]:
+        """See `Listener`."""
+        if not self._route.subscribed_apart:
+            return []
+        return [self._route.channel(room.name) for room in self._rooms_of(feed)]
+
+    def confirmed(self, feed: Feed, channel: bytes) -> None:
+        """See `Listener`: what came before is read."""
+        room = self.rooms.get(self._route.room_of(channel))
+        if room is not None and room.feed is feed:
+            self._confirm(room)
+
+    def _confirm(self, room: Room) -> None:
+        room.confirmed = True
+        self.catching_up.read(room)
+
+    def unsubscribed(self, feed: Feed, channel: bytes) -> None:
+        """See `Listener`. Of a room that is still here nobody asked for it: its slot has moved."""
+        room = self.rooms.get(self._route.room_of(channel))
+        if room is not None and room.feed is feed:
+            self._lose(room)
+
+    def moved(self, feed: Feed, slot: int) -> None:
+        """See `Listener`."""
+        for room in self._rooms_of(feed):
+            if slot_of(room.name) == slot:
+                self._lose(room)
+
+    def _lose(self, room: Room) -> None:
+        """It is not heard any more: ask for it again, where it is by then."""
+        room.confirmed = room.ready = False
+        self._astray[room] = None
+        self.committer.look_soon()
+
+    def _rooms_of(self, feed: Feed) -> list[Room]:
+        return [room for room in self.rooms.values() if room.feed is feed]
+
+    def _find_the_astray(self) -> None:
+        astray, self._astray = self._astray, {}
+        for room in astray:
+            if not room.gone and not room.confirmed:
+                self._listen_to(room)
 
     # What the committer, the heartbeat and the sweeper say.
 
-    def roll_back(self) -> None:
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
         """The store has lost data: nobody comes in before each room's history is known anew."""
-        for room in self.rooms.values():
+        rooms = [room for room in self.rooms.values() if concerns(slot_of(room.name))]
+        for room in rooms:
             room.ready = False
-        self._read_all()
+        self._read_all(rooms)
 
-    def _read_all(self) -> None:
+    def lapsed(self, feed: Feed) -> None:
+        """See `Listener`."""
+        self._read_all(self._rooms_of(feed))
+
+    def _read_all(self, rooms: Iterable[Room]) -> None:
         """Something may have passed this daemon by."""
-        for room in self.rooms.values():
+        for room in rooms:
             self._presence.announce(room)
             self.catching_up.read(room)
 
     def tick(self) -> None:
         """Ten times a second: deadlines, retries, the audit, rooms that nobody is in any more."""
         for tick in (
-            *(() if self._heartbeat is None else (self._heartbeat.tick,)),
+            self._follow_routes,
+            *(feed.tick for feed in self.feeds),
+            self._find_the_astray,
             self.mailbox.tick,
             self.catching_up.tick,
             self._presence.tick,

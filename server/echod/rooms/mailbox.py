@@ -27,13 +27,17 @@ LETTER, ANSWER = b"t", b"d"
 
 
 class Mailbox:
-    """See the module. `deliver` puts a line into the outbox of the session so named, if it is here."""
+    """See the module.
+
+    `inbox` says where an answer reaches this daemon. `deliver` puts a line into the outbox of the
+    session so named, if it is here.
+    """
 
     def __init__(
         self,
         committer: Committer,
         clock: Clock,
-        inbox: bytes,
+        inbox: Callable[[], bytes],
         deliver: Callable[[bytes, bytes], bool],
     ) -> None:
         self._committer = committer
@@ -53,7 +57,7 @@ class Mailbox:
         """
         self._number += 1
         self._waiting[self._number] = self._clock.now_s + ANSWER_S_MAX, answered
-        return self._number, b"t %b %d %b %b" % (self._inbox, self._number, name, line)
+        return self._number, b"t %b %d %b %b" % (self._inbox(), self._number, name, line)
 
     def nobody(self, number: int) -> None:
         """The letter has reached no daemon."""

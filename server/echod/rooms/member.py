@@ -23,10 +23,10 @@ from echod.rooms.position import Position
 from echod.store import operations
 from echod.store.operations import (
     FENCED,
-    LEASES,
     Conflict,
     Enter,
     Find,
+    Leases,
     Leave,
     Page,
     Post,
@@ -125,11 +125,9 @@ class Member:
         connection.suspend()
 
         def entered(room: Room | None) -> None:
-            if room is None and self._hub.committer.tight and not connection.gone:
-                connection.go_on()
-                connection.owe(FULL.line())
-            elif room is None:
-                connection.unavailable()
+            if room is None:
+                if not connection.gone:
+                    self._turned_away(request.room)
             elif connection.gone:
                 self._hub.admission.cancel(room)
             else:
@@ -137,6 +135,16 @@ class Member:
                 self._missed(room, request)
 
         self._hub.enter(request.room, entered)
+
+    def _turned_away(self, room: bytes) -> None:
+        """The room did not become ready in time."""
+        connection, committer = self._connection, self._hub.committer
+        tight = committer.shard_of(room).tight
+        if not tight and committer.routes[self._session.slot].degraded():
+            connection.unavailable()  # nor is the session's owner confirmed
+            return
+        connection.go_on()
+        connection.owe((FULL if tight else AWAY).line())
 
     def _missed(self, room: Room, request: Join) -> None:
         """Read what came after the position that was given; then enter as this owner.
@@ -194,7 +202,7 @@ class Member:
     # The others.
 
     def _say(self, request: Say) -> None:
-        if self._hub.committer.tight:
+        if self._hub.committer.shard_of(request.room).tight:
             self._connection.owe(FULL.line())
             return
         said = b"%b %b" % (self._session.name, request.text)
@@ -259,7 +267,8 @@ class Member:
             living = [count for inbox, count in write.result.items() if inbox in leases[0]]
             reply(lines.who(request.room, sum(living), len(living)))
 
-        self._hub.committer.call(LEASES, there)
+        slots = self._hub.committer.shard_of(request.room).place.slots
+        self._hub.committer.call(Leases(slots[0] if slots else 0), there)
         self._connection.ask(operations.Who(request.room), counted)
 
     def _tell(self, request: Tell) -> None:

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
 
 
 class Presence:
-    """See the module. `inbox` is the name under which this daemon is announced."""
+    """See the module. A room's shard knows this daemon by its inbox there."""
 
-    def __init__(self, committer: Committer, inbox: bytes) -> None:
+    def __init__(self, committer: Committer) -> None:
         self._committer = committer
-        self._inbox = inbox
         self._failed: dict[Room, None] = {}
 
     def changed(self, room: Room) -> None:
@@ -44,7 +43,7 @@ class Presence:
             else:
                 self.changed(room)
 
-        self._committer.call(Announce(room.name, self._inbox, room.interested), done)
+        self._committer.call(Announce(room.name, room.feed.inbox, room.interested), done)
 
     def tick(self) -> None:
         """Say again what the store may not have heard."""

@@ -19,6 +19,8 @@ from echod.rooms.position import Position
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from echod.rooms.feed import Feed
+
 # `Room.announced` where nobody knows whether the store was told.
 UNKNOWN = -1
 
@@ -49,6 +51,7 @@ class Room:
     """See the module.
 
     Attributes:
+        feed: of the shard where it lives.
         position: what the members have been sent, `gathered` included.
         confirmed: what is posted from now on arrives here.
         reading: its stream is being read; `read_again` when it must be once more.
@@ -67,13 +70,30 @@ class Room:
     """
 
     __slots__ = (
-        "announced", "announcing", "coming", "confirmed", "early", "empty_at", "entering", "gathered",
-        "gone", "kept_bytes", "members", "name", "position", "read_again", "reading", "ready",
-        "recovering", "tail",
+        "announced",
+        "announcing",
+        "coming",
+        "confirmed",
+        "early",
+        "empty_at",
+        "entering",
+        "feed",
+        "gathered",
+        "gone",
+        "kept_bytes",
+        "members",
+        "name",
+        "position",
+        "read_again",
+        "reading",
+        "ready",
+        "recovering",
+        "tail",
     )  # fmt: skip
 
-    def __init__(self, name: bytes) -> None:
+    def __init__(self, name: bytes, feed: Feed) -> None:
         self.name = name
+        self.feed = feed
         self.position = Position(name)
         self.members: dict[Recipient, None] = {}
         self.recovering: dict[Recipient, Latecomer] = {}

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from echod.store.slots import ALL_SLOTS
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
 
     from echod.config import Config
     from echod.store.batch import Write
@@ -122,11 +124,65 @@ class StoreError(Exception):
         self.kind = kind
 
 
+class Place(Protocol):
+    """A shard, and this daemon's way to it.
+
+    Attributes:
+        number: its name here; others may count otherwise.
+        slots: what lives there, lowest first; none if it is no part of the store any more.
+        store: used by the shard's greenlet alone.
+    """
+
+    number: int
+    store: Store
+
+    @property
+    def slots(self) -> Sequence[int]:
+        """See the class; it may be another each time."""
+
+
+class Places(Protocol):
+    """The shards that there are, as far as they are known."""
+
+    @property
+    def clocks_apart_s(self) -> float:
+        """Between the nodes' clocks, the one ahead and the one behind, as they were seen last."""
+
+    @property
+    def version(self) -> int:
+        """Another one after each change."""
+
+    def all(self) -> Sequence[Place]:
+        """By number; there is always one, and every slot may be at none."""
+
+    def look(self) -> None:
+        """Ask whether anything has changed; may wait, and raises nothing."""
+
+
+class Alone:
+    """One store is a shard that has everything; see `Place` and `Places`."""
+
+    number = version = 0
+    clocks_apart_s = 0.0
+    slots: Sequence[int] = ALL_SLOTS
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def all(self) -> Sequence[Place]:
+        """See `Places`."""
+        return (self,)
+
+    def look(self) -> None:
+        """See `Places`: nothing ever changes."""
+
+
 class Store(Protocol):
-    """One daemon's way to the store. Not for two greenlets at once."""
+    """One daemon's way to a shard of the store. Not for two greenlets at once."""
 
     connected: bool
     owes: bool  # it has to send something, whether there is a write or not
+    elsewhere: bool  # the last connection led to another process than the one before
     sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
     generation: int  # raised by whoever finds that the store lost data (ADR 17)
 
@@ -160,6 +216,22 @@ class Store(Protocol):
             StoreError: the batch was written in whole, in part or not at all; the
                 store must be `reset` before anything else is asked of it.
         """
+
+    def lose(self) -> None:
+        """Something is not there that was acknowledged: the next connection counts it as lost."""
+
+    def raise_generation(self, slots: Sequence[int]) -> None:
+        """What had just come to these slots is lost: say so, to who has read of it (ADR 26).
+
+        Raises:
+            StoreError: as `finish`.
+        """
+
+    def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
+        """Let go of what is still to be published of these slots' rooms, by room (ADR 26)."""
+
+    def take_unpublished(self, room: bytes, messages: Sequence[bytes]) -> None:
+        """Publish what another shard had still to publish; before anything newer of the room."""
 
     def kept(self) -> Mapping[str, int]:
         """How many keys this process itself keeps, by kind; none where a server does."""

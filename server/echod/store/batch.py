@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from echod.store.operations import END, only_frees, size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Sequence
 
     from echod.store.keys import Session
     from echod.store.operations import Operation
@@ -109,6 +109,12 @@ class Write:
         self.waiting = self.answered = self.weight = 0
         self.answered_at = 0.0
 
+    @property
+    def slot(self) -> int:
+        """What it is about lives there; -1 for what is about a shard."""
+        operation = self.operation
+        return self.session.slot if operation is None else operation.slot(self.session)
+
 
 class Nobody:
     """The client of a write that no client waits for: a deletion, a renewal."""
@@ -143,6 +149,13 @@ class Sums:
 
     def __init__(self) -> None:
         self.held_bytes = self.lines_waiting = self.lines_answered = self.frees = 0
+
+    def add(self, other: Sums) -> None:
+        """Both together."""
+        self.held_bytes += other.held_bytes
+        self.lines_waiting += other.lines_waiting
+        self.lines_answered += other.lines_answered
+        self.frees += other.frees
 
 
 class Batcher:
@@ -217,9 +230,7 @@ class Batcher:
             batch, self.pending = self.pending[:writes_max], self.pending[writes_max:]
             self.flying = self._live(batch)
             self._answered_flying_at = self._answered_pending_at
-            self._answered_pending_at = min(
-                (write.answered_at for write in self.pending if write.answered), default=None
-            )
+            self._answered_pending_at = _oldest_answered_at(self.pending)
             for write in self.flying:
                 client = write.client
                 if client.gathering is write:
@@ -250,6 +261,7 @@ class Batcher:
             for write in missing:
                 if write.session.restored:
                     write.session.stored = False
+                    write.session.former_keys = ()
                     again.add(id(write))
                 else:
                     write.refused = id(write.session) not in ended
@@ -269,6 +281,40 @@ class Batcher:
             and not write.client.gone
         ]
 
+    def doubt(self) -> None:
+        """The link on which `flying` left may still deliver it, late (ADR 24).
+
+        Each state that it replaces goes on under another key, which late bytes do not know.
+        """
+        doubted = {
+            id(write.session): write.session for write in self.flying if write.operation is None
+        }
+        for session in doubted.values():
+            session.move()
+
+    def take_out(self, slots: Container[int]) -> dict[int, list[Write]]:
+        """Let go of what is about these slots, by slot; what flew, and is in doubt, comes first.
+
+        Not while the store may still carry out what flies.
+        """
+        taken: dict[int, list[Write]] = {}
+        for write in (*self.flying, *self.pending):
+            if (slot := write.slot) in slots:
+                taken.setdefault(slot, []).append(write)
+        if taken:
+            gone = {id(write) for writes in taken.values() for write in writes}
+            self.flying = [write for write in self.flying if id(write) not in gone]
+            self.pending = [write for write in self.pending if id(write) not in gone]
+            self._settle([write for writes in taken.values() for write in writes])
+            self._look_for_answered()
+        return taken
+
+    def adopt(self, writes: Sequence[Write]) -> None:
+        """Queue writes that another batcher let go of: nothing of their slot is here yet."""
+        self.pending += writes
+        self._settle(writes, -1)
+        self._look_for_answered()
+
     def prune(self) -> None:
         """Let go of what the clients that have gone were waiting for."""
         self.flying = self._live(self.flying)
@@ -287,8 +333,12 @@ class Batcher:
             self._settle([write for write in writes if write.client.gone])
         return live
 
-    def _settle(self, writes: list[Write]) -> None:
-        """Take the writes out of the sums."""
+    def _look_for_answered(self) -> None:
+        self._answered_flying_at = _oldest_answered_at(self.flying)
+        self._answered_pending_at = _oldest_answered_at(self.pending)
+
+    def _settle(self, writes: Sequence[Write], sign: int = 1) -> None:
+        """Take the writes out of the sums; with -1, put them in."""
         waiting = answered = held = frees = 0
         for write in writes:
             waiting += write.waiting
@@ -296,7 +346,11 @@ class Batcher:
             held += len(write.reply) + write.weight
             frees += write.operation is not None and only_frees(write.operation)
         sums = self.sums
-        sums.lines_waiting -= waiting
-        sums.lines_answered -= answered
-        sums.held_bytes -= held
-        sums.frees -= frees
+        sums.lines_waiting -= sign * waiting
+        sums.lines_answered -= sign * answered
+        sums.held_bytes -= sign * held
+        sums.frees -= sign * frees
+
+
+def _oldest_answered_at(writes: Sequence[Write]) -> float | None:
+    return min((write.answered_at for write in writes if write.answered), default=None)

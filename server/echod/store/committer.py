@@ -1,119 +1,93 @@
-"""The daemon's one committer: a greenlet that carries batch after batch to the store.
+"""What connections and rooms ask of the store: each thing of the shard where it lives (ADR 26).
 
-    connect ──▶ take, begin ──▶ finish ──▶ take, begin the next ──▶ replies leave ─┐
-       ▲                          │ ▲                                             │
-       │                          │ └─────────────────────────────────────────────┘
-       └── reset, wait, count ◀───┘ in doubt: the same batch goes again, first
+    open, submit, … ─▶ routes[slot] ─▶ Shard ─▶ batch after batch
+                          ▲
+              topology ───┘ a slot's route changes when nothing of it is on its way
 
-Connections open writes here; the sweeper calls `tick`. What is decided about batches is
-in batch.py; this is its shell.
+One Redis, or memory, is one shard that has every slot.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import sys
-from collections import OrderedDict
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import gevent
 
 from echod.loop.guard import guarded
-from echod.loop.parking import Parking
-from echod.store.base import StoreError
-from echod.store.batch import Batcher, Sums
+from echod.protocol.token import new_name
+from echod.store.batch import NOBODY, Sums
 from echod.store.keys import NO_SESSION
-from echod.store.operations import FORGET, MEASURE, Fill, Remember, Renew, gives_life
+from echod.store.operations import FORGET, Remember, Renew, gives_life
+from echod.store.shard import FREES_MAX, Shard
+from echod.store.slots import SLOTS, slot_of
 from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from echod.config import Config
     from echod.loop.clock import Clock
     from echod.metrics import Metrics
-    from echod.store.base import Lives, Store
+    from echod.store.base import Lives, Places
     from echod.store.batch import Client, Write
     from echod.store.keys import Session
     from echod.store.operations import Operation
 
 log = logging.getLogger(__name__)
 
-# How full the store is, is asked so often, by an idle daemon too: that proves the store, shows
-# the generation, and renews the daemon's marker, of whose life it is a quarter at most.
-MEASURE_S = 1.0
-MARKER_MEASURES = 4
-# And before a daemon has sent a sixteenth of what is free: sixteen daemons that all write as
-# fast as they can don't fill the store between two answers. But not for less than so much.
-MEASURE_SHARE, MEASURE_BYTES_MIN = 1 / 16, 65_536
-# Newcomers since the last answer: as many as one address may bring within the commit deadline
-# (SECURITY.md). While the store does not answer, nobody knows what it has room for.
-NEWCOMERS_MAX = 5_000
-# Between attempts to connect, doubling, with jitter so that daemons don't come all at once.
-RETRY_S_MIN, RETRY_S_MAX = 0.05, 1.0
-# A batch that takes longer than this makes the daemon degraded: a disk's worst fsyncs don't.
-DEGRADED_S = 0.5
-# Deletions that may wait for the store. Those beyond are left to the keys' own expiry.
-FREES_MAX = 10_000
+# So often a daemon looks for shards that have come or gone, and at the nodes' clocks.
+LOOK_S = 5.0
+# Names drawn until one falls to the home: with sixteen even shards one session of six hundred is
+# born elsewhere, and a shard that has few slots yet costs no more than this.
+DRAWS_MAX = 100
+# A home that has so many daemons more than the emptiest gives one up.
+HOMES_APART = 2
 
 
 class Committer:
-    """See the module. `store` is used by this greenlet alone.
+    """See the module.
 
     Attributes:
         lives: how long the store keeps what.
-        sums: how much waits for the store.
-        add, add_answered: add lines to a write that `open` gave, see `Batcher`; its own
-            methods, because each line calls one.
-        fill: how full the store said that it is, 0 to 1.
-        tight: it is so full that nothing is taken which grows: no post, no longer line.
+        shards: by number; one that has no slots any more stays, and has nothing to do.
+        routes: by slot, who has it; `routes_version` is another one after each change.
+        home: where new sessions are born; see `choose_home`.
     """
 
     def __init__(  # noqa: PLR0913 — its parts, each of which a daemon has one of
         self,
-        store: Store,
+        places: Places,
         config: Config,
         lives: Lives,
         clock: Clock,
         metrics: Metrics,
         *,
-        on_rollback: Callable[[], None],
+        on_rollback: Callable[[Callable[[int], bool]], None],
     ) -> None:
-        """`on_rollback` is called when the store has lost data (ADR 17).
+        """`on_rollback` is called when the store has lost data, with what says of which slots.
 
         Before anything that was in flight goes again, and before anyone hears of what is
         committed since.
         """
-        self.sums = Sums()
-        self._batcher = Batcher(self.sums)
-        self.add = self._batcher.add
-        self.add_answered = self._batcher.add_answered
-        self.store = store
-        self._config = config
         self.lives = lives
-        self._measure_every_s = min(MEASURE_S, lives.marker_s / MARKER_MEASURES)
-        self._measure_at = 0.0  # when it is asked next
-        self._measuring = False
-        self._measure_bytes = MEASURE_BYTES_MIN  # of those sent, when it is asked at the latest
-        self._newcomers = 0  # since the last answer
-        self.tight = False
-        self._see(Fill())
+        self.places = places
+        self._config = config
         self._clock = clock
         self._metrics = metrics
         self._on_rollback = on_rollback
-        self._generation: int | None = None
-        self._idle = Parking()
-        # When the batch on its way left, on the daemon's clock and on the machine's.
-        self._begun_at: float | None = None
-        self._sent_at = 0.0
-        # Clients that are not read while it is full, longest waiting first: how each is read
-        # on, since when it waits, and how it is told that it waited too long.
-        self._held_back: OrderedDict[Callable[[], None], tuple[float, Callable[[], None]]] = (
-            OrderedDict()
-        )
-        self._greenlet: gevent.Greenlet[..., None] | None = None
+        self._started = False
+        self._look_at = 0.0
+        self._looking: gevent.Greenlet[..., None] | None = None
+        self.shards: list[Shard] = []
+        self._meet_new_shards()
+        self.home = self.shards[0]
+        self.routes = [self.home] * SLOTS
+        self.routes_version = 0
+        self._moved_at: dict[int, float] = {}
+        self._version = -1
+        self._reroute()
 
     # What connections ask.
 
@@ -121,9 +95,7 @@ class Committer:
         """Queue a write for `client`, to which it may add lines until it leaves."""
         if self._clock.now_s >= session.renew_at:
             self._renew(client, session)
-        write = self._batcher.open(client, session, operation)
-        self._idle.wake()
-        return write
+        return self.routes[session.slot].open(client, session, operation)
 
     def submit(
         self,
@@ -132,31 +104,26 @@ class Committer:
         operation: Operation,
         then: Callable[[Write], bytes | None] | None = None,
     ) -> None:
-        """Queue an operation for `client`, behind everything that it has queued.
+        """Queue an operation for `client`, behind everything that it has queued on that shard.
 
         `then` makes the answer to the line that asks for it (`Write`); None if no line does.
         """
         if self._clock.now_s >= session.renew_at and gives_life(operation):
             self._renew(client, session)
-        write = self._batcher.submit(client, session, operation, 0 if then is None else 1)
-        write.then = then
-        write.read_at = perf_counter()
-        write.queued_at = self._clock.now_s
-        self._idle.wake()
+        self.routes[operation.slot(session)].submit(client, session, operation, then)
 
     def free(self, session: Session, operation: Operation = FORGET) -> None:
         """Delete what the store may have of a session that has ended, or of its part in a room."""
         if operation is FORGET and not session.sent:
             return
-        if self.sums.frees >= FREES_MAX:
+        if sum(shard.sums.frees for shard in self.shards) >= FREES_MAX:
             self._metrics.store_error("frees_full")
             return
         self.enqueue(session, operation)
 
-    def enqueue(self, session: Session, operation: Operation) -> None:
+    def enqueue(self, session: Session, operation: Operation, client: Client = NOBODY) -> None:
         """Queue an operation that nobody waits for."""
-        self._batcher.enqueue(session, operation)
-        self._idle.wake()
+        self.routes[operation.slot(session)].enqueue(session, operation, client)
 
     def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
         """Queue an operation of the daemon's own, about no session.
@@ -175,199 +142,192 @@ class Committer:
         if session.restored:
             session.stored = False
             return
-        self._batcher.enqueue(session, Remember(session.posted), client)
+        self.enqueue(session, Remember(session.posted), client)
         for room in session.posted:
-            self._batcher.enqueue(session, Renew(room), client)
+            self.enqueue(session, Renew(room), client)
 
-    def may_defer(self, lines: int) -> bool:
-        """Durability async: whether so many lines more may be answered before they are stored."""
-        return (
-            self.sums.lines_answered + lines <= self._config.async_lines_max
-            and self.unstored_s() < self._config.async_s_max
-        )
+    def shard_of(self, name: bytes) -> Shard:
+        """Where a session or a room of this name lives."""
+        return self.routes[slot_of(name)]
+
+    def new_name(self) -> bytes:
+        """A session's, drawn until one falls to the home (ADR 21)."""
+        self.choose_home()
+        routes, home = self.routes, self.home
+        name = new_name()
+        for _ in range(DRAWS_MAX):
+            if routes[slot_of(name)] is home:
+                break
+            name = new_name()
+        return name
 
     def newcomer(self) -> bool:
         """Somebody asks for a place in the store; whether there is one."""
-        self._newcomers += 1
-        return self.fill < self._config.store_fill_max and self._newcomers <= NEWCOMERS_MAX
+        self.choose_home()
+        return self.home.newcomer()
 
-    def full(self) -> bool:
-        """Whether so many bytes of replies wait that nobody should be read."""
-        return self.sums.held_bytes >= self._config.pending_bytes_max
+    def may_defer(self, lines: int) -> bool:
+        """Durability async: whether so many lines more may be answered before they are stored."""
+        answered = sum(shard.sums.lines_answered for shard in self.shards)
+        return (
+            answered + lines <= self._config.async_lines_max
+            and self.unstored_s() < self._config.async_s_max
+        )
 
-    def hold_back(self, resume: Callable[[], None], unavailable: Callable[[], None]) -> None:
-        """Call `resume` once, when `full` has ended and whoever came before has been resumed.
+    # The home.
 
-        Or `unavailable`, after the time in which a line is to be acknowledged: what the client
-        has sent has waited so long. Who is held back already keeps its place.
+    def choose_home(self) -> None:
+        """One that serves, while there is one; of those the one with the fewest daemons."""
+        if not self.home.serves:
+            serving = [shard for shard in self.shards if shard.serves]
+            if serving:
+                self._move_home(_emptiest(serving))
+
+    def spread_homes(self, inbox: bytes) -> None:
+        """After a heartbeat: move, if this home has too many daemons and this is its first.
+
+        `inbox` is this daemon's at its home. One at a time, or all would come back together.
         """
-        self._held_back.setdefault(resume, (self._clock.now_s, unavailable))
+        home = self.home
+        emptiest = _emptiest([shard for shard in self.shards if shard.serves] or [home])
+        if home.homes >= emptiest.homes + HOMES_APART and home.first_home == inbox:
+            home.homes -= 1
+            emptiest.homes += 1
+            self._move_home(emptiest)
 
-    def let_go(self, resume: Callable[[], None]) -> None:
-        """Its client has gone."""
-        self._held_back.pop(resume, None)
+    def _move_home(self, shard: Shard) -> None:
+        if shard is not self.home:
+            log.info("home-moved from=%d to=%d", self.home.number, shard.number)
+            self.home = shard
 
     # What the agent, the metrics and the sweeper ask.
 
+    def sums(self) -> Sums:
+        """How much waits for the store, all shards together."""
+        sums = Sums()
+        for shard in self.shards:
+            sums.add(shard.sums)
+        return sums
+
     def unstored_s(self) -> float:
         """Durability async: the age of the oldest line that a crash would lose; 0 for none."""
-        answered_at = self._batcher.oldest_answered_at()
-        return 0.0 if answered_at is None else self._clock.now_s - answered_at
+        return max(shard.unstored_s() for shard in self.shards)
 
     def degraded(self) -> bool:
-        """Whether the store is away, or takes too long over a batch."""
-        begun_at = self._begun_at
-        return not self.store.connected or (
-            begun_at is not None and self._clock.now_s - begun_at > DEGRADED_S
-        )
+        """Whether no shard is there for a new session: each is away, or takes too long."""
+        return all(shard.degraded() for shard in self.shards if shard.place.slots)
+
+    def serves(self) -> bool:
+        """Whether there is a home for a new session: a shard that serves."""
+        return any(shard.serves for shard in self.shards)
 
     def tick(self) -> None:
-        """Measure the store, and tell clients whose lines have waited past the commit deadline."""
-        if self._clock.now_s >= self._measure_at:
-            self._measure()
-        if self.sums.lines_waiting or self._held_back or self.degraded():
-            before_at = self._clock.now_s - self._config.commit_s_max
-            for write in self._batcher.overdue(before_at):
-                guarded(write.client.unavailable)
-            # While nothing leaves, what gone clients left behind is let go of here.
-            self._batcher.prune()
-            self._release()
-            self._give_up_on_held(before_at)
+        """What each shard does ten times a second; and look for shards that have come or gone."""
+        if self.places.version != self._version:
+            guarded(self._reroute)
+        for shard in self.shards:
+            guarded(shard.tick)
+        now_s = self._clock.now_s
+        if self._started and now_s >= self._look_at and not self._looking:
+            self._look_at = now_s + LOOK_S
+            self._looking = gevent.spawn(self.places.look)
 
-    def _measure(self) -> None:
-        """Ask how full the store is, unless it has still to answer that."""
-        if not self._measuring:
-            self._measuring = True
-            self._measure_at = self._clock.now_s + self._measure_every_s
-            self.call(MEASURE, self._measured)
+    def look_soon(self) -> None:
+        """Something has moved: look for where it is now."""
+        self._look_at = 0.0
 
-    def _measured(self, write: Write | None) -> None:
-        self._measuring = False
-        if write is not None and isinstance(write.result, Fill):
-            self._newcomers = 0
-            self._see(write.result)
+    # Shards come and go, and slots move.
 
-    def _see(self, fill: Fill) -> None:
-        """The store is so full."""
-        self.fill = fill.share
-        self.tight = fill.share >= (1 + self._config.store_fill_max) / 2
-        free_bytes = (fill.most_bytes or sys.maxsize) - fill.used_bytes
-        self._measure_bytes = self.store.sent_bytes + max(
-            MEASURE_BYTES_MIN, int(free_bytes * MEASURE_SHARE)
+    def _meet_new_shards(self) -> None:
+        for place in self.places.all()[len(self.shards) :]:
+            shard = Shard(
+                *(place, self._config, self.lives, self._clock, self._metrics),
+                on_rollback=self._rolled_back,
+                reroute=self._reroute,
+            )
+            self.shards.append(shard)
+            if self._started:
+                shard.start()
+        for shard in self.shards:
+            shard.held_bytes_max = self._config.pending_bytes_max // len(self.shards)
+
+    def _reroute(self) -> None:
+        """Take what the topology says, as far as nothing stands against it.
+
+        A slot stays routed to its shard while something of it may be on its way there: the
+        shard sends nothing more before it has handed it over.
+        """
+        if self.places.version != self._version:
+            self._version = self.places.version
+            self._meet_new_shards()
+            for shard in self.shards:
+                for slot in shard.place.slots:
+                    if (before := self.routes[slot]) is shard:
+                        shard.leaving.pop(slot, None)
+                    else:
+                        before.leaving[slot] = shard
+        for shard in self.shards:
+            if shard.leaving:
+                self._hand_over(shard)
+
+    def _hand_over(self, shard: Shard) -> None:
+        """What leaves `shard` goes in order, what is in doubt first, before anything newer."""
+        if shard.flying:
+            shard.wake()
+            return
+        leaving, shard.leaving = shard.leaving, {}
+        targets = list(dict.fromkeys(leaving.values()))
+        for slot, writes in shard.take_out(leaving).items():
+            leaving[slot].adopt(writes)
+        for room, messages in shard.store.give_unpublished(leaving).items():
+            leaving[slot_of(room)].store.take_unpublished(room, messages)
+        for slot, target in leaving.items():
+            self.routes[slot] = target
+        log.info(
+            "slots-moved count=%d from=%d to=%s", len(leaving), shard.number,
+            ",".join(str(target.number) for target in targets),
+        )  # fmt: skip
+        self.routes_version += 1
+        now_s = self._clock.now_s
+        self._moved_at.update(dict.fromkeys(leaving, now_s))
+        for target in targets:
+            target.arrive([slot for slot, to in leaving.items() if to is target])
+
+    def _rolled_back(self, shard: Shard, slots: Collection[int] | None) -> None:
+        routes = self.routes
+        self._on_rollback(
+            (lambda slot: routes[slot] is shard) if slots is None else slots.__contains__
         )
 
-    # The greenlet.
+    def has_moved(self, slot: int) -> bool:
+        """Whether the slot has come to its shard within the life of a session.
+
+        What is absent there may be lost, and not only expired: who took it may have died before
+        its replicas had it, and before this daemon knew (ADR 26).
+        """
+        moved_at = self._moved_at.get(slot)
+        return moved_at is not None and self._clock.now_s - moved_at < self.lives.state_s
+
+    # Beginning and end.
 
     def start(self) -> None:
         """Begin; the store may be away, and lines wait for it."""
-        self._greenlet = gevent.spawn(self._run)
+        self._started = True
+        for shard in self.shards:
+            shard.start()
 
     def stop(self) -> None:
         """End: what has not been committed stays so."""
-        if self._greenlet is not None:
-            self._greenlet.kill()
-        try:
-            self.store.close()
-        except StoreError as error:
-            log.warning("store-close failed kind=%s: %s", error.kind, error)
+        if self._looking is not None:
+            self._looking.kill()
+        for shard in self.shards:
+            shard.stop()
 
     def settled(self) -> bool:
         """Whether nothing waits for the store."""
-        return not (self._batcher.pending or self._batcher.flying or self.store.owes)
+        return all(shard.settled() for shard in self.shards)
 
-    def _run(self) -> None:
-        retry_s = RETRY_S_MIN
-        while True:
-            try:
-                if not self.store.connected:
-                    self._connect()
-                self._turn()
-                retry_s = RETRY_S_MIN
-            except StoreError as error:
-                self._metrics.store_error(error.kind)
-                if error.kind == "oom":
-                    self._see(Fill(1, 1))  # the answer to MEASURE may never come
-                log.warning("store-failed kind=%s waiting=%d: %s", error.kind,
-                            self.sums.lines_waiting, error)  # fmt: skip
-                self.store.reset()
-                gevent.sleep(retry_s * random.uniform(0.5, 1.5))  # noqa: S311 — jitter
-                retry_s = min(2 * retry_s, RETRY_S_MAX)
-            except Exception:
-                # A bug: the batch stays, and is tried again on a new connection.
-                log.exception("committer failed")
-                self._metrics.store_error("internal")
-                self.store.reset()
-                gevent.sleep(RETRY_S_MAX)
 
-    def _connect(self) -> None:
-        self._begun_at = None
-        lost = self.store.connect()
-        self._metrics.store_connections += 1
-        if lost:
-            self._metrics.store_data_losses += 1
-            log.error("store-lost-data generation=%d", self.store.generation)
-        self._notice_rollback()
-        log.info("store-connected waiting=%d", self.sums.lines_waiting)
-
-    def _turn(self) -> None:
-        """The answer to the batch on its way; the next batch out; then the first one's replies.
-
-        In this order the store works on the one while clients are sent the other.
-        """
-        if self._begun_at is None:
-            if not self._batcher.pending and not self._batcher.flying and not self.store.owes:
-                self._idle.park()
-            self._send()
-        missing = self.store.finish()
-        self._begun_at = None
-        now_s = perf_counter()
-        self._notice_rollback()
-        acknowledged = self._batcher.acknowledge(missing)
-        if acknowledged:
-            self._metrics.commit_seconds.observe(now_s - self._sent_at)
-            self._metrics.batch_writes.observe(len(acknowledged))
-        try:
-            if self._batcher.pending or self.store.owes:
-                self._send()
-        finally:
-            self._deliver(acknowledged, now_s)
-
-    def _notice_rollback(self) -> None:
-        """The generation is another: this daemon, or one that told all, found data lost."""
-        generation = self.store.generation
-        if generation != self._generation:
-            known, self._generation = self._generation, generation
-            if known is not None:
-                log.warning("rolled-back generation=%d", generation)
-                self._on_rollback()
-
-    def _send(self) -> None:
-        batch = self._batcher.take(self._config.batch_writes_max)
-        self._sent_at = perf_counter()
-        self._begun_at = self._clock.now_s
-        self.store.begin(batch)
-        if self.store.sent_bytes >= self._measure_bytes:
-            self._measure()
-
-    def _deliver(self, writes: list[Write], now_s: float) -> None:
-        for write in writes:
-            try:
-                write.client.acknowledged(write, now_s)
-            except Exception:  # noqa: BLE001 — `broken` logs it; it ends one connection
-                write.client.broken()
-        if self._held_back:
-            self._release()
-
-    def _release(self) -> None:
-        while self._held_back and not self.full():
-            resume, _ = self._held_back.popitem(last=False)
-            guarded(resume)
-
-    def _give_up_on_held(self, before_at: float) -> None:
-        """Tell those who have been held back since `before_at` or longer."""
-        while self._held_back:
-            held_at, unavailable = next(iter(self._held_back.values()))
-            if held_at > before_at:
-                return
-            self._held_back.popitem(last=False)
-            guarded(unavailable)
+def _emptiest(shards: Sequence[Shard]) -> Shard:
+    """Of those with the fewest daemons any: all that begin together must not choose one."""
+    return min(shards, key=lambda shard: (shard.homes, random.random()))  # noqa: S311 — a choice

@@ -24,9 +24,10 @@ of a slot:
 
     g:{<tag>}                   string the generation: how often it has lost data (ADR 17, 26)
 
-and of a shard, in its first slot:
+and of a shard:
 
-    l:{<tag>}                   hash   daemon → "<Unix ms until when> <mark>": leases
+    l:{<tag>}                   hash   in its first slot: daemon → "<Unix ms until when> <home?>
+                                       <mark>": leases
     d:{<tag>}:<daemon>:<run>    string the number of its last batch: a marker (ADR 17)
 
 A plain connection is epoch 1 of a session that nobody can resume: it has no token.
@@ -39,10 +40,12 @@ from typing import ClassVar, Final
 
 from echod.protocol.state import State
 from echod.protocol.token import new_name
-from echod.store.slots import tag_of
+from echod.store.slots import slot_of, tag_of
 
 # 40 random bits make an ownership unique even when an epoch is counted twice after a rollback.
 OWNER_BYTES: Final = 5
+# Failovers in a row, in each of which the move itself was in doubt.
+FORMER_KEYS_MAX: Final = 8
 
 
 def encode_state(seq: int, cut: int, pair: bytes) -> bytes:
@@ -113,11 +116,14 @@ class Session:
 
     Attributes:
         name: public, 10 of a-z2-7.
+        slot: where it lives.
         owner: this ownership, like no other.
         fence: the same for rooms, where owners of one session are compared (ADR 22).
+        epoch, generation: of this ownership, see `own`.
         state_key, record_key: where it is kept; the state's is known once the epoch is.
         record: the fields of the record that say whose it is, names and values in turn.
         stored: the store has, as far as is known, both keys.
+        former_keys: where the state may still stand, while it moves to its new key.
         sent: a write of it may have reached the store.
         posted: the rooms in which it posted last: the ids of its posts there live as long as
             its record.
@@ -129,7 +135,10 @@ class Session:
     """
 
     __slots__ = (
+        "epoch",
         "fence",
+        "former_keys",
+        "generation",
         "name",
         "owner",
         "posted",
@@ -138,6 +147,7 @@ class Session:
         "renew_at",
         "sent",
         "seq",
+        "slot",
         "state_key",
         "stored",
         "wire_prefix",
@@ -147,8 +157,11 @@ class Session:
 
     def __init__(self, name: bytes, record: tuple[bytes, ...]) -> None:
         self.name = name
+        self.slot = slot_of(name)
         self.owner = os.urandom(OWNER_BYTES).hex().encode()
         self.fence = b""
+        self.epoch = self.generation = 0
+        self.former_keys: tuple[bytes, ...] = ()
         self.record_key = record_key(name)
         self.state_key = b""
         self.record = record
@@ -169,8 +182,17 @@ class Session:
 
     def own(self, epoch: int, generation: int = 0) -> None:
         """Be owner number `epoch`, counted in a generation of the session's slot."""
+        self.epoch, self.generation = epoch, generation
         self.state_key = self.key_of(epoch)
         self.fence = b"%d:%d:%b" % (generation, epoch, self.owner)
+
+    def move(self) -> None:
+        """Be the same owner under another name: no late write reaches the state's new key."""
+        self.former_keys = (*self.former_keys[-FORMER_KEYS_MAX + 1 :], self.state_key)
+        self.owner = os.urandom(OWNER_BYTES).hex().encode()
+        self.own(self.epoch, self.generation)
+        self.wire_prefix = b""
+        self.stored = False
 
 
 class PlainSession(Session):
@@ -180,8 +202,9 @@ class PlainSession(Session):
 
     restored = True
 
-    def __init__(self, record: tuple[bytes, ...]) -> None:
-        super().__init__(new_name(), record)
+    def __init__(self, record: tuple[bytes, ...], name: bytes = b"") -> None:
+        """With any name, where none is given."""
+        super().__init__(name or new_name(), record)
         self.stored = False
         self.own(1)
 

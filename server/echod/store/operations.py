@@ -25,15 +25,15 @@ and for rooms (PROTOCOL §3):
     Who       which daemons have members in a room?    → members by inbox
     Read      a page of a room, which may begin with it → Page, or None
     Announce  how many members a daemon has in a room
-    Beat      a daemon's heartbeat to itself           → (whether its lease had held, hearers)
+    Leases    who is there?                            → inboxes of the daemons
+    Beat      a daemon's heartbeat to itself           → Beaten
     Publish   write to a daemon's inbox                → whether anybody listens
 
-and of the store itself:
+and of a shard itself:
 
     MEASURE   how full is it?                          → Fill
-    LEASES    who is there?                            → inboxes of the daemons
 
-Each is about one session, one room, one daemon or the store, and so on one shard (ADR 21). A
+Each is about one session, one room, one daemon or a shard, and so on one shard (ADR 21). A
 line that is about another key than its session's asks for two: its own, and a KEEP, by which
 the session's shard says that it is still this owner's (ADR 22).
 
@@ -48,6 +48,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
+
+from echod.store.slots import slot_of, slot_of_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +67,10 @@ class OfSession:
         """Its name."""
         return session.name
 
+    def slot(self, session: Session) -> int:
+        """Where it lives."""
+        return session.slot
+
 
 class OfRoom:
     """An operation about a room."""
@@ -78,16 +84,28 @@ class OfRoom:
         del session
         return self.room
 
+    def slot(self, session: Session) -> int:
+        """Where the room lives."""
+        del session
+        return slot_of(self.room)
+
 
 class OfDaemon:
-    """An operation about the daemon that asks, or a daemon that it knows; it has no key."""
+    """An operation about a daemon; it has no key, but an inbox on one shard."""
 
     __slots__ = ()
+
+    inbox: bytes
 
     def key(self, session: Session) -> bytes:
         """None."""
         del session
         return b""
+
+    def slot(self, session: Session) -> int:
+        """Where the inbox is."""
+        del session
+        return slot_of_key(self.inbox)
 
 
 class Simple(OfSession, Enum):
@@ -99,15 +117,24 @@ class Simple(OfSession, Enum):
     INQUIRE = "inquire"
 
 
-class OfStore(OfDaemon, Enum):
-    """The operations that need nothing at all."""
+class OfShard(Enum):
+    """The operation that is about a whole shard, and is asked of it alone."""
 
     MEASURE = "measure"
-    LEASES = "leases"
+
+    def key(self, session: Session) -> bytes:
+        """None."""
+        del session
+        return b""
+
+    def slot(self, session: Session) -> int:
+        """None: it stays where it was asked."""
+        del session
+        return -1
 
 
 FORGET, KEEP, END, INQUIRE = Simple
-MEASURE, LEASES = OfStore
+(MEASURE,) = OfShard
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +290,23 @@ class Who(OfRoom):
 
 
 @dataclass(frozen=True, slots=True)
+class Leases:
+    """`WHO`: which daemons are there: their leases hold. They stand in the shard's first slot."""
+
+    first_slot: int
+
+    def key(self, session: Session) -> bytes:
+        """None."""
+        del session
+        return b""
+
+    def slot(self, session: Session) -> int:
+        """The shard's first."""
+        del session
+        return self.first_slot
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """`TELL`: where session `name` is connected."""
 
@@ -272,6 +316,11 @@ class Find:
         """The name of the session that is looked for."""
         del session
         return self.name
+
+    def slot(self, session: Session) -> int:
+        """Where that session lives."""
+        del session
+        return slot_of(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,10 +361,30 @@ class Announce(OfRoom):
 
 @dataclass(frozen=True, slots=True)
 class Beat(OfDaemon):
-    """Renew the lease of `inbox` and write `written` there."""
+    """Renew the lease of `inbox` and write `written` there.
+
+    `home`: it is the daemon's home; new sessions are born on this shard (ADR 21).
+    """
 
     inbox: bytes
     written: bytes
+    home: bool = False
+
+
+class Beaten(NamedTuple):
+    """The result of a heartbeat.
+
+    Attributes:
+        held: its lease had held.
+        hearers: of what was written.
+        homes: daemons whose home this shard is, as their leases say.
+        first: of their inboxes, in the order of bytes; b"" for none.
+    """
+
+    held: bool
+    hearers: int
+    homes: int
+    first: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,6 +421,6 @@ def size(operation: Operation) -> int:
 
 
 Operation = (
-    Simple | OfStore | Open | Resume | Remember | Renew | Drop | Find
-    | Enter | Leave | Post | Who | Read | Announce | Beat | Publish
+    Simple | OfShard | Open | Resume | Remember | Renew | Drop | Find
+    | Enter | Leave | Post | Who | Leases | Read | Announce | Beat | Publish
 )  # fmt: skip

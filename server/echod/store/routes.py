@@ -23,16 +23,15 @@ class Route(Protocol):
     Attributes:
         subscribed_apart: a room's posts arrive once it is subscribed, and until then do not.
         needs_members: posts pass by a daemon that has announced nobody.
+        common: the channels that a daemon listens to whichever rooms it has, beside its inbox.
     """
 
     subscribed_apart: bool
     needs_members: bool
+    common: tuple[bytes, ...]
 
     def channel(self, room: bytes) -> bytes:
         """Where a room's posts are published; b"": to inboxes, one by one."""
-
-    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
-        """The channels that a daemon listens to whichever rooms it has."""
 
     def room_of(self, channel: bytes) -> bytes:
         """The inverse of `channel`; b"" for one that is no room's own."""
@@ -52,15 +51,12 @@ class Broadcast:
     """See the module."""
 
     subscribed_apart = needs_members = False
+    common: tuple[bytes, ...] = (b"c",)
 
     def channel(self, room: bytes) -> bytes:
         """See `Route`."""
         del room
         return b"c"
-
-    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
-        """See `Route`."""
-        return inbox_channel(inbox), b"c"
 
     def room_of(self, channel: bytes) -> bytes:
         """See `Route`."""
@@ -72,14 +68,11 @@ class ByRoom:
     """See the module."""
 
     subscribed_apart, needs_members = True, False
+    common: tuple[bytes, ...] = ()
 
     def channel(self, room: bytes) -> bytes:
         """See `Route`."""
         return b"c:{%b}" % room
-
-    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
-        """See `Route`."""
-        return (inbox_channel(inbox),)
 
     def room_of(self, channel: bytes) -> bytes:
         """See `Route`."""
@@ -90,15 +83,12 @@ class Directed:
     """See the module."""
 
     subscribed_apart, needs_members = False, True
+    common: tuple[bytes, ...] = ()
 
     def channel(self, room: bytes) -> bytes:
         """See `Route`."""
         del room
         return b""
-
-    def listens(self, inbox: bytes) -> tuple[bytes, ...]:
-        """See `Route`."""
-        return (inbox_channel(inbox),)
 
     def room_of(self, channel: bytes) -> bytes:
         """See `Route`."""

@@ -19,6 +19,12 @@ def slot_of(name: bytes) -> int:
     return crc_hqx(name, 0) % SLOTS
 
 
+def slot_of_key(key: bytes) -> int:
+    """The slot of a key or channel, by what stands between its first braces."""
+    _, _, rest = key.partition(b"{")
+    return slot_of(rest.partition(b"}")[0])
+
+
 @cache
 def _tags() -> dict[int, bytes]:
     """A name for each slot.

@@ -2,6 +2,7 @@
 
     memory://                                                  this process, nothing else
     redis[s]://[[user]:password@]host[:port][/db][?option=…]   s: TLS
+    redis[s]+cluster://[[user]:password@]host[:port],…[?option=…]   some nodes of a cluster
     unix://[[user]:password@]/path[?db=…]                      a socket of this machine
 
 The form is the one that redis-py made usual, and every part of it is served or refused by
@@ -23,7 +24,8 @@ from echod.values.checks import truth
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMES: Final = ("memory", "redis", "rediss", "unix")
+CLUSTERS: Final = ("redis+cluster", "rediss+cluster")
+SCHEMES: Final = ("memory", "redis", "rediss", "unix", *CLUSTERS)
 REDIS_PORT: Final = 6379
 # Redis reads the number of a database into an int.
 DB_MAX: Final = 2**31 - 1
@@ -40,7 +42,15 @@ TLS_OPTIONS: Final = (
     "ssl_cert_reqs",
     "ssl_check_hostname",
 )
-OPTIONS: Final = {"redis": ("db",), "rediss": ("db", *TLS_OPTIONS), "unix": ("db",)}
+OPTIONS: Final = {
+    "redis": ("db",),
+    "rediss": ("db", *TLS_OPTIONS),
+    "unix": ("db",),
+    "redis+cluster": (),
+    "rediss+cluster": TLS_OPTIONS,
+}
+# Nodes that a URL names: one is enough to find the others, as long as it is there.
+NODES_MAX: Final = 64
 
 # A password may have an @ or a : as it is: the host has neither.
 _PLACE = re.compile(r"(?:(?P<login>.*)@)?(?P<host>\[[^\[\]]*\]|[^:@\[\]]*)(?P<port>:.*)?")
@@ -72,7 +82,8 @@ class StoreUrl:
 
     Attributes:
         scheme: one of `SCHEMES`.
-        host, port: of `redis` and `rediss`.
+        host, port: of `redis` and `rediss`; of a cluster its first node's.
+        nodes: of a cluster, host and port of each that is named.
         path: of `unix`.
         db: the database to select.
         username, password: b"" for none; bytes, because they are sent as they are.
@@ -87,9 +98,10 @@ class StoreUrl:
     username: bytes = b""
     password: bytes = b""
     tls: Tls | None = None
+    nodes: tuple[tuple[str, int], ...] = ()
 
 
-def parse(text: str) -> StoreUrl:
+def parse(text: str) -> StoreUrl:  # noqa: C901 — one part after the other
     """Read a URL whole.
 
     Raises:
@@ -99,7 +111,8 @@ def parse(text: str) -> StoreUrl:
         raise StoreUrlError("must have no space or control character; %20 is a space")
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in SCHEMES:
-        raise StoreUrlError("must begin memory://, redis://, rediss:// or unix://")
+        begin = ", ".join(f"{each}://" for each in SCHEMES[:-1])
+        raise StoreUrlError(f"must begin {begin} or {SCHEMES[-1]}://")
     if scheme == "memory":
         if rest:
             raise StoreUrlError("must be memory:// and nothing behind it")
@@ -112,6 +125,8 @@ def parse(text: str) -> StoreUrl:
         raise StoreUrlError("must have an option behind its ?")
     if "#" in text:
         raise StoreUrlError("must have no #: in a password write %23, %2F for / and %3F for ?")
+    if scheme in CLUSTERS:
+        return _cluster(scheme, parts)
     found = _PLACE.fullmatch(parts.netloc)
     if found is None:
         raise StoreUrlError("must have one host, an IPv6 address in brackets")
@@ -133,6 +148,32 @@ def parse(text: str) -> StoreUrl:
     )
 
 
+def _cluster(scheme: str, parts: SplitResult) -> StoreUrl:
+    login, at, places = parts.netloc.rpartition("@")
+    names = places.split(",")
+    found = [_PLACE.fullmatch(name) for name in names]
+    if len(names) > NODES_MAX:
+        raise StoreUrlError(f"must name at most {NODES_MAX} nodes")
+    if parts.path.strip("/"):
+        raise StoreUrlError("must have no database: a cluster has one")
+    options = _options(scheme, parts)
+    username, password = _login(login if at else None)
+    nodes = []
+    for place in found:
+        if place is None or place["login"] is not None:
+            raise StoreUrlError("must name nodes as host:port, with a comma between")
+        nodes.append((_host(place["host"]), _port(place["port"])))
+    return StoreUrl(
+        scheme,
+        host=nodes[0][0],
+        port=nodes[0][1],
+        username=username,
+        password=password,
+        tls=_tls(options) if scheme.startswith("rediss") else None,
+        nodes=tuple(nodes),
+    )
+
+
 def _options(scheme: str, parts: SplitResult) -> dict[str, str]:
     try:
         pairs = parse_qsl(
@@ -143,8 +184,9 @@ def _options(scheme: str, parts: SplitResult) -> dict[str, str]:
     known = OPTIONS[scheme]
     for name, value in pairs:
         if name not in known:
-            tls = " (with rediss:// the ssl_ ones too)" if name in TLS_OPTIONS else ""
-            raise StoreUrlError(f"must have of options only {', '.join(known)}{tls}")
+            tls = " (with TLS, rediss…, the ssl_ ones too)" if name in TLS_OPTIONS else ""
+            only = f"of options only {', '.join(known)}" if known else "no such option"
+            raise StoreUrlError(f"must have {only}{tls}")
         if not value:
             raise StoreUrlError(f"must say a value for {name}, or leave it out")
     if len(dict(pairs)) < len(pairs):

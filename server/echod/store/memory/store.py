@@ -17,14 +17,15 @@ from echod.store.operations import (
     FORGET,
     INQUIRE,
     KEEP,
-    LEASES,
     MEASURE,
     Announce,
     Beat,
+    Beaten,
     Drop,
     Enter,
     Fill,
     Find,
+    Leases,
     Leave,
     Open,
     Opened,
@@ -40,7 +41,7 @@ from echod.store.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Container, Sequence
 
     from echod.store.base import Lives
     from echod.store.batch import Write
@@ -60,7 +61,7 @@ class MemoryStore:
     ) -> None:
         """`publish` gets every publication: it is the one daemon that there is."""
         self._publish = publish
-        self.connected = self.owes = False
+        self.connected = self.owes = self.elsewhere = False
         self.generation = self.sent_bytes = 0
         self.states: dict[bytes, tuple[bytes, float]] = {}
         self.records: dict[bytes, tuple[Fields, float]] = {}
@@ -89,6 +90,21 @@ class MemoryStore:
         now_s = self._clock()
         if now_s >= self._sweep_at:
             self._sweep(now_s)
+
+    def lose(self) -> None:
+        """See `Store.lose`: this one loses nothing."""
+
+    def raise_generation(self, slots: Sequence[int]) -> None:
+        """See `Store.raise_generation`: here nothing comes, and nothing is lost."""
+
+    def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
+        """See `Store.give_unpublished`."""
+        del slots
+        return {}
+
+    def take_unpublished(self, room: bytes, messages: Sequence[bytes]) -> None:
+        """See `Store.take_unpublished`."""
+        raise NotImplementedError
 
     def kept(self) -> dict[str, int]:
         """See `Store.kept`."""
@@ -133,8 +149,6 @@ class MemoryStore:
             self._remember(session, operation)
         elif operation is MEASURE:
             write.result = Fill()
-        elif operation is LEASES:
-            write.result = frozenset(self._inboxes)
         else:
             self._do_in_rooms(write)
         return True
@@ -161,7 +175,7 @@ class MemoryStore:
             fields = {**fields, b"posted": b" ".join(operation.posted)}
             self._keep_record(session, fields, self._lives.record_s)
 
-    def _do_in_rooms(self, write: Write) -> None:  # noqa: C901 — one case for each
+    def _do_in_rooms(self, write: Write) -> None:  # noqa: C901, PLR0912 — one case for each
         """What is not about a session's own keys; see `MemoryRooms`."""
         match write.operation:
             case Post() as post:
@@ -189,9 +203,11 @@ class MemoryStore:
             case Publish(_, written):
                 write.result = True
                 self._publish(written)
+            case Leases():
+                write.result = frozenset(self._inboxes)
             case Beat(inbox, written):
                 self._inboxes.add(inbox)
-                write.result = (True, 1)
+                write.result = Beaten(held=True, hearers=1, homes=1, first=inbox)
                 self._publish(written)
 
     def _keep_state(self, key: bytes, state: bytes, ttl_s: float) -> None:

@@ -9,6 +9,7 @@ reads the URL, hiredis packs and parses.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import socket
 import ssl
@@ -21,10 +22,9 @@ import hiredis
 
 from echod.loop.parking import Parking
 from echod.store.base import StoreError
-from echod.values import store_url
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from echod.values.store_url import StoreUrl, Tls
 
@@ -61,30 +61,41 @@ class Link:
         run_id: the Redis process at the other end.
     """
 
-    def __init__(self, url: str, timeout_s: float, password_file: str = "") -> None:
+    def __init__(  # noqa: PLR0913 — each is one independent choice of the caller
+        self,
+        place: StoreUrl,
+        timeout_s: float,
+        password_file: str = "",
+        *,
+        connect_s_max: float = math.inf,
+        silence_s: float = math.inf,
+        on_silence: Callable[[], None] | None = None,
+    ) -> None:
         """Connect; each later wait is bounded by `timeout_s` too.
 
         The password is the URL's, or in the file: read now, so that another one is used
-        from the next connection on.
+        from the next connection on. With `on_silence`, a wait of `silence_s` calls it, and goes
+        on unless it raises.
 
         Raises:
             StoreError: with the kind `password` (it can't be read), `version` (it is too old),
                 `refused`, `timeout`, `closed` or Redis's own word.
         """
-        place = store_url.parse(url)
         password = read_password(password_file) if password_file else place.password
         self._reader = hiredis.Reader()
         self._timeout_s = timeout_s
+        self._on_silence = on_silence
+        self._silence_s = timeout_s if on_silence is None else min(silence_s, timeout_s)
         self._unsent = b""
         try:
-            self._socket = _connect(place, timeout_s)
+            self._socket = _connect(place, min(timeout_s, connect_s_max))
         except TimeoutError as error:
             raise StoreError("timeout", f"connecting: {error}") from error
         except OSError as error:
             raise StoreError("refused", f"connecting: {error}") from error
         # Waiting is for the parking, so that neither side of a batch arms a timer of its own.
         self._socket.settimeout(0)
-        self._parking = Parking(self._socket.fileno(), timeout_s)
+        self._parking = Parking(self._socket.fileno(), self._silence_s)
         try:
             self._introduce(place, password)
         except StoreError:
@@ -172,14 +183,37 @@ class Link:
             raise StoreError("closed", str(error)) from error
 
     def _send_all(self, packed: bytes) -> None:
-        self._socket.settimeout(self._timeout_s)
-        self._socket.sendall(packed)
+        left = memoryview(packed)
+        silences = 0
+        self._socket.settimeout(self._silence_s)
+        while left:
+            try:
+                left = left[self._socket.send(left) :]
+            except TimeoutError:
+                silences = self._silent(silences)
         self._socket.settimeout(0)
+
+    def _silent(self, before: int) -> int:
+        """Nothing came, or went, for `silence_s`, after so many times before; how many now.
+
+        Raises:
+            TimeoutError: It has been too long.
+            StoreError: Somebody knows better than to wait.
+        """
+        if self._on_silence is None or (before + 1) * self._silence_s >= self._timeout_s:
+            raise TimeoutError("nothing came in time")
+        self._on_silence()
+        return before + 1
 
     def _receive(self, *, patient: bool = False) -> bytes:
         """What comes next, of which there is at least a byte."""
+        silences = 0
         while True:
-            self._parking.park(patient=patient)
+            try:
+                self._parking.park(patient=patient)
+            except TimeoutError:
+                silences = self._silent(silences)
+                continue
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
             except NOT_NOW:
@@ -191,16 +225,19 @@ class Link:
     def listen(self) -> list[Reply]:
         """Wait, for as long as it takes, for what comes unasked; all that came together.
 
+        An error is among them, as a `StoreError`: it concerns one subscription, and the others
+        go on.
+
         Raises:
-            StoreError: as `execute`.
+            StoreError: the link has failed.
         """
         replies: list[Reply] = []
         try:
             while True:
                 while (reply := self._reader.gets()) is not False:
-                    if isinstance(reply, hiredis.ReplyError):
-                        raise _refusal(reply)
-                    replies.append(reply)
+                    replies.append(
+                        _refusal(reply) if isinstance(reply, hiredis.ReplyError) else reply
+                    )
                 if replies:
                     return replies
                 self._reader.feed(self._receive(patient=True))

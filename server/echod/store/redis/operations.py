@@ -30,16 +30,17 @@ from echod.store.operations import (
     END,
     FENCED,
     INQUIRE,
-    LEASES,
     MEASURE,
     Announce,
     Beat,
+    Beaten,
     Conflict,
     Drop,
     Enter,
     Fenced,
     Fill,
     Find,
+    Leases,
     Leave,
     Open,
     Opened,
@@ -57,7 +58,7 @@ from echod.store.operations import (
     Who,
 )
 from echod.store.routes import ROUTES, inbox_channel
-from echod.store.slots import slot_of
+from echod.store.slots import slot_of, slot_of_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +86,8 @@ class Script:
         return ("EVALSHA", self._hash, b"%d" % len(keys), *keys, *words)
 
 
-RAISE_GENERATION, OPEN, RESUME, REMEMBER, END_SESSION = SESSION_SCRIPTS = tuple(
-    Script(name) for name in ("raise_generation", "open", "resume", "remember", "end")
+RAISE_GENERATION, OPEN, RESUME, REMEMBER, MOVE, END_SESSION = SESSION_SCRIPTS = tuple(
+    Script(name) for name in ("raise_generation", "open", "resume", "remember", "move", "end")
 )
 ENTER, POST, READ, ANNOUNCE, BEAT, LEASE_LIST = ROOM_SCRIPTS = tuple(
     Script(name) for name in ("enter", "post", "read", "announce", "beat", "leases")
@@ -97,13 +98,9 @@ SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 class RedisOperations:
     """See the module."""
 
-    def __init__(self, lives: Lives, first_slot: int, *, publishes: bool) -> None:
-        """`first_slot` of its shard has what is the shard's own.
-
-        With `publishes` a post is published by its script, else the store does it (ADR 23).
-        """
+    def __init__(self, lives: Lives, *, publishes: bool) -> None:
+        """With `publishes` a post is published by its script, else the store does it (ADR 23)."""
         self._publishes = publishes
-        self._leases_key = leases_key(first_slot)
         self.route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
@@ -140,9 +137,13 @@ class RedisOperations:
                 keys = (presence_key(key), history_key(key), stream_key(key))
                 words = (inbox, b"%d" % members, self._announcement_ms, self._room_ms)
                 return ANNOUNCE.command(keys, *words)
-            case Beat(inbox, written):
-                words = (self._lease_ms, inbox, inbox_channel(inbox), written)
-                return BEAT.command((self._leases_key,), *words)
+            case Leases(slot):
+                return LEASE_LIST.command((leases_key(slot),))
+            case Beat(inbox, written, home):
+                return BEAT.command(
+                    (leases_key(slot_of_key(inbox)),),
+                    *(self._lease_ms, inbox, inbox_channel(inbox), written, b"%d" % home),
+                )
             case Publish(inbox, written):
                 return ("SPUBLISH", inbox_channel(inbox), written)
             case Open(digest):
@@ -166,8 +167,6 @@ class RedisOperations:
             return END_SESSION.command((record, state), session.owner, self._tombstone_ms)
         if operation is MEASURE:
             return ("INFO", "memory")
-        if operation is LEASES:
-            return LEASE_LIST.command((self._leases_key,))
         if operation is INQUIRE:
             return ("HGET", record, "owner")
         return ("DEL", state, record)
@@ -205,8 +204,11 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
         case Find():
             inbox, ended = reply
             return None if ended else inbox
+        case Leases():
+            return frozenset(reply)
         case Beat():
-            return bool(reply[0]), reply[1]
+            held, hearers, homes, first = reply
+            return Beaten(bool(held), hearers, homes, first)
         case Open():
             return Opened(1, EMPTY, generation=reply[0]) if reply else None
         case Resume():
@@ -219,8 +221,6 @@ def result(session: Session, operation: Operation, reply: Reply) -> object:  # n
             return Opened(epoch, decode_state(kept), tuple(posted.split()), generation)
     if operation is INQUIRE:
         return reply is not None and reply != session.owner
-    if operation is LEASES:
-        return frozenset(reply)
     return fill(reply) if operation is MEASURE else None
 
 

@@ -26,23 +26,26 @@ from typing import TYPE_CHECKING, TypeAlias
 from echod.store.base import StoreError
 from echod.store.keys import encode_state, generation_key, marker_key
 from echod.store.operations import KEEP, Post, Posted, needs_owner
-from echod.store.redis.link import Link, pack
+from echod.store.redis.link import pack
 from echod.store.redis.operations import (
+    MOVE,
     RAISE_GENERATION,
     SCRIPTS,
     RedisOperations,
     milliseconds,
     result,
 )
-from echod.store.slots import ALL_SLOTS
+from echod.store.slots import slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from echod.store.base import Lives
     from echod.store.batch import Write
     from echod.store.keys import Session
-    from echod.store.redis.link import Reply
+    from echod.store.redis.door import Door
+    from echod.store.redis.link import Link, Reply
+    from echod.store.redis.operations import Command
 
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
@@ -52,47 +55,43 @@ WAIT_MS = 500
 # A batch as it leaves: its writes, and what `RedisStore._pack` said of it.
 Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
 NOTHING: Begun = ((), None, 0)
+# Nodes whose connection before is remembered: the shard's, and those that took their place.
+FORMERS_MAX = 32
 
 
 class RedisStore:
     """See `Store`."""
 
-    def __init__(  # noqa: PLR0913 — each is one independent choice of the caller
-        self,
-        url: str,
-        daemon: str,
-        lives: Lives,
-        timeout_s: float,
-        password_file: str = "",
-        *,
-        replicas: int = 0,
-        slots: Sequence[int] = ALL_SLOTS,
+    def __init__(
+        self, door: Door, daemon: str, lives: Lives, timeout_s: float, *, replicas: int = 0
     ) -> None:
-        """`slots` are the shard's; so many `replicas` must have a batch, too."""
-        self.connected = self.owes = False
+        """So many `replicas` must have a batch, too, and within `timeout_s`."""
+        self.connected = self.owes = self.elsewhere = False
         self.generation = self.sent_bytes = 0
-        self._url = url
+        self._door = door
         self._timeout_s = timeout_s
-        self._password_file = password_file
         self._link: Link | None = None
-        self._former: tuple[bytes, int] | None = None
+        self._formers: dict[bytes, int] = {}
+        self._run_id = b""  # of the Redis at the other end of the last link
         self._batch = 0  # the last number given
         self._acknowledged = 0  # the last number Redis confirmed
+        # Markers of links before this one, of which it is not known whether they are dead, with
+        # what was acknowledged by each; until a batch is acknowledged by this link's own.
+        self._markers_before: dict[bytes, int] = {}
         self._lost = False
+        # Above which the generation was raised, until replicas have that: the master may die with
+        # it, and the number must stay, or one loss would be told twice.
+        self._raised_above: int | None = None
         self._begun = NOTHING  # the batch on its way
-        self._slots = slots
-        first_slot = slots[0]  # has what is the shard's own
         # Of this process alone: two daemons of one name must not take each other for a loss.
-        run = os.urandom(RUN_BYTES).hex().encode()
-        self._marker_key = marker_key(first_slot, daemon.encode(), run)
-        self._generation_key = generation_key(first_slot)
-        self._operations = RedisOperations(lives, first_slot, publishes=not replicas)
+        self._daemon, self._run = daemon.encode(), os.urandom(RUN_BYTES).hex().encode()
+        self._marker_slot = -1
+        self._marker_number = 0
+        self._marker_key = self._generation_key = b""
+        self._operations = RedisOperations(lives, publishes=not replicas)
         self._replicas = replicas
-        wait_ms = min(WAIT_MS, round(500 * timeout_s))
-        self._confirmation = (
-            ("WAIT", b"%d" % replicas, b"%d" % max(1, wait_ms)),
-            ("GET", self._marker_key),
-        )
+        self._wait_ms = b"%d" % max(1, min(WAIT_MS, round(500 * timeout_s)))
+        self._confirmation: tuple[tuple[bytes | str, ...], ...] = ()
         # By channel, what was posted and is on the replicas; the first so many are on their way.
         self._unpublished: dict[bytes, list[bytes]] = {}
         self._publishing = 0
@@ -103,53 +102,132 @@ class RedisStore:
 
     def connect(self) -> bool:
         """See `Store.connect`."""
-        link = Link(self._url, self._timeout_s, self._password_file)
+        link = self._door.link()
         try:
             self._silence_former(link)
-            marker, generation, *_ = link.execute(
-                ("GET", self._marker_key),
+            self._lost = self._lost or self._marker_moved()
+            elsewhere = bool(self._run_id) and self._run_id != link.run_id
+            if elsewhere:
+                # The link before may still be alive, and write its marker late.
+                self._begin_marker()
+            before = self._markers_before
+            generation, *markers = link.execute(
                 ("GET", self._generation_key),
+                ("GET", self._marker_key),
+                *(("GET", key) for key in before),
                 *(("SCRIPT", "LOAD", script.text) for script in SCRIPTS),
             )
-            lost = self._lost or int(marker or 0) < self._acknowledged
+            lost = self._lost or any(
+                int(marker or 0) < acknowledged
+                for marker, acknowledged in zip(
+                    markers, (self._acknowledged, *before.values()), strict=False
+                )
+            )
+            if lost and self._raised_above is None:
+                self._raised_above = self.generation
+            if self._raised_above is not None:
+                generation = self._raise(link, self._raised_above)
             if lost:
-                generation = self._raise(link)
                 self._acknowledged = 0
+                self._markers_before.clear()
                 self._lost = False
             self.generation = max(self.generation, int(generation or 0))
         except StoreError:
             link.reset()
             raise
+        self.elsewhere = elsewhere
+        self._run_id = link.run_id
         self._link = link
-        self._former = (link.run_id, link.id)
+        self._remember(link)
         self.connected = True
         return lost
 
-    def _raise(self, link: Link) -> int:
+    def _marker_moved(self) -> bool:
+        """The marker's slot may have left the shard: then another one takes over.
+
+        Returns:
+            Whether the marker was lost on the way: it moves along with its slot (ADR 26).
+        """
+        if self._marker_slot in self._door.slots:
+            return False
+        lost = False
+        if self._acknowledged:
+            link = self._door.link_to(self._marker_slot)
+            try:
+                (marker,) = link.execute(("GET", self._marker_key))
+            finally:
+                link.reset()
+            lost = int(marker or 0) < self._acknowledged
+        self._marker_slot = self._door.slots[0]
+        self._generation_key = generation_key(self._marker_slot)
+        self._markers_before.clear()
+        self._acknowledged = 0
+        self._begin_marker()
+        return lost
+
+    def _begin_marker(self) -> None:
+        """Of a link of its own; the one before is held against the store until this one is there."""
+        if self._acknowledged:
+            self._markers_before[self._marker_key] = self._acknowledged
+            self._acknowledged = 0
+        self._marker_number += 1
+        self._marker_key = marker_key(
+            self._marker_slot, self._daemon, b"%b.%d" % (self._run, self._marker_number)
+        )
+        self._confirmation = (
+            ("WAIT", b"%d" % self._replicas, self._wait_ms),
+            ("GET", self._marker_key),
+        )
+
+    def raise_generation(self, slots: Sequence[int]) -> None:
+        """See `Store.raise_generation`."""
+        if self._link is None:
+            raise StoreError("closed", "not connected")
+        # Their generations come from other shards, and each is its own.
+        known = self._link.execute(*(("GET", generation_key(slot)) for slot in slots))
+        self._link.execute(
+            *(
+                RAISE_GENERATION.command([generation_key(slot)], generation or b"0")
+                for slot, generation in zip(slots, known, strict=True)
+            )
+        )
+
+    def lose(self) -> None:
+        """See `Store.lose`."""
+        self._lost = True
+
+    def _raise(self, link: Link, above: int) -> int:
         """The shard has lost data: say so in each of its slots (ADR 26).
 
-        In its first one last: whoever finds it raised there finds it raised everywhere. Above
+        In the marker's last: whoever finds it raised there finds it raised everywhere. Above
         what this daemon knew, not above what it has just read: another daemon may have seen
         the same loss before.
         """
-        known = b"%d" % self.generation
+        known = b"%d" % above
         *_, generation = link.execute(
             *(
                 RAISE_GENERATION.command([generation_key(slot)], known)
-                for slot in reversed(self._slots)
+                for slot in (*self._door.slots, self._marker_slot)
             )
         )
         return int(generation)
 
     def _silence_former(self, link: Link) -> None:
-        """Kill the connection before this one: what it still has in Redis must not run.
+        """Kill the connection that this process had before: what it still holds must not run.
 
         It may have been reset and yet be alive there: Redis was frozen, or something
-        between holds its bytes. Another Redis process never heard of it.
+        between holds its bytes. Each node is remembered until it has been killed there: a
+        master that was a replica meanwhile is master again with the bytes it held (ADR 24).
         """
-        if self._former and self._former[0] == link.run_id:
-            link.execute(("CLIENT", "KILL", "ID", str(self._former[1])))
-            self._former = None
+        former = self._formers.get(link.run_id)
+        if former is not None:
+            link.execute(("CLIENT", "KILL", "ID", str(former)))
+            del self._formers[link.run_id]
+
+    def _remember(self, link: Link) -> None:
+        self._formers[link.run_id] = link.id
+        while len(self._formers) > FORMERS_MAX:
+            del self._formers[next(iter(self._formers))]
 
     def begin(self, writes: Sequence[Write]) -> None:
         """See `Store.begin`."""
@@ -189,6 +267,7 @@ class RedisStore:
         while reached < self._replicas:
             if monotonic() >= until_s:
                 raise StoreError("replicas", f"{reached} of {self._replicas} have the batch")
+            self._door.check()
             reached, marker = link.execute(*self._confirmation)
         if marker is None or int(marker) != self._batch:
             raise StoreError("overwritten", f"batch {self._batch} is not there any more")
@@ -219,6 +298,9 @@ class RedisStore:
             self._lost = True
             raise StoreError("rolled-back", f"the marker before batch {self._batch} is not there")
         self._acknowledged = self._batch
+        self._raised_above = None
+        if self._markers_before:
+            self._markers_before.clear()  # their keys expire
         self.generation = max(self.generation, int(generation or 0))
         if counts is None:
             return [write for write, reply in zip(writes, replies[:-2], strict=True) if not reply]
@@ -226,18 +308,25 @@ class RedisStore:
         missing = []
         for write, count in zip(writes, counts, strict=True):
             at += count
-            reply = replies[at - 1]
-            operation = write.operation
-            if not reply and needs_owner(operation):
+            if not replies[at - 1] and needs_owner(write.operation):
                 missing.append(write)
-            elif operation is not None:
-                write.result = result(write.session, operation, reply)
-                if isinstance(write.result, Posted):
-                    self._publish_next(write, write.result)
-            elif count == HSET_REPLIES:
-                # Only who was written whole: `stored` may be off again, for its renewal.
-                write.session.stored = True
+            else:
+                self._take(write, replies[at - 1], whole=count == HSET_REPLIES)
         return missing
+
+    def _take(self, write: Write, reply: Reply, *, whole: bool) -> None:
+        """A write was carried out; `whole`: record and state."""
+        session, operation = write.session, write.operation
+        if operation is not None:
+            write.result = result(session, operation, reply)
+            if isinstance(write.result, Posted):
+                self._publish_next(write, write.result)
+        elif whole:
+            # Only who was written so: `stored` may be off again, for its renewal.
+            session.stored = True
+        elif session.former_keys:
+            session.former_keys = ()
+            session.stored = not session.restored
 
     def _pack(self, writes: Sequence[Write]) -> tuple[bytes, list[int] | None, int]:
         """The batch as bytes; replies of each write, None for one each; replies in all."""
@@ -256,11 +345,14 @@ class RedisStore:
             else:
                 if counts is None:
                     counts = [1] * at
-                if operation is None:
+                if operation is not None:
+                    append(pack(*self._operations.command(session, operation)))
+                elif session.former_keys:
+                    append(pack(*self._moved(session, write)))
+                else:
                     append(self._first(session, write))
                     counts.append(HSET_REPLIES)
                     continue
-                append(pack(*self._operations.command(session, operation)))
             if counts is not None:
                 counts.append(1)
         number = b"%d" % self._batch
@@ -274,6 +366,12 @@ class RedisStore:
         session.wire_prefix = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(key), key)
         return session.wire_prefix
 
+    def _moved(self, session: Session, write: Write) -> Command:
+        """The state of a session that goes on under a new key."""
+        keys = (session.record_key, session.state_key, *session.former_keys)
+        value = encode_state(write.seq, write.cut, write.pair)
+        return MOVE.command(keys, session.owner, value, self._operations.state_ms)
+
     def _first(self, session: Session, write: Write) -> bytes:
         """Record and state of a session that the store does not have."""
         state = encode_state(write.seq, write.cut, write.pair)
@@ -285,6 +383,22 @@ class RedisStore:
                 pack(b"SET", session.state_key, state, b"PX", operations.state_ms),
             )
         )
+
+    def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
+        """See `Store.give_unpublished`."""
+        given = {
+            room: messages for room, messages in self._unpublished.items() if slot_of(room) in slots
+        }
+        for room in given:
+            del self._unpublished[room]
+        self.owes = bool(self._unpublished)
+        return given
+
+    def take_unpublished(self, room: bytes, messages: Sequence[bytes]) -> None:
+        """See `Store.take_unpublished`."""
+        if self._replicas:
+            self._unpublished.setdefault(room, []).extend(messages)
+            self.owes = True
 
     def kept(self) -> dict[str, int]:
         """See `Store.kept`."""

@@ -9,6 +9,9 @@ local digest = redis.call('HGET', KEYS[1], 'digest')
 if redis.call('EXISTS', KEYS[1]) == 1 and digest ~= ARGV[1] then
   return {}
 end
+if digest and redis.call('EXISTS', KEYS[2]) == 1 then
+  return {generation} -- late, or again: lines may have been written since
+end
 redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'epoch', 1, 'owner', ARGV[2], unpack(ARGV, 6))
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
