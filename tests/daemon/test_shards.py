@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from echod.store.slots import slot_of
+from echod.store.slots import SLOTS, slot_of
 from lab.fleet import redis_cluster
 from lab.wait import until
 from tests.daemon import raw
@@ -160,6 +160,30 @@ def test_a_slot_moves_under_its_session(
     moved = Client(two.session_port)
     assert moved.hello(b" " + ann.token) == (2, 1)
     assert one.metrics()["echod_store_generation"] == 0
+
+
+def test_what_is_a_shards_own_moves(
+    fleet: Callable[..., list[Echod]], cluster: RedisCluster
+) -> None:
+    """Markers, leases and inboxes in a slot that leaves: no loss is told, and all goes on."""
+    one, two = fleet(2)
+    ann, bob = Person(one.session_port), Person(two.session_port)
+    shard = shard_of(cluster, bob)
+    room = room_of(cluster, shard, "own")
+    for person in (ann, bob):
+        person.join(room)
+    own = next(slot for slot in range(SLOTS) if cluster.shard_of(slot) == shard)
+    cluster.move_slot(own, (shard + 1) % SHARDS)
+    assert bob.ask(b"ECHO 1 a\n") == b"ECHO 1 a\n"
+    until(lambda: ann.ask(b"WHO %b\n" % room) == b"WHO %b 2 2\n" % room, 20, "both to be there")
+    until(
+        lambda: ann.ask(b"TELL %b hi\n" % bob.name) == b"TOLD %b delivered\n" % bob.name,
+        20,
+        "bob to be reached",
+    )
+    assert bob.line() == b"FROM %b hi\n" % ann.name
+    for daemon in (one, two):
+        assert daemon.metrics()["echod_store_generation"] == 0
 
 
 def test_a_shard_that_is_away_concerns_its_own(

@@ -328,6 +328,8 @@ class Hub:
         room = self.rooms.get(self._route.room_of(channel))
         if room is not None and room.feed is feed:
             self._lose(room)
+        elif channel.startswith(inbox_channel(b"")):
+            self.committer.look_soon()
 
     def moved(self, feed: Feed, slot: int) -> None:
         """See `Listener`."""
