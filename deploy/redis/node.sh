@@ -15,6 +15,8 @@
 #   data       a node without its data never starts as a master: it stays down until its slots
 #              have another one, and comes back as another node, a replica;
 #   addresses  after any of them have changed, or all, the nodes find each other;
+#   shards     a node copies nobody but its own shard's master, whatever address that one had
+#              before;
 #   once       a new cluster is formed when all nodes answer, each master by its own node. A
 #              range of slots that has ever had a master is given to nobody.
 #
@@ -341,7 +343,7 @@ start() {
       *) settings="$settings --$name $value" ;;
     esac
   done <"${0%/*}/cluster.conf"
-  exec sh "${0%/*}/start.sh" "$users" "$secrets" "$server" $settings "$@"
+  SHARD=$shard exec sh "${0%/*}/start.sh" "$users" "$secrets" "$server" $settings "$@"
 }
 
 # Whether the node serves: all slots have a master, it is one or a replica, and a replica is

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shutil
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import redis as redis_py
 
 from lab.fleet.redis_node import DATA, IDENTITY, SETTINGS, UNFINISHED
 from lab.wait import until
@@ -140,6 +143,7 @@ def test_all_elsewhere_find_each_other(cluster: Cluster) -> None:
     for name in NAMES:
         cluster.kill(name)
     places = [cluster.address(name) for name in NAMES]
+    logged = {name: len(cluster.log(name)) for name in NAMES}
     for name, place in zip(NAMES, [*places[1:], places[0]], strict=True):
         cluster.place(name, place)
     for name in NAMES:
@@ -150,6 +154,11 @@ def test_all_elsewhere_find_each_other(cluster: Cluster) -> None:
         seen = cluster.myself(name)
         assert seen is not None
         assert seen.address.split(":")[0] == cluster.address(name)
+        # Nor has it been copied by who looked for another master there.
+        said = cluster.log(name)[logged[name] :]
+        assert set(re.findall(r"Replica (\S+):\d+ asks for sync", said)) <= {
+            cluster.address(other) for other in NAMES if other[:-1] == name[:-1]
+        }
 
 
 def test_data_without_an_identity_are_left_alone(cluster: Cluster) -> None:
@@ -165,6 +174,36 @@ def test_data_without_an_identity_are_left_alone(cluster: Cluster) -> None:
     assert "whose are they" in cluster.log(replica)
     assert any((cluster.data(replica) / DATA).iterdir())
     identity.write_text(text)
+
+
+def test_a_shard_without_any_disk_is_formed_anew_when_told(cluster: Cluster) -> None:
+    """All of it is lost, and only people can know that: its slots are given to nobody before."""
+    former = cluster.myself(cluster.master(1))
+    assert former is not None
+    shard = [name for name in NAMES if name.startswith("redis-1-")]
+    for name in shard:
+        cluster.kill(name)
+        shutil.rmtree(cluster.data(name))
+    for name in shard:
+        cluster.start(name)
+    others = [name for name in NAMES if name not in shard]
+
+    def given_up() -> bool:
+        return all(
+            seen.flags >= {"fail"} and seen.slots
+            for name in others
+            for seen in cluster.view(name)
+            if seen.id == former.id
+        ) and all(len(cluster.view(name)) > len(NAMES) for name in NAMES)
+
+    until(given_up, DEADLINE_S, "the loss to be known")
+    assert not any(map(cluster.is_master, shard))
+    for name in NAMES:
+        with contextlib.suppress(redis_py.ResponseError):  # another has told it so
+            cluster.ask(name, "CLUSTER", "FORGET", former.id)
+    cluster.await_whole()
+    assert cluster.master(1) == "redis-1-0"
+    assert cluster.read(KEYS[1]) is None
 
 
 def test_it_ends_in_order(cluster: Cluster) -> None:
