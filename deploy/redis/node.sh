@@ -343,7 +343,7 @@ start() {
       *) settings="$settings --$name $value" ;;
     esac
   done <"${0%/*}/cluster.conf"
-  SHARD=$shard exec sh "${0%/*}/start.sh" "$users" "$secrets" "$server" $settings "$@"
+  SHARD=$shard exec sh "${0%/*}/start.sh" "$users" "$secrets" "$server" "$@" $settings
 }
 
 # Whether the node serves: all slots have a master, it is one or a replica, and a replica is

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from echod.config import Config, parse
+from lab.fleet.redis_node import SETTINGS
 from lab.fleet.secret_files import EXPORTER_ADDRESSES, EXPORTER_PASSWORD
 from loadtest.client import REPLY_S_MAX
 from tests.config.checks import ROOT, check
@@ -243,9 +244,12 @@ def test_nodes_are_the_one_redis_nine_times(
             name,
             str(ROOT / "deploy" / "redis"),
         }
+        mebibytes = int(SETTINGS["maxmemory"].removesuffix("mb"))
+        assert 2 * mebibytes * 2**20 < int(node["mem_limit"])
         # A stop waits for the replicas, for Redis's shutdown-timeout of 10 s at most.
         assert node["stop_grace_period"] == "15s"
-        own = {"environment", "volumes", "entrypoint", "healthcheck", "stop_grace_period"}
+        own = {"environment", "volumes", "entrypoint", "healthcheck"}
+        own |= {"stop_grace_period", "pids_limit"}
         same = {key: value for key, value in node.items() if key not in own}
         assert same == {key: value for key, value in services["redis"].items() if key not in own}
 
