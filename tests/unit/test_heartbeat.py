@@ -34,6 +34,7 @@ class Asked(Committer):
 
     def call(self, operation: Operation, done: Callable[[Write | None], None]) -> None:
         """Kept."""
+        del operation
         self.done = done
 
 
