@@ -3,7 +3,8 @@
     CLUSTER NODES of several nodes ─▶ claims ─newest epoch wins─▶ `Topology.see` ─▶ shards
 
 Nodes may disagree: one that was cut off or frozen still claims what another has since. Each
-claim carries the epoch in which its node was made a master, and the highest one counts.
+claim carries the epoch in which its node was made a master, and the highest one counts: of all
+that were ever seen, as long as the node that made it is known.
 
 A shard is a master and its replicas. It keeps its number for as long as one of the nodes that
 were seen in it is its master: through failovers, and through slots that come and go.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 SHARDS_MAX: Final = 64
 # A line of CLUSTER NODES without slots: id, address, flags, master, ping, pong, epoch, link.
 FIELDS: Final = 8
+# Of a slot that nobody claims.
+NOBODY: Final = (-1, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +139,8 @@ class Topology:
         self.addresses: dict[str, Address] = {}
         self.slots_moved = 0
         self._moving: dict[str, tuple[int, ...]] = {}
+        # Of each slot the newest claim that was seen.
+        self._claims = [NOBODY] * SLOTS
 
     @property
     def slots_moving(self) -> int:
@@ -145,19 +150,24 @@ class Topology:
     def see(self, views: Iterable[Sequence[NodeView]]) -> bool:
         """Take what several nodes said at about the same time; whether anything has changed."""
         newest = _newest(views)
-        owners = _owners(newest.values())
+        claims = _claims(newest.values())
+        if not any(owner for _, owner in claims):
+            return False  # a node that has not joined, or is about to
+        self._claims = [
+            known if known > claim and known[1] in newest else claim
+            for known, claim in zip(self._claims, claims, strict=True)
+        ]
         slots_of: dict[str, list[int]] = {}
-        for slot, owner in enumerate(owners):
+        for slot, (_, owner) in enumerate(self._claims):
             if owner:
                 slots_of.setdefault(owner, []).append(slot)
-        if not slots_of:
-            return False  # a node that has not joined, or is about to
         before = self._state()
         self._moving |= {node.id: node.moving for node in newest.values() if node.itself}
         self._moving = {id_: slots for id_, slots in self._moving.items() if id_ in newest}
         first = not self.shards[0].nodes
+        known = self._known(slots_of)
         for owner, slots in sorted(slots_of.items(), key=lambda item: item[1][0]):
-            came = self._settle(newest, owner, slots)
+            came = self._settle(newest, owner, slots, known.get(owner))
             self.slots_moved += 0 if first else came
         for shard in self.shards:
             if shard.master_id not in slots_of:
@@ -169,7 +179,25 @@ class Topology:
         self.version += changed
         return changed
 
-    def _settle(self, newest: Mapping[str, NodeView], owner: str, slots: Sequence[int]) -> int:
+    def _known(self, slots_of: Mapping[str, Sequence[int]]) -> dict[str, Shard]:
+        """The shards that owners of slots were seen in, by owner.
+
+        Two may have been seen in one: a replica that was made a master of others' slots. Then
+        who has most keeps the number.
+        """
+        known: dict[str, Shard] = {}
+        for shard in self.shards:
+            if owners := sorted(shard.nodes.intersection(slots_of)):
+                known[max(owners, key=lambda owner: len(slots_of[owner]))] = shard
+        return known
+
+    def _settle(
+        self,
+        newest: Mapping[str, NodeView],
+        owner: str,
+        slots: Sequence[int],
+        shard: Shard | None,
+    ) -> int:
         """`owner` has `slots`: say so of its shard, a new one if it was seen in none.
 
         Returns:
@@ -177,7 +205,7 @@ class Topology:
         """
         replicas = [node for node in newest.values() if node.master_id == owner]
         members = frozenset([owner, *(node.id for node in replicas)])
-        shard = self._shard_of(owner)
+        shard = shard or self._new_shard()
         if shard is None:
             return 0
         for other in self.shards:
@@ -191,10 +219,7 @@ class Topology:
         shard.replicas = sum(node.reachable for node in replicas)
         return came
 
-    def _shard_of(self, owner: str) -> Shard | None:
-        for shard in self.shards:
-            if owner in shard.nodes:
-                return shard
+    def _new_shard(self) -> Shard | None:
         if not self.shards[0].nodes:
             return self.shards[0]
         if len(self.shards) >= SHARDS_MAX:
@@ -223,10 +248,10 @@ def _newest(views: Iterable[Sequence[NodeView]]) -> dict[str, NodeView]:
     return newest
 
 
-def _owners(nodes: Iterable[NodeView]) -> list[str]:
-    """Who has each slot: the claim of the highest epoch; "" if nobody claims it."""
-    owners = [""] * SLOTS
+def _claims(nodes: Iterable[NodeView]) -> list[tuple[int, str]]:
+    """Of each slot the claim of the highest epoch, and whose it is."""
+    claims = [NOBODY] * SLOTS
     for node in sorted(nodes, key=lambda node: (node.epoch, node.id)):
         for slots in node.slots:
-            owners[slots.start : slots.stop] = [node.id] * len(slots)
-    return owners
+            claims[slots.start : slots.stop] = [(node.epoch, node.id)] * len(slots)
+    return claims
