@@ -60,8 +60,10 @@ def on_a_node(
 
 def lone_master() -> Drill:
     """A master without its replicas may answer nothing: all that it took is lost then."""
-    members = Load(clients=30, members=MEMBERS.members, posts_rate=2.0)
-    gone, back = kill("echod1", "echod2").steps(6.4, 8)
+    # One room, on the shard that is hit, and as many posts as make it likely that one is in a batch
+    # that the master took alone.
+    members = Load(clients=30, members=12, rooms=1, rooms_each=1, posts_rate=20.0)
+    gone, back = kill("echod1", "echod2", "echod3").steps(6.4, 8)
     return Drill(
         "lone-master",
         "A shard's replicas are killed; then its master, disk and all, and a replica takes over:"
