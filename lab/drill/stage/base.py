@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from echod.store.slots import ALL_SLOTS
 from lab.errors import LabError
 from lab.fleet import haproxy_server
-from lab.fleet.network import Network, together
+from lab.fleet.links import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.fleet.links import Link
     from lab.fleet.metrics import Samples
-    from lab.fleet.network import Link
 
 Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "free"]
 
@@ -79,7 +79,6 @@ class Stage(AbstractContextManager["Stage"]):
         self._directory = directory
         self._kinds = links
         self._network: Network | None = None
-        self._links: dict[tuple[str, str], Link] = {}
 
     @abstractmethod
     def start(self) -> None:
@@ -107,22 +106,19 @@ class Stage(AbstractContextManager["Stage"]):
         """Where to connect to reach `target` (host:port): a link's address if the drill cuts it."""
         if name.partition(":")[0] not in self._kinds:
             return target
-        if (name, target) not in self._links:
-            self._network = self._network or Network(self._directory)
-            self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
-        return self._links[name, target].address
+        self._network = self._network or Network()
+        return self._network.add(name, target).addresses[target]
 
     def link(self, name: str) -> Link:
         """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`.
 
         `redis:echod1/1` is a daemon's links to the nodes of one shard.
         """
-        found = [
-            link for (named, _), link in self._links.items() if f"{named}/".startswith(f"{name}/")
-        ]
+        links = {} if self._network is None else self._network.links
+        found = [link for named, link in links.items() if f"{named}/".startswith(f"{name}/")]
         if not found:
             raise DrillError(f"{name}: there is no such link in this drill")
-        return together(found)
+        return found[0] if len(found) == 1 else together(found)
 
     # What can be done to it.
 
