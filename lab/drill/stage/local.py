@@ -231,6 +231,14 @@ class LocalStage(Stage):
         for node in nodes:
             self._cluster.lose_data(node)
 
+    def restart_elsewhere(self) -> None:
+        cluster = self._cluster
+        for node in cluster.nodes:
+            cluster.kill(node)
+            cluster.start_again(node, elsewhere=True)
+            self.parts[node.name] = node.process
+            cluster.await_whole()
+
     def succeed(self, shard: int) -> None:
         (last,) = self._harmed.pop(f"replica of shard {shard}")
         of_shard = [node for node in self._cluster.nodes if node.shard == shard]
