@@ -9,11 +9,29 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.faults import freeze, hand_over, in_order, kill, lose, restart_at_once
+from lab.drill.drills.faults import (
+    OF_A_SHARD,
+    cut,
+    freeze,
+    half_open,
+    hand_over,
+    in_order,
+    kill,
+    lose,
+    restart_at_once,
+)
 from lab.drill.drills.rooms import LOAD as MEMBERS
-from lab.drill.judge.expectations import goes_on, nothing_lost, others_go_on, shard_serves, spares
+from lab.drill.judge.expectations import (
+    bites,
+    goes_on,
+    nothing_lost,
+    others_go_on,
+    shard_serves,
+    spares,
+    told_of_loss,
+)
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import SHARD
+from lab.drill.stage.base import REDIS, SHARD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +43,10 @@ if TYPE_CHECKING:
 MASTER, REPLICA, REPLICAS = (
     f"{what} of shard {SHARD}" for what in ("master", "replica", "replicas")
 )
+
+# One daemon's links to that shard's nodes, and to the one that is its master at first.
+TO_SHARD = f"redis:echod1/{SHARD}"
+TO_MASTER = f"{TO_SHARD}/redis-{SHARD}-0"
 
 # From the fault on until the shard's sessions are served: two node timeouts and an election.
 KILLED_S, FROZEN_S = 4.0, 5.0
@@ -58,10 +80,59 @@ def on_a_node(
     )
 
 
+def on_a_link(name: str, what: str, steps: Sequence[Step]) -> Drill:
+    """A daemon waits for one shard, and nobody is cut."""
+    return Drill(
+        name,
+        what,
+        steps,
+        seconds=steps[-1].at_s + 4,
+        expects=[nothing_lost, spares(), goes_on(1.0)],
+        links=frozenset({REDIS}),
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )
+
+
+def _hold_next_batch(stage: Stage) -> None:
+    stage.link(TO_MASTER).hold("out")
+    stage.link(TO_MASTER).release("in")
+
+
+def _hand_back(stage: Stage) -> None:
+    stage.await_whole()
+    stage.hand_over(SHARD)
+    stage.link(TO_MASTER).heal()  # before the daemon has looked who is master now
+
+
+def stale_replica() -> Drill:
+    """What is beyond the promise is told (docs/adr/0023)."""
+    return Drill(
+        "stale-replica",
+        "A replica that was away is made master when both others are dead: what it lacks is told.",
+        [
+            replace(kill(REPLICA).steps(3)[0], lasts=False),
+            kill(MASTER, REPLICAS, loses=True).steps(6)[0],
+            Step(
+                7, "start the first replica, make it master by force; start the others",
+                lambda stage: stage.succeed(SHARD), heals=True, of=MASTER,
+            ),
+        ],
+        seconds=13,
+        expects=[bites(OF_A_SHARD), told_of_loss(), goes_on(1.0)],
+        load=CLIENTS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
 def lone_master() -> Drill:
     """A master without its replicas may answer nothing: all that it took is lost then."""
-    members = Load(clients=30, members=MEMBERS.members, posts_rate=2.0)
-    gone, back = kill("echod1", "echod2").steps(6.4, 8)
+    # One room, on the shard that is hit, and as many posts as make it likely that one is in a batch
+    # that the master took alone.
+    members = Load(clients=30, members=12, rooms=1, rooms_each=1, posts_rate=20.0)
+    gone, back = kill("echod1", "echod2", "echod3").steps(6.4, 8)
     return Drill(
         "lone-master",
         "A shard's replicas are killed; then its master, disk and all, and a replica takes over:"
@@ -137,6 +208,26 @@ def shards_move(times: int = 1) -> Drill:
 
 
 ALL = (
+    on_a_link(
+        "cut-shard",
+        "One daemon's links to one shard stand still for 3 s; then all of it comes late.",
+        cut(TO_SHARD).steps(3, 6),
+    ),
+    on_a_link(
+        "half-open-shard",
+        "One daemon's links to one shard are half open: the shard's ends are reset.",
+        half_open(TO_SHARD, "far").steps(3),
+    ),
+    on_a_link(
+        "late-shard",
+        "A batch stays on its way while its shard is handed over and back; then it comes.",
+        [
+            Step(3, f"cut {TO_MASTER}, in", lambda stage: stage.link(TO_MASTER).hold("in")),
+            Step(3.4, "let it go, hold the batch that has gathered", _hold_next_batch, lasts=False),
+            *hand_over(SHARD).steps(3.7),
+            Step(6, "hand it back, and the batch comes", _hand_back, heals=True),
+        ],
+    ),
     on_a_node(
         "kill-master",
         "A shard's master is killed: a replica takes its place, nothing answered is lost.",
@@ -182,7 +273,25 @@ ALL = (
         HANDED_OVER_S,
         spares(),
     ),
+    stale_replica(),
     lone_master(),
     lose_node(),
+    Drill(
+        "restart-nodes-elsewhere",
+        "Every node of the cluster starts again with another address, one after the other.",
+        [
+            Step(
+                3,
+                "kill each node, start it on other ports",
+                lambda s: s.restart_elsewhere(),
+                lasts=False,
+            ),
+        ],
+        seconds=7,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    ),
     shards_move(),
 )

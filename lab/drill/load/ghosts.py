@@ -76,7 +76,7 @@ class Ghost(Someone):
         daemons = self.crowd.direct
         first, *others = self.chance.sample(daemons, len(daemons))
         left = self._connect(first)
-        if self.crowd.load.members and self._heard_welcome:
+        if self._may_post and self._heard_welcome:
             self._enter(left)
         self._speak(left)
         for other in others:
@@ -84,7 +84,7 @@ class Ghost(Someone):
             if not self._token or not self._heard_welcome:
                 taken.close("timeout")
                 continue
-            if self.crowd.load.members:
+            if self._may_post:
                 # Not before it is there: until then, what was on its way may still be posted.
                 self._enter(taken)
             gevent.spawn(self._haunt, left, self._seq, self._last)
@@ -107,6 +107,11 @@ class Ghost(Someone):
         """Join the room, and post there."""
         if self._ask(connection, Join(ROOM)):
             self._ask(connection, self._post())
+
+    @property
+    def _may_post(self) -> bool:
+        """Whether somebody is in the room; in the end, who hears it may leave before it comes."""
+        return bool(self.crowd.load.members) and not self.crowd.finishing
 
     def _post(self) -> Say:
         self._posts += 1
@@ -153,7 +158,7 @@ class Ghost(Someone):
         if last is not None:
             ghostly.append(Echo(seq, last))
         self.chance.shuffle(ghostly)
-        if self.crowd.load.members:
+        if self._posts and not self.crowd.finishing:
             ghostly = [self._post()]
         elif self.chance.random() < QUIT_SHARE:
             ghostly = [Quit()]

@@ -176,8 +176,12 @@ class Stage(AbstractContextManager["Stage"]):
         """Kill nodes of a cluster, and delete all that they have stored."""
         raise NotImplementedError
 
+    def restart_elsewhere(self) -> None:
+        """Each node of a cluster is killed, and starts again on other ports, one after the other."""
+        raise NotImplementedError
+
     def succeed(self, shard: int) -> None:
-        """Of a shard that has no node left: the replica that was killed last becomes its master.
+        """Of a shard that has no node left: `replica of shard …`, killed before, becomes its master.
 
         By force, as nobody is left to ask; then the others join it.
         """

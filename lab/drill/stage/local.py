@@ -25,7 +25,7 @@ from echod.config import flag_of
 from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
 from lab.drill.stage import detour
-from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, Deed, DrillError, Stage
+from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, UP_S_MAX, Deed, DrillError, Stage
 from lab.fleet import control, metrics, ports, processes
 from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
 from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lab.fleet.haproxy_server import Daemon
     from lab.fleet.metrics import Samples
     from lab.fleet.processes import Process
+    from lab.fleet.redis_node import Node
 
 FROZEN_S_MAX: Final = 2.0
 # Beside a soak's fleet.
@@ -142,6 +143,18 @@ class LocalStage(Stage):
         beside = {"memory": memory["session"], "memory-plain": memory["echo"]}
         return super().addresses | beside | {"idle": idle["session"]}
 
+    def await_balance(self, *, even: bool = False) -> None:
+        """`even`: and until each shard has its share of the daemons' homes."""
+        super().await_balance(even=even)
+        store = self.fleet.store
+        if even and isinstance(store, RedisCluster):
+            masters = store.masters().values()
+            until(
+                lambda: max(_homes(node) for node in masters) < 2 + min(map(_homes, masters)),
+                UP_S_MAX,
+                "the daemons' homes to be spread over the shards",
+            )
+
     def names(self, part: str) -> list[str]:
         return [node.name for node in self._nodes(part)] or [part]
 
@@ -217,6 +230,14 @@ class LocalStage(Stage):
         self._harmed[part] = [node.name for node in nodes]
         for node in nodes:
             self._cluster.lose_data(node)
+
+    def restart_elsewhere(self) -> None:
+        cluster = self._cluster
+        for node in cluster.nodes:
+            cluster.kill(node)
+            cluster.start_again(node, elsewhere=True)
+            self.parts[node.name] = node.process
+            cluster.await_whole()
 
     def succeed(self, shard: int) -> None:
         (last,) = self._harmed.pop(f"replica of shard {shard}")
@@ -306,6 +327,15 @@ class LocalStage(Stage):
             [sys.executable, *plan.daemon_program, "--name", name, *flags, *words],
             log=plan.directory / f"{name}.log",
         )
+
+
+def _homes(master: Node) -> int:
+    """How many daemons have their home on a shard, as its leases say."""
+    with redis.Redis.from_url(master.admin_url) as client:
+        leases = [
+            lease for key in client.scan_iter(b"l:*", count=1000) for lease in client.hvals(key)
+        ]
+    return sum(lease.split(b" ")[1] == b"1" for lease in leases)
 
 
 def limit_files(pid: int, *, full: bool) -> None:
