@@ -12,7 +12,7 @@ from echod.rooms.catching_up import PAGE_MESSAGES
 from echod.rooms.delivery import GATHERED_BYTES_MAX
 from echod.rooms.kept import KEPT_BYTES_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX
-from echod.store.committer import FREES_MAX
+from echod.store.shard import FREES_MAX
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "limits.md").read_text()
@@ -54,6 +54,16 @@ def test_where_and_by_what() -> None:
         named = set(re.findall(r"`([\w.]+)`", tried))
         assert named
         assert named <= tests, named - tests
+
+
+def test_constants_are_there() -> None:
+    """Those that the page names for what nobody needs to change."""
+    (named,) = re.findall(r"^Limits that nobody needs to change(.*)$", PAGE, re.MULTILINE)
+    code = "\n".join(path.read_text() for path in (ROOT / "server" / "echod").rglob("*.py"))
+    made = set(re.findall(r"^([A-Z_]+_MAX|[A-Z_]+)(?:: Final)? = ", code, re.MULTILINE))
+    words = set(re.findall(r"`([A-Z_]+)`", named))
+    assert words
+    assert words <= made, words - made
 
 
 @pytest.mark.parametrize("heading", ["the daemon's memory", "the kernel"])

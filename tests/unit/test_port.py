@@ -84,16 +84,21 @@ class Deaf(Conversation):
     def __init__(self, seen: list[object]) -> None:
         self._seen = seen
 
-    def roll_back(self) -> None:
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
+        """See `Conversation`."""
+        del concerns
+        self.ask_to_leave()
+
+    def ask_to_leave(self) -> None:
         """See `Conversation`."""
         self._seen.append(self)
         raise ValueError("a bug of this connection")
 
-    ask_to_leave = roll_back
-
 
 @pytest.mark.parametrize(
-    "act", [lambda port: port.roll_back(), lambda port: port.leave(1.0)], ids=["lost", "leave"]
+    "act",
+    [lambda port: port.roll_back(port.terms.committer.home), lambda port: port.leave(1.0)],
+    ids=["lost", "leave"],
 )
 def test_what_is_told_to_all_reaches_everyone(
     terms: Terms, act: Callable[[SessionPort], None]
@@ -102,8 +107,8 @@ def test_what_is_told_to_all_reaches_everyone(
     seen: list[object] = []
     directory = Directory()
     hub = Hub(
-        *(Config(), terms.clock, terms.committer, terms.metrics, b"here"),
-        subscription=LocalSubscription(),
+        *(Config(), terms.clock, terms.committer, terms.metrics, (b"here", b"1")),
+        subscription=lambda _: LocalSubscription(),
         deliver=directory.deliver,
         crowded=lambda: False,
     )
