@@ -39,6 +39,7 @@ class Quarters:
     """See `Places`."""
 
     version, clocks_apart_s = 0, 0.0
+    slots_moving = slots_moved = 0
 
     def __init__(self) -> None:
         self.places = [Quarter(number) for number in range(SHARDS)]
