@@ -6,8 +6,12 @@
 # USERS is that list, SECRETS the folder with the passwords, SERVER the program. The users
 # go to the server's standard input, as configuration: no password is in a file that this
 # makes, on a command line or in the environment. If there is a user `replica`, the server is
-# that user where it copies a master. The containers and the local fleet both
-# begin here (docker-compose.yml, lab/fleet/redis_server.py); only sh is needed.
+# that user where it copies a master. The containers and the local fleet both begin here
+# (docker-compose.yml, lab/fleet/redis_server.py); only sh is needed.
+#
+# SHARD, in the environment, makes a replica's password another in each shard of a cluster. A
+# replica looks for its master where it was last. Were another shard's master there now, the
+# replica would throw away what it has, and would count for lines that it is about to throw away.
 set -efu
 
 users=$1
@@ -48,9 +52,12 @@ user"
       "{"*"}")
         name=${word#?}
         secret=$(password "${name%?}")
-        rules="$rules >$secret"
-        [ "$user" != replica ] || copying="masteruser replica
+        if [ "$user" = replica ]; then
+          secret=$secret${SHARD-}
+          copying="masteruser replica
 masterauth $secret"
+        fi
+        rules="$rules >$secret"
         ;;
       *)
         rules="$rules $word"

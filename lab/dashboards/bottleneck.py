@@ -9,11 +9,9 @@ from __future__ import annotations
 from lab.dashboards.parts import Panels, Row, amounts, per_second, seconds, shares, sizes, traffic
 from lab.dashboards.promql import quantile, quantiles, rate, total
 
-# CPUs in use. The programs count it themselves, but two: Redis's is told by its exporter
-# (whose own is under the job `redis`), and HAProxy only says which share of its threads'
-# time was idle.
-_PROCESSES = rate('process_cpu_seconds_total{job!="redis"}')
-_EXPORTER = rate('process_cpu_seconds_total{job="redis"}')
+# CPUs in use. The programs count it themselves, but two: Redis's is told by its exporter, and
+# HAProxy only says which share of its threads' time was idle.
+_PROCESSES = rate("process_cpu_seconds_total")
 _REDIS_CPU = f"{rate('redis_cpu_user_seconds_total')} + {rate('redis_cpu_sys_seconds_total')}"
 # A Locust without workers plays its clients itself, and has none to tell of.
 _WORKERS = rate("locust_worker_cpu_seconds_total")
@@ -42,7 +40,6 @@ PANELS: Panels = {
         {
             "{{job}}": total(_PROCESSES, "job"),
             "locust's workers": f"sum({_WORKERS}) or vector(0)",
-            "redis's exporter": total(_EXPORTER),
             "redis": total(_REDIS_CPU),
             "haproxy": f"sum(({_HAPROXY_CPU}) * haproxy_process_nbthread)",
         },
@@ -61,8 +58,7 @@ PANELS: Panels = {
     "Memory, by part": sizes(
         "Resident memory of the processes of each part. HAProxy does not tell its own.",
         {
-            "{{job}}": total('process_resident_memory_bytes{job!="redis"}', "job"),
-            "redis's exporter": total('process_resident_memory_bytes{job="redis"}'),
+            "{{job}}": total("process_resident_memory_bytes", "job"),
             "redis": total("redis_memory_used_rss_bytes"),
         },
         stacked=True,
@@ -94,8 +90,8 @@ PANELS: Panels = {
     ),
     "Is it Redis itself?": Row(3),
     "Redis's commands": per_second(
-        "Commands that Redis ran, a second.",
-        {"commands": total(rate("redis_commands_processed_total"))},
+        "Commands that each Redis ran, a second.",
+        {"{{instance}}": total(rate("redis_commands_processed_total"), "instance")},
     ),
     "Redis's memory": sizes(
         "In use, and the limit at which it refuses writes. At the share that is called newcomers"

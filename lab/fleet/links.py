@@ -16,13 +16,13 @@ import socket
 import struct
 import threading
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Self, cast
 
 from lab.fleet import ports
 from lab.fleet.ports import HOST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     Counted = dict[str, Any]
 
@@ -379,6 +379,27 @@ class Door:
                 _close(near, reset=True)
             else:
                 Connection(self._link, near, far)
+
+
+class _Together:
+    """Links that are cut as one."""
+
+    def __init__(self, links: Sequence[Link]) -> None:
+        self._links = links
+
+    def __getattr__(self, name: str) -> Callable[..., Counted]:
+        def act(*args: object, **more: object) -> Counted:
+            said = [getattr(link, name)(*args, **more) for link in self._links]
+            held = {way: sum(each["held"][way] for each in said) for way in BOTH}
+            added = {what: sum(each[what] for each in said) for what in said[0] if what != "held"}
+            return {**added, "held": held}
+
+        return act
+
+
+def together(links: Sequence[Link]) -> Link:
+    """Links that are cut as one; what they say is added up."""
+    return cast("Link", _Together(links))
 
 
 class Network:

@@ -34,9 +34,8 @@ if TYPE_CHECKING:
 
 SLOTS = 16_384
 
-# How long a master is silent before it is replaced: acknowledged again 2.1 to 2.6 s after its
-# end. Less takes a busy machine for a dead one.
-NODE_TIMEOUT_MS = 1000
+# How long a master is silent before it is replaced.
+NODE_TIMEOUT_MS = int(SETTINGS["cluster-node-timeout"])
 
 # A new cluster's masters take no writes in their first 2 s, a busy machine needs more.
 WHOLE_S_MAX = 20.0

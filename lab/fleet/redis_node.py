@@ -26,20 +26,12 @@ if TYPE_CHECKING:
 
     from lab.fleet.redis_server import RedisServer
 
-# What a node has beside the single Redis's settings, and why (docs/adr/0027).
-SETTINGS = {
-    "cluster-enabled": "yes",
-    # A shard that is away concerns its own slots only.
-    "cluster-require-full-coverage": "no",
-    # Replicas stay in their shard, on the machines that they were put on.
-    "cluster-allow-replica-migration": "no",
-    # A master that is restarted at once is acknowledged again after 2 s, not 6: it does not
-    # wait for more replicas before it sends its data.
-    "repl-diskless-sync-delay": "0",
-    # A replica that was away for a moment need not copy everything.
-    "repl-backlog-size": "64mb",
-}
-# `cluster-replica-validity-factor` stays as it is: 0 lets an empty replica win.
+# What a node has beside the single Redis's settings, and why: the containers' nodes too.
+SETTINGS = dict(
+    line.split()
+    for line in (redis_server.FOLDER / "cluster.conf").read_text().splitlines()
+    if line and not line.startswith("#")
+)
 
 # The file with a node's identity, and what it knows of the others.
 IDENTITY = "nodes.conf"

@@ -42,8 +42,12 @@ AUTHORITY, AUTHORITY_CERTIFICATE, CLIENT = "authority.pem", "ca.pem", "client.pe
 # 256 random bits: nobody guesses it, so Redis need not slow guessing down.
 PASSWORD_BYTES = 32
 
-# Which of its ways of naming an address the exporter looks up depends on its version.
-EXPORTER_ADDRESSES = ("redis://redis:6379", "redis://exporter@redis:6379")
+# The one Redis of docker-compose.yml, and the nodes of deploy/cluster.yml. Which of its ways of
+# naming an address the exporter looks up depends on its version.
+REDISES = ("redis", *(f"redis-{shard}-{number}" for shard in range(3) for number in range(3)))
+EXPORTER_ADDRESSES = tuple(
+    f"redis://{user}{host}:6379" for host in REDISES for user in ("", "exporter@")
+)
 
 # Where clients reach HAProxy: from this machine, and from the containers beside it.
 NAMES = ("localhost", "127.0.0.1", "::1", "haproxy")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -65,10 +66,13 @@ JOBS = ("echod", "haproxy", "redis")
 WANTED = (
     "echod_.*|process_.*"
     "|haproxy_(process_idle_time_percent|frontend_.*connections_total|backend_.*|server_status)"
-    "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total)"
+    "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total"
+    "|instance_info|connected_slave_lag_seconds)"
 )
-# Redis's exporter speaks for it, by the name that prometheus.yml has.
-EXPORTER = "redis-exporter"
+# The services that are a Redis: the only one, or the nodes of deploy/cluster.yml, by shard.
+# Their exporter speaks for them, by these names.
+REDIS = re.compile(r"redis(?:-(\d+)-\d+)?")
+REDIS_PORT = 6379
 
 # What `docker` is told to do, and how it is said when it is done.
 COMMANDS = {
@@ -206,12 +210,12 @@ class ComposeSource:
         containers, said = self._containers(), self._said()
         now_s = time.time()
 
-        def parts(service: str, job: str, host: str = "") -> tuple[Part, ...]:
-            """The service's containers with what the job has of `host`, or of their addresses."""
+        def parts(service: str, job: str) -> tuple[Part, ...]:
+            """The service's containers with what the job has of their addresses."""
             return tuple(
-                part_of(name, one, _of_host(said[job], {host} if host else _addresses(one)), now_s)
+                part_of(name, one, _of_host(said[job], _addresses(one)), now_s)
                 for name, one in containers.items()
-                if one["Config"]["Labels"].get("com.docker.compose.service") == service
+                if _service(one) == service
             )
 
         daemons = parts("server", "echod")
@@ -222,7 +226,11 @@ class ComposeSource:
             fleet=f"containers, project {self._project}, as Prometheus saw them",
             daemons=daemons,
             haproxy=next(iter(parts("haproxy", "haproxy")), Part("haproxy", State.DOWN)),
-            nodes=tuple(map(node_of, parts("redis", "redis", EXPORTER)))
+            nodes=tuple(
+                node_in(name, one, said["redis"], now_s)
+                for name, one in containers.items()
+                if REDIS.fullmatch(_service(one))
+            )
             or (Node("redis", State.DOWN),),
         )
 
@@ -262,6 +270,10 @@ class ComposeSource:
             return {job: {} for job in JOBS}
 
 
+def _service(container: Container) -> str:
+    return str(container["Config"]["Labels"].get("com.docker.compose.service", ""))
+
+
 def _addresses(container: Container) -> set[str]:
     networks = container["NetworkSettings"]["Networks"].values()
     return {network["IPAddress"] for network in networks} - {""}
@@ -278,3 +290,20 @@ def part_of(name: str, container: Container, readings: list[Reading], now_s: flo
     state = STATES.get(container["State"]["Status"], State.DOWN)
     answers = bool(readings) and now_s - readings[-1].at_s <= READING_S_MAX
     return Part(name, state, tuple(readings[-2:]) if answers else (), container["Id"][:ID_LENGTH])
+
+
+def node_in(
+    name: str, container: Container, said: Mapping[str, list[Reading]], now_s: float
+) -> Node:
+    """A container that is a Redis, with what the exporter says of it. Pure."""
+    service = _service(container)
+    part = part_of(name, container, _of_host(said, {service}), now_s)
+    named = REDIS.fullmatch(service)
+    if named is None or named[1] is None:
+        return node_of(part)
+    roles = (
+        part.readings[-1].samples.by_label("redis_instance_info", "role") if part.readings else {}
+    )
+    role = None if not roles else "replica" if "slave" in roles else "master"
+    (address,) = _addresses(container) or {""}
+    return node_of(part, f"{address}:{REDIS_PORT}", int(named[1]), role)

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Start Prometheus, and tell it how many daemons were asked for. Used by the container and by
-# the local fleet:
+# Start Prometheus, and tell it how many daemons were asked for, and in containers where each
+# Redis is. Used by the container and by the local fleet:
 #
-#     ECHOD_REPLICAS=4 start.sh --config.file=…
+#     ECHOD_REPLICAS=4 REDIS_NODES="redis:6379 …" start.sh --config.file=…
 #
 # Prometheus reads no variable. So the number becomes a rule, the constant series
 # `fleet:daemons:expected`, in a file that its configuration names; the alert DaemonsMissing
@@ -26,4 +26,9 @@ groups:
       - record: fleet:daemons:expected
         expr: vector($ECHOD_REPLICAS)
 RULES
+targets=
+for node in ${REDIS_NODES-}; do
+  targets="$targets${targets:+, }\"$node\""
+done
+echo "[{\"targets\": [$targets]}]" >"$rules/redis.json"
 exec prometheus "$@"

@@ -5,15 +5,22 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from echod.config import Config
+from echod.config import Config, parse
+from lab.fleet.redis_node import SETTINGS
+from lab.fleet.secret_files import EXPORTER_ADDRESSES, EXPORTER_PASSWORD
+from loadtest.client import REPLY_S_MAX
 from tests.config.checks import ROOT, check
 
 DEFAULTS = ROOT / ".env"
+
+# What is added to docker-compose.yml for three shards.
+CLUSTER = ("--file", "docker-compose.yml", "--file", "deploy/cluster.yml")
 
 
 def document(compose: list[str], *profiles: str) -> dict[str, Any]:
@@ -35,6 +42,18 @@ def configured(compose: list[str], *profiles: str) -> dict[str, dict[str, Any]]:
 def services(compose: list[str]) -> dict[str, dict[str, Any]]:
     """What `docker compose up` starts."""
     return configured(compose)
+
+
+@pytest.fixture(scope="module")
+def cluster(compose: list[str]) -> dict[str, dict[str, Any]]:
+    """The same on three shards."""
+    return configured(compose, *CLUSTER)
+
+
+@pytest.fixture(scope="module")
+def nodes(cluster: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The nodes of it, in their order."""
+    return {name: one for name, one in sorted(cluster.items()) if re.match(r"redis-\d", name)}
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +93,13 @@ def test_every_variant_has_a_port(variants: dict[str, dict[str, Any]]) -> None:
     assert len(bound) == len(files)
 
 
-def test_hardened(services: dict[str, dict[str, Any]], variants: dict[str, dict[str, Any]]) -> None:
+def test_hardened(
+    services: dict[str, dict[str, Any]],
+    variants: dict[str, dict[str, Any]],
+    cluster: dict[str, dict[str, Any]],
+) -> None:
     """No container can gain rights, write outside its volumes, or take all the memory."""
-    for name, service in (services | variants).items():
+    for name, service in [*services.items(), *variants.items(), *cluster.items()]:
         assert service["read_only"], name
         assert service["init"], name
         assert service["cap_drop"] == ["ALL"], name
@@ -111,7 +134,10 @@ def test_published_on_loopback_only(services: dict[str, dict[str, Any]]) -> None
 
 
 def test_who_shares_a_network(
-    services: dict[str, dict[str, Any]], variants: dict[str, dict[str, Any]]
+    services: dict[str, dict[str, Any]],
+    variants: dict[str, dict[str, Any]],
+    cluster: dict[str, dict[str, Any]],
+    nodes: dict[str, dict[str, Any]],
 ) -> None:
     """Each network has those that need each other, and nobody else; only one has a way out."""
     everyone = services | variants
@@ -122,6 +148,8 @@ def test_who_shares_a_network(
     assert members["store"] == {"redis", "server", "redis-exporter"}
     assert members["balance"] == {"haproxy", "server"}
     assert members["watch"] == {"server", "redis-exporter", "prometheus"}
+    near_redis = {name for name in cluster if "store" in cluster[name]["networks"]}
+    assert near_redis == {"server", "redis-exporter", *nodes}
     # By name HAProxy finds the daemons' addresses in the networks that both are in: one.
     assert set(services["haproxy"]["networks"]) & set(services["server"]["networks"]) == {"balance"}
 
@@ -168,13 +196,82 @@ def test_daemons_can_be_many(services: dict[str, dict[str, Any]]) -> None:
         assert key not in services["server"]
 
 
-def test_stopping_takes_longer_than_the_drain(services: dict[str, dict[str, Any]]) -> None:
+def test_stopping_takes_longer_than_the_drain(
+    services: dict[str, dict[str, Any]], cluster: dict[str, dict[str, Any]]
+) -> None:
     """A daemon that is stopped is not killed while it lets its clients finish."""
-    settings = Config()
-    # After the drain: what is due is committed, and sent, and waited for.
-    needed_s = settings.drain_s + 2 * settings.commit_s_max + settings.linger_s_max
-    assert services["server"]["stop_grace_period"] == "20s"
-    assert needed_s < 20
+    for server in (services["server"], cluster["server"]):
+        settings = daemon(server)
+        # After the drain: what is due is committed, and sent, and waited for.
+        needed_s = settings.drain_s + 2 * settings.commit_s_max + settings.linger_s_max
+        assert needed_s < int(server["stop_grace_period"].removesuffix("s")) <= 30
+
+
+def test_clients_are_more_patient_than_a_commit(cluster: dict[str, dict[str, Any]]) -> None:
+    """The load's clients hear `ERR unavailable` before they give up."""
+    assert "LOADTEST_REPLY_S_MAX" not in cluster["loadtest"]["environment"]
+    assert daemon(cluster["server"]).commit_s_max < REPLY_S_MAX
+
+
+def daemon(server: dict[str, Any]) -> Config:
+    """The settings of a daemon of this service."""
+    environment = {name: str(value) for name, value in server["environment"].items()}
+    return parse(server["command"], environment)
+
+
+def test_a_store_of_one_and_of_three_shards(
+    services: dict[str, dict[str, Any]], cluster: dict[str, dict[str, Any]]
+) -> None:
+    """Without a word one Redis; with the file a node of each shard at least, and one replica."""
+    one, three = daemon(services["server"]), daemon(cluster["server"])
+    assert one.store == "redis://echod@redis:6379/0"
+    assert not one.store_replicas
+    scheme, addresses = three.store.split("://echod@")
+    assert scheme == "redis+cluster"
+    assert {f"redis-{shard}-0:6379" for shard in range(3)} <= set(addresses.split(","))
+    assert three.store_replicas == 1
+    assert three.commit_s_max > one.commit_s_max
+
+
+def test_nodes_are_the_one_redis_nine_times(
+    services: dict[str, dict[str, Any]], nodes: dict[str, dict[str, Any]]
+) -> None:
+    """Three of each shard, each under its name and with its volume; all else is the same."""
+    assert list(nodes) == [f"redis-{shard}-{number}" for shard in range(3) for number in range(3)]
+    for name, node in nodes.items():
+        assert node["environment"] == {"NODE": name, "NODES": " ".join(nodes)}
+        assert {mount["source"] for mount in node["volumes"]} == {
+            name,
+            str(ROOT / "deploy" / "redis"),
+        }
+        mebibytes = int(SETTINGS["maxmemory"].removesuffix("mb"))
+        assert 2 * mebibytes * 2**20 < int(node["mem_limit"])
+        # A stop waits for the replicas, for Redis's shutdown-timeout of 10 s at most.
+        assert node["stop_grace_period"] == "15s"
+        own = {"environment", "volumes", "entrypoint", "healthcheck"}
+        own |= {"stop_grace_period", "pids_limit"}
+        same = {key: value for key, value in node.items() if key not in own}
+        assert same == {key: value for key, value in services["redis"].items() if key not in own}
+
+
+def test_everyone_waits_for_and_knows_every_node(
+    services: dict[str, dict[str, Any]],
+    cluster: dict[str, dict[str, Any]],
+    nodes: dict[str, dict[str, Any]],
+) -> None:
+    """Daemons and exporter start after all are healthy; Prometheus asks for each, with a password."""
+    assert "redis" not in cluster
+    for name in ("server", "redis-exporter"):
+        waits = cluster[name]["depends_on"]
+        assert {other: how["condition"] for other, how in waits.items()} == dict.fromkeys(
+            nodes, "service_healthy"
+        )
+    for fleet, redises in ((services, ["redis"]), (cluster, list(nodes))):
+        asked = fleet["prometheus"]["environment"]["REDIS_NODES"].split()
+        assert asked == [f"{name}:6379" for name in redises]
+        assert {f"redis://exporter@{place}" for place in asked} <= set(EXPORTER_ADDRESSES)
+    default = json.loads((ROOT / "secrets" / "default" / EXPORTER_PASSWORD).read_text())
+    assert set(default) == set(EXPORTER_ADDRESSES)
 
 
 def test_redis_keeps_what_it_acknowledged(services: dict[str, dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from echod.config import RECEIVE_BYTES, parse
 from lab.fleet import secret_files
 from lab.fleet.haproxy_server import Daemon, render
 from tests.config.checks import ROOT, check
@@ -24,6 +25,10 @@ DAEMONS = [
     Daemon(f"echod{n}", f"127.0.0.1:{n}", f"127.0.0.1:{n + 50}", f"127.0.0.1:{n + 100}")
     for n in (1, 2)
 ]
+
+
+# How long before its SIGTERM Docker Swarm takes a task out of DNS.
+OUT_OF_DNS_S = 2.0
 
 
 @pytest.fixture
@@ -92,3 +97,31 @@ def test_one_line_says_where_the_daemons_are() -> None:
         "echod_unchecked": 1,
         "sessions_unchecked": 1,
     }
+
+
+def seconds(words: str) -> float:
+    """What the file says of a time, by the words before it."""
+    (found,) = re.findall(rf"^ +{words} (\d+)s$", CONFIG.read_text(), flags=re.MULTILINE)
+    return float(found)
+
+
+def test_a_daemon_that_leaves_is_left_alone() -> None:
+    """Its slot is not freed, which ends its connections, before it has let its last client go."""
+    daemon = parse(["--store=redis+cluster://redis-0-0:6379"], {})
+    leaves_s = daemon.drain_s + 2 * daemon.commit_s_max + daemon.linger_s_max
+    assert seconds("hold obsolete") > OUT_OF_DNS_S + leaves_s
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_who_has_closed_hears_the_replies(side: str) -> None:
+    """A half-closed client's lines may wait for the store, for itself, and for its address."""
+    daemon = parse(["--store=redis+cluster://redis-0-0:6379"], {})
+    (connections,) = re.findall(r"SOURCE_CONNECTIONS_MAX-(\d+)", CONFIG.read_text())
+    turn_s = int(connections) * RECEIVE_BYTES / daemon.source_bytes_max
+    assert seconds(f"timeout {side}-fin") > daemon.commit_s_max + daemon.send_s_max + turn_s
+
+
+def test_a_daemon_closes_who_is_idle_first() -> None:
+    """It gives a reason, and a tunnel's end here gives none."""
+    daemon = parse([], {})
+    assert seconds("timeout tunnel") > max(daemon.echo_idle_s_max, daemon.session_idle_s_max)

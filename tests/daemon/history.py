@@ -45,16 +45,20 @@ def history(directory: Path) -> dict[bytes, list[Change]]:
 def check(changes: list[Change], answered: int, texts: Mapping[int, set[bytes]]) -> None:
     """Nothing answered is missing, no line stands twice, no earlier owner wrote after a later.
 
+    An owner whose batch was in doubt goes on under another name (ADR 24), and never goes back.
+
     Args:
         changes: a session's, in order.
         answered: the highest number that its client was answered.
         texts: what was ever sent under each number.
     """
     assert max(change.state.seq for change in changes) >= answered
+    owners = [(change.epoch, change.owner) for change in changes]
+    assert owners == sorted(owners, key=list(dict.fromkeys(owners)).index)
     for before, after in pairwise(changes):
-        assert before.epoch < after.epoch or before[:2] == after[:2]
+        assert before.epoch <= after.epoch
         # A batch that was sent again writes the same once more.
-        assert before.state.seq < after.state.seq or before == after
+        assert before.state.seq < after.state.seq or before.state == after.state
     for _, _, state in changes:
         assert state.seq == 0 or state.last in texts[state.seq]
         assert state.seq <= 1 or state.previous in texts[state.seq - 1]

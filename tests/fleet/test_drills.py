@@ -30,6 +30,8 @@ DRILL_S_MAX = 240
 # The first fault is made so soon: clients have a state to lose by then.
 FIRST_S = 1.0
 
+SHARDS = 3
+
 
 def short(name: str, seconds: float = 0) -> Drill:
     """A drill of the list, begun sooner, and ended after `seconds` if that is said."""
@@ -44,12 +46,14 @@ def short(name: str, seconds: float = 0) -> Drill:
 
 
 def played(drill: Drill, directory: Path, program: tuple[str, ...] = ECHOD) -> Outcome:
-    """What comes of it."""
-    with LocalStage(directory, drill.links, program=program) as stage:
-        return play(drill, stage, directory)
+    """What comes of it; of a drill that needs shards, on a cluster."""
+    shards = SHARDS if drill.needs_shards else 1
+    with LocalStage(directory, drill.links, program=program, shards=shards) as stage:
+        return play(drill.on(shards), stage, directory)
 
 
 CLAIMANTS = short("claimants", 4)
+LONE_MASTER = short("lone-master")
 
 # The bug, the drill that shows it, the rule that catches it.
 #
@@ -63,6 +67,10 @@ MUTANTS = [
     ("forgets_repeated_lines", CLAIMANTS, rules.REFUSED),
     ("keeps_the_epoch", CLAIMANTS, rules.EPOCH),
     ("ends_without_the_fence", CLAIMANTS, rules.LOST),
+    ("ignores_the_fence", short("rooms-ghosts", 8), rules.FENCE),
+    ("answers_without_replicas", LONE_MASTER, rules.LOST),
+    # A daemon finds that its members heard what the store lacks.
+    ("publishes_at_once", LONE_MASTER, rules.LOST),
 ]
 
 

@@ -44,17 +44,25 @@ class ComposeError(RuntimeError):
 class Fleet:
     """The containers, and the pages that they publish."""
 
-    def __init__(self, secrets: Path) -> None:
-        """Made with passwords and certificates in `secrets`, of which there are none yet."""
+    def __init__(self, secrets: Path, *more: str) -> None:
+        """Made with passwords and certificates in `secrets`, of which there are none yet.
+
+        Args:
+            secrets: The folder.
+            more: Files of Compose that change docker-compose.yml.
+        """
         secret_files.make_passwords(secrets)
         secret_files.make_certificates(secrets, secret_files.NAMES)
         self.secrets = secrets
-        self.project = f"echofleet-test-{os.getpid()}"
+        self.project = "-".join(
+            ["echofleet-test", str(os.getpid()), *(Path(one).stem for one in more)]
+        )
+        self._files = [word for file in ("docker-compose.yml", *more) for word in ("--file", file)]
         # Port 0: the kernel chooses, and `port` asks which.
         ports = dict.fromkeys(PUBLISHED, "0")
         sizes = {"ECHOD_REPLICAS": str(DAEMONS), "LOCUST_USERS": str(CLIENTS), "LOADTEST_SHAPE": ""}
         # Another's of the same range (.env) may be up.
-        number = os.getpid() % (64 * 4)
+        number = (os.getpid() + len(more)) % (64 * 4)
         own = {
             "SECRETS": str(secrets),
             "TLS_CLIENTS": "optional",
@@ -70,7 +78,7 @@ class Fleet:
         Raises:
             ComposeError: it failed.
         """
-        argv = ["docker", "compose", "--project-name", self.project, *words]
+        argv = ["docker", "compose", "--project-name", self.project, *self._files, *words]
         done = subprocess.run(
             argv,
             cwd=ROOT,
@@ -84,12 +92,12 @@ class Fleet:
             raise ComposeError(f"{' '.join(argv)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
         return done.stdout
 
-    def up(self) -> None:
-        """Build and start everything, Grafana only if its image can be had; wait for health."""
-        services = set(self.compose("config", "--services").split())
+    def up(self, *services: str) -> None:
+        """Build and start these, by default all; Grafana only if its image can be had; wait for health."""
+        wanted = set(services or self.compose("config", "--services").split())
         if not self.with_grafana:
-            services.remove("grafana")
-        self.compose("up", "--build", "--detach", "--wait", *sorted(services))
+            wanted.discard("grafana")
+        self.compose("up", "--build", "--detach", "--wait", *sorted(wanted))
 
     def down(self) -> None:
         """End and remove everything that `up` made."""

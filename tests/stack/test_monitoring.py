@@ -35,7 +35,8 @@ def firing(fleet: Fleet) -> set[str]:
 def test_every_target_is_up(fleet: Fleet) -> None:
     """Every daemon, and one of everything else, answers Prometheus."""
     expected = {"echod": DAEMONS}
-    expected |= dict.fromkeys(("haproxy", "redis", "locust", "prometheus", "alertmanager"), 1)
+    others = ("haproxy", "redis", "redis-exporter", "locust", "prometheus", "alertmanager")
+    expected |= dict.fromkeys(others, 1)
     if fleet.with_grafana:
         expected["grafana"] = 1
 

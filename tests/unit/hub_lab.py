@@ -194,7 +194,7 @@ class Lab:
         self.route = ROUTES[route]
         self.store = MemoryStore(self.lives, self._published, lambda: self.clock.now_s)
         self.store.connect()
-        self.connected, self.remote = True, remote
+        self.connected, self.remote, self.made = True, remote, 1
         self.crowded = False
         self.told: list[tuple[bytes, bytes]] = []
         self.resets = 0

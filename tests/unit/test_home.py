@@ -38,8 +38,8 @@ class Quarter:
 class Quarters:
     """See `Places`."""
 
-    version = slots_moving = slots_moved = 0
-    clocks_apart_s = 0.0
+    version, clocks_apart_s = 0, 0.0
+    slots_moving = slots_moved = 0
 
     def __init__(self) -> None:
         self.places = [Quarter(number) for number in range(SHARDS)]

@@ -61,8 +61,8 @@ def test_slots_that_come_to_a_shard_count() -> None:
     """To one that is there, and to a new one, which is no failover."""
     topology = Topology()
     two_shards(topology)
-    see(topology, [line("n1", f"10-{HALF}"), line("n2", f"{HALF + 1}-{SLOTS - 1}"),
-                   line("n5", "0-9", epoch=3)])  # fmt: skip
+    see(topology, [line("n1", f"10-{HALF}", epoch=4), line("n2", f"{HALF + 1}-{SLOTS - 1}"),
+                   line("n5", "0-9", epoch=5)])  # fmt: skip
     assert topology.slots_moved == 1 + 10
     assert [each.failovers for each in topology.shards] == [0, 0, 0]
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from lab.drill.drills.faults import OF_A_DAEMON, cut, half_open, in_order, kill, reset
 from lab.drill.judge.expectations import bites, goes_on, heard, replies_lost, served_again
 from lab.drill.scenario import Drill, Step
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.drill.judge.outcome import Expectation
     from lab.drill.stage.base import Stage
 
 # Of the daemon that all of them are about, and the kinds that they are of.
@@ -20,16 +24,33 @@ LINKS = "containers have no link that can be cut so"
 # A daemon without its store tells its clients after `commit_s_max` (2 s), and is nearly left
 # out of the balance after half a second and an agent's interval.
 TOLD_S = 2.0
+# With a cluster after 6 s.
+CLUSTER_TOLD_S = 6.0
 
 # `leastconn` counts connections by weight, and a daemon that nobody is left on has none: it is
 # sent one client at a time, at whatever weight, who hears `unavailable` in his turn.
 LUCKY = 0.9
-WITHOUT_REDIS = (
-    bites(OF_A_DAEMON),
-    heard("unavailable"),
-    served_again(TOLD_S + 2, LUCKY),
-    goes_on(1.0),
-)
+
+
+def without_redis(told_s: float) -> tuple[Expectation, ...]:
+    """What a daemon's clients have when none of its lines is acknowledged."""
+    return (
+        bites(OF_A_DAEMON),
+        heard("unavailable"),
+        served_again(told_s + 2, LUCKY),
+        goes_on(1.0),
+    )
+
+
+def longer(fault: Sequence[Step]) -> dict[str, Any]:
+    """With a cluster a daemon waits longer for its store, so the fault lasts longer."""
+    more_s = CLUSTER_TOLD_S - TOLD_S
+    last = fault[-1]
+    return {
+        "steps": [*fault[:-1], replace(last, at_s=last.at_s + more_s)],
+        "seconds": last.at_s + more_s + 4,
+        "expects": without_redis(CLUSTER_TOLD_S),
+    }
 
 
 def cut_redis(name: str, what: str, *ways: str) -> Drill:
@@ -39,7 +60,8 @@ def cut_redis(name: str, what: str, *ways: str) -> Drill:
         f"The link between a daemon and Redis stands still, {what}; what was on the way comes late.",
         cut(TO_REDIS, *ways).steps(2, 7),
         seconds=11,
-        expects=WITHOUT_REDIS,
+        expects=without_redis(TOLD_S),
+        differs=longer(cut(TO_REDIS, *ways).steps(2, 7)),
         links=REDIS,
         only_local=LINKS if ways else "",
     )
@@ -53,6 +75,7 @@ def half_open_redis(end: str, what: str) -> Drill:
         half_open(TO_REDIS, end).steps(2),
         seconds=7,
         expects=[served_again(TOLD_S + 2), goes_on(1.0)],
+        differs={"expects": [served_again(CLUSTER_TOLD_S + 2), goes_on(1.0)], "seconds": 11},
         links=REDIS,
         only_local=LINKS,
     )
@@ -81,6 +104,11 @@ HELD_BATCH = (
     HOLD,
     Step(2.4, "let it go, hold the batch that has gathered", _hold_next_batch, lasts=False),
 )
+LOST_BATCH = (
+    *HELD_BATCH,
+    Step(2.6, "lose that, refuse another connection", _lose, lasts=False),
+    HEAL,
+)
 
 ALL = (
     cut_redis("both", "both ways"),
@@ -91,9 +119,10 @@ ALL = (
     Drill(
         "break-redis",
         "A daemon's connection to Redis breaks under a batch, which is lost, and can't be made anew.",
-        [*HELD_BATCH, Step(2.6, "lose that, refuse another connection", _lose, lasts=False), HEAL],
+        LOST_BATCH,
         seconds=9.5,
-        expects=WITHOUT_REDIS,
+        expects=without_redis(TOLD_S),
+        differs=longer(LOST_BATCH),
         links=REDIS,
         only_local=LINKS,
     ),

@@ -56,6 +56,7 @@ class Heartbeat:
         self._number = self._heard = 0
         self._flying = self._unsure = False
         self._inbox = b""
+        self._made = 0  # of the subscription's connections, that of the last beat
         self._beat_s = committer.lives.beat_s
         self._next_at = 0.0
         self._published: tuple[int, float] | None = None  # the oldest unheard, and since when
@@ -70,6 +71,7 @@ class Heartbeat:
         if now_s >= self._next_at and not self._flying:
             self._next_at = now_s + self._beat_s
             self._flying = True
+            self._made = self._subscription.made
             self._number += 1
             home = self._committer.home is self._shard
             beat = Beat(inbox, b"b %d %d" % (self._shard.number, self._number), home=home)
@@ -98,7 +100,8 @@ class Heartbeat:
             self._metrics.leases_lapsed += 1
             self._lapsed()
         if not hearers:
-            if self._subscription.connected:
+            # A connection that was made since could not hear it.
+            if self._subscription.connected and self._subscription.made == self._made:
                 self._deafened("nobody heard a heartbeat")
         elif self._number > self._heard and self._published is None:
             self._published = (self._number, self._clock.now_s)

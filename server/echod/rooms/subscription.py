@@ -74,10 +74,12 @@ class Subscription(Protocol):
 
     Attributes:
         connected: as far as its connection says.
+        made: its connections that heard, so far.
         remote: it can be deaf although it is connected, and must be proven (heartbeat.py).
     """
 
     connected: bool
+    made: int
     remote: bool
 
     def start(self, subscriber: Subscriber) -> None:
@@ -104,6 +106,7 @@ class RedisSubscription:
     def __init__(self, connect: Callable[[], Link], channels_max: int) -> None:
         """`connect` makes a connection to Redis, or raises `StoreError`."""
         self.connected = False
+        self.made = 0
         self._new_link = connect
         self._asked_max = 2 * channels_max
         self._link: Link | None = None
@@ -188,6 +191,7 @@ class RedisSubscription:
         link.execute(*(("SSUBSCRIBE", channel) for channel in own))
         self._asked.clear()
         self.connected = True
+        self.made += 1
         subscriber.up()
         for channel in own:
             subscriber.confirmed(channel)
@@ -223,6 +227,7 @@ class LocalSubscription:
     """Of a daemon alone: what the store in its process publishes; see `Subscription`."""
 
     remote = False
+    made = 1
 
     def __init__(self) -> None:
         self.connected = False
