@@ -65,7 +65,7 @@ def play(
     path = directory / "history.jsonl"
     endless = math.isinf(drill.seconds)
     stage.start()
-    stage.await_balance()
+    stage.await_balance(even=True)  # or a fault on one of them would reach few clients, or none
     load = _start_load(drill.load, stage, path)
     try:
         began = float(load.ready["t"])  # all are served, on the history's clock

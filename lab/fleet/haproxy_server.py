@@ -140,18 +140,25 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     return process
 
 
-def up(stats: str) -> set[tuple[str, str]]:
-    """(backend, server) of the servers that its checks have found well; empty if it is silent.
+def up(stats: str) -> dict[tuple[str, str], int]:
+    """The weights of the servers that its checks have found well; empty if it is silent.
 
     Args:
         stats: host:port of its statistics.
+
+    Returns:
+        (backend, server) → its share of newcomers, beside the others'. `BACKEND` is none of them.
     """
     try:
         page = web.read(f"http://{stats}/;csv", PAGE_S_MAX).decode()
     except OSError:
-        return set()
+        return {}
     rows = csv.DictReader(page.removeprefix("# ").splitlines())
-    return {(row["pxname"], row["svname"]) for row in rows if row["status"] == "UP"}
+    return {
+        (row["pxname"], row["svname"]): int(row["weight"])
+        for row in rows
+        if row["status"] == "UP" and row["svname"] != "BACKEND"
+    }
 
 
 def _check(program: str, config: Path, env: Mapping[str, str]) -> None:

@@ -31,7 +31,9 @@ import socket
 import struct
 from typing import Any, Final
 
-HOST: Final = "127.0.0.1"
+from lab.fleet import ports
+from lab.fleet.ports import HOST
+
 RECEIVE_BYTES: Final = 262_144
 
 # What may be on the way in one direction of one connection: far above a kernel's window. At
@@ -170,7 +172,8 @@ class Link:
         self.holding: set[str] = set()
         self.deafening = False
         self.connections: set[Connection] = set()
-        self.port = 0
+        # Kept while nobody listens: else it could be another program's when the link is healed.
+        self.port = ports.reserve()
         self._target = tuple(target)
         self._listener: socket.socket | None = None
         self._stranded: list[tuple[socket.socket, bytes]] = []
@@ -277,7 +280,6 @@ class Link:
     def _listen(self) -> None:
         self._listener = socket.create_server((HOST, self.port), backlog=BACKLOG)
         self._listener.settimeout(0)
-        self.port = int(self._listener.getsockname()[1])
         asyncio.get_running_loop().add_reader(self._listener, self._accept)
 
     def _unstuff(self) -> None:

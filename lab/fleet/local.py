@@ -264,7 +264,8 @@ class Fleet:
         if self.plan.shards > 1 and not self.plan.shard_replicas:
             flags += ["--store-replicas", "0"]  # the daemons' default is one
         for port in ("echo", "session", "admin", "agent"):
-            flags += [f"--{port}-port", str(ports.split(former[port])[1] if former else 0)]
+            number = ports.split(former[port])[1] if former else ports.reserve()
+            flags += [f"--{port}-port", str(number)]
         if self.plan.durability:
             flags += ["--durability", self.plan.durability]
         for setting, value in self.plan.daemon_settings.items():

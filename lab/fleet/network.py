@@ -113,12 +113,21 @@ class Network:
         """Have a method of `links.Link` done, or a link added.
 
         Raises:
-            OSError: The process has gone.
+            OSError: The process has gone, or does not answer; the text has the order and its last
+                words.
         """
-        self._control.sendall(json.dumps({"do": do, **words}).encode() + b"\n")
-        line = self._answers.readline()
+        order = json.dumps({"do": do, **words})
+        line, why = b"", "the links' process has ended"
+        try:
+            self._control.sendall(order.encode() + b"\n")
+            line = self._answers.readline()
+        except OSError as error:
+            why = str(error)
         if not line:
-            raise ConnectionError(f"the links' process has ended:\n{self.process.log_tail()}")
+            self.process.terminate(1.0)  # its last words are in the log then
+            raise ConnectionError(
+                f"links: {order}: {why}; its log ends:\n{self.process.log_tail()}"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 

@@ -1,15 +1,17 @@
 """Ports on loopback: free ones for programs that can't choose, and taken ones named early.
 
-Redis, HAProxy, Locust and Prometheus must be told a port, and one that was found free
-can be taken before they bind it. So a start on a free port is tried again, and the
-caller makes sure that it is its own process that listens there
-(`processes.Process.listens_on`), never one that came in between.
+Redis, HAProxy, Locust and Prometheus must be told a port, and each part is started again on the
+ports that it had. `reserve` keeps such a port while nobody listens there. Where the system can't,
+another program may take it: so a start on a free port is tried again, and the caller makes sure
+that it is its own process that listens there (`processes.Process.listens_on`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,9 +33,35 @@ HOST = "127.0.0.1"
 # Each lost race is one in thousands; that often in turn means something else is wrong.
 TRIES_MAX = 4
 
+# A fleet has some thirty ports, its links included, and a process seldom more than one fleet at a
+# time. The longest reserved are given up: a hundred fleets later nobody starts on them.
+RESERVED_MAX = 3_000
+
+_reserved: deque[socket.socket] = deque()
+
 
 class PortError(LabError):
     """Ports that were asked for can't be bound; the text names each, and how to change it."""
+
+
+def reserve() -> int:
+    """A free port, which no other program is given while this process lives (Linux).
+
+    A socket is bound to it and never listens: who connects is refused, and the kernel passes the
+    port by when it chooses one. With SO_REUSEADDR on both, a server listens there all the same, as
+    often as it is started.
+    """
+    keeper = socket.socket()
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    keeper.bind((HOST, 0))
+    port = int(keeper.getsockname()[1])
+    if sys.platform == "linux":
+        _reserved.append(keeper)
+        if len(_reserved) > RESERVED_MAX:
+            _reserved.popleft().close()
+    else:
+        keeper.close()
+    return port
 
 
 def start_on(ports: Sequence[int], start: Callable[[Sequence[int]], T]) -> T:
@@ -42,10 +70,14 @@ def start_on(ports: Sequence[int], start: Callable[[Sequence[int]], T]) -> T:
     Raises:
         StartError: As `start` raised it, with zeroes in `ports` the last time it was tried.
     """
+
+    def attempt() -> T:
+        return start([port or reserve() for port in ports])
+
     for _ in range(TRIES_MAX - 1 if 0 in ports else 0):
         with contextlib.suppress(StartError):
-            return start(_fill(ports))
-    return start(_fill(ports))
+            return attempt()
+    return attempt()
 
 
 def start_listening(  # noqa: PLR0913 — each is one independent choice of the caller
@@ -118,14 +150,3 @@ def split(address: str) -> tuple[str, int]:
     """`host:port` in its two parts."""
     host, _, port = address.rpartition(":")
     return host, int(port)
-
-
-def _fill(ports: Sequence[int]) -> list[int]:
-    with contextlib.ExitStack() as held:
-        filled = []
-        for port in ports:
-            probe = held.enter_context(socket.socket())
-            if not port:
-                probe.bind((HOST, 0))
-            filled.append(port or int(probe.getsockname()[1]))
-        return filled

@@ -52,6 +52,9 @@ GRACE_S = 15.0
 # A killed process is gone at once, unless the kernel holds it in a disk wait.
 KILLED_S_MAX = 10.0
 
+# Of a process that has ended, nobody knows how.
+LOST_STATUS = 255
+
 
 class StartError(LabError):
     """A child ended, or said nothing, before it was ready; the text has its last words."""
@@ -75,8 +78,20 @@ class Process:
 
     @property
     def status(self) -> int | None:
-        """Exit status, or minus the signal that ended it; None while it runs."""
-        return self._popen.poll()
+        """Exit status, or minus the signal that ended it; None while it runs.
+
+        `Popen.poll` holds a lock meanwhile. A Ctrl-C in that moment would leave it taken for ever:
+        nobody would learn any more that the process has ended.
+        """
+        if self._popen.returncode is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # such a Ctrl-C came after the question, before its answer
+                self._popen.returncode = LOST_STATUS
+            else:
+                if pid:
+                    self._popen.returncode = os.waitstatus_to_exitcode(status)
+        return self._popen.returncode
 
     @property
     def alive(self) -> bool:
@@ -136,7 +151,8 @@ class Process:
 
     def signal(self, signum: int) -> None:
         """Send a signal; none is sent to a process that has ended."""
-        self._popen.send_signal(signum)
+        if self.alive:
+            os.kill(self.pid, signum)
 
     def terminate(self, grace_s: float = GRACE_S) -> int:
         """Ask it to end (SIGTERM), wait, and kill what is left after `grace_s`.
@@ -149,17 +165,15 @@ class Process:
 
     def wait(self, wait_s: float) -> bool:
         """Wait for its end at most so long; whether it has ended."""
-        try:
-            self._popen.wait(wait_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not self.alive, wait_s, "its end")
+        return not self.alive
 
     def kill(self) -> None:
         """SIGKILL to it and to what it forked (its process group); waits for its end."""
         if self.alive:
             os.killpg(self.pid, signal.SIGKILL)
-        self._popen.wait(KILLED_S_MAX)
+        until(lambda: not self.alive, KILLED_S_MAX, f"the end of {self.argv[0]}, which was killed")
 
     def log_tail(self) -> str:
         """The last lines that it logged, for an error's text."""

@@ -20,7 +20,7 @@ Number = TypeVar("Number", int, float)
 One = TypeVar("One")
 
 # More of any is a mistake: it would run for hours.
-REPEATS_MAX, DAEMONS_MAX, SECONDS_MAX = 100, 64, 60.0
+REPEATS_MAX, DAEMONS_MAX, SHARDS_MAX, SECONDS_MAX = 100, 64, 8, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,14 @@ def sizes(text: str) -> tuple[int, ...]:
     found = tuple(sorted({int(part) for part in text.split(",")}))
     if not 1 <= found[0] <= found[-1] <= DAEMONS_MAX:
         raise argparse.ArgumentTypeError(f"{text}: numbers of daemons are 1 to {DAEMONS_MAX}")
+    return found
+
+
+def shards(text: str) -> tuple[int, ...]:
+    """`2,4` → (2, 4), each once, by rising size: more than one, which is one Redis."""
+    found = tuple(sorted({int(part) for part in text.split(",")}))
+    if not 1 < found[0] <= found[-1] <= SHARDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: numbers of shards are 2 to {SHARDS_MAX}")
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lab import cache
 from lab.measure import command, compiler, cores
-from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between, names, sizes
+from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between, names, shards, sizes
 from lab.measure.errors import MeasureError
 from lab.measure.fanout import measure as fanout
 from lab.measure.fanout import systems as rooms
@@ -51,6 +51,7 @@ MODELS = (
 SCALING = (
     Flag("--daemons", sizes, (1, 2, 4, 8), (1, 2, 3), "numbers of daemons", "N,…", "1,2,4,8"),
     Flag("--connections", between(int, 1, CONNECTIONS_MAX), 200, 24, "connections in all, shared by the daemons"),
+    Flag("--shards", shards, (), (), "shards of the store, beside one Redis: 2,4 takes half as long again", "N,…", "none"),
     Flag("--seconds", SECONDS, 0.6, 0.2, "length of a measurement"),
     Flag("--repeat", REPEATS, 8, 1, "repeats, in turns"),
     Flag(
@@ -158,11 +159,12 @@ def run_scaling(args: argparse.Namespace) -> int:
         seconds=args.seconds,
         warm_up_s=0.05 if args.quick else 0.3,
         repeats=args.repeat,
+        shards=args.shards,
         appendfsync=args.appendfsync,
         programs=compiler.build(data),
         data=data,
     )
-    steps = plan.repeats * len(scaling.SHAPES) * len(plan.daemons)
+    steps = plan.repeats * len(plan.shapes) * len(plan.daemons)
     session = Session(args, "scaling", plan.repeats, steps + (c10k.STEPS if args.c10k else 0))
     held = None
     with session.progress:

@@ -1,4 +1,4 @@
-"""What is put under load: servers on one Redis, as many as are wanted; and who serves, by part."""
+"""What is put under load: servers on one store, as many as are wanted; and who serves, by part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.fleet import processes, redis_server
+from lab.fleet import processes, redis_cluster, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,6 +34,18 @@ ECHOD = (
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """The store of servers under load."""
+
+    appendfsync: Appendfsync
+    """Of each of its Redis servers."""
+    shards: int = 1
+    """One is one Redis; more are a cluster."""
+    replicas: int = 0
+    """Of each shard of a cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """Where clients connect, and the ids of the processes that serve them, by part."""
 
@@ -44,22 +56,22 @@ class Running:
 
 
 class Servers:
-    """Processes of one program on one Redis, of which there can be more and more."""
+    """Processes of one program on one store, of which there can be more and more."""
 
     def __init__(
         self,
         stack: ExitStack,
         directory: Path,
-        appendfsync: Appendfsync | None,
+        stored: Stored | None,
         name: str,
         start: Callable[[str, Path, str], Process],
     ) -> None:
-        """Start their Redis, and none of them yet.
+        """Start their store, and none of them yet.
 
         Args:
             stack: What kills them all: no drain is measured.
             directory: For Redis's files and the logs.
-            appendfsync: Of Redis; None: there is none.
+            stored: Their store; None: there is none.
             name: Of each of them, with its number behind it.
             start: (a name, its log, the URL of the store) → a process, not ready yet.
         """
@@ -70,11 +82,21 @@ class Servers:
         self._name = name
         self._start = start
         self._servers: list[Process] = []
-        if appendfsync:
-            redis = redis_server.start(directory / "redis", appendfsync=appendfsync)
+        if stored and stored.shards == 1:
+            redis = redis_server.start(directory / "redis", appendfsync=stored.appendfsync)
             stack.callback(redis.process.kill)
             self._store = redis.url
             self._redis.append(redis.pid)
+        elif stored:
+            cluster = redis_cluster.start(
+                directory / "redis",
+                shards=stored.shards,
+                replicas=stored.replicas,
+                appendfsync=stored.appendfsync,
+            )
+            stack.callback(cluster.stop)
+            self._store = cluster.url
+            self._redis += [node.pid for node in cluster.nodes]
 
     def grow(self, count: int) -> list[Process]:
         """Have at least `count` of them; returns the first `count`, ready.
@@ -106,13 +128,13 @@ class Daemons(Servers):
     """Daemons, each with `flags` beside `ECHOD`."""
 
     def __init__(
-        self, stack: ExitStack, directory: Path, appendfsync: Appendfsync | None, *flags: str
+        self, stack: ExitStack, directory: Path, stored: Stored | None, *flags: str
     ) -> None:
         def start(name: str, log: Path, store: str) -> Process:
             words = [sys.executable, *ECHOD, "--name", name, "--store", store, *flags]
             return processes.start(words, log=log, expect_ready=False)
 
-        super().__init__(stack, directory, appendfsync, "echod", start)
+        super().__init__(stack, directory, stored, "echod", start)
 
 
 def port_of(address: str) -> int:

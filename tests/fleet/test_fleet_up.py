@@ -164,7 +164,7 @@ def test_nobody_need_listen(tmp_path: Path) -> None:
     ) as fleet:
         assert fleet.stdout is not None
         assert fleet.stderr is not None
-        fleet.stdout.readline()
+        assert fleet.stdout.readline(), fleet.stderr.read().decode()  # why it did not come up
         fleet.stderr.close()
         os.kill(fleet.pid, signal.SIGHUP)
 

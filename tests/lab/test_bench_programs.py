@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fleet import processes
+from lab.fleet import ports, processes
 from lab.measure import compiler
 from lab.measure.clocks import cpu_time, rss_bytes, rss_bytes_max
 from lab.measure.errors import MeasureError
@@ -214,10 +214,8 @@ def test_a_server_that_fails_at_once_is_an_error(programs: Path, tmp_path: Path)
 
 def test_nobody_listening_is_an_error(programs: Path, tmp_path: Path) -> None:
     """It says what the kernel said."""
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     with (
-        Load(programs / "load", port, SHORT, tmp_path / "load.log") as load,
+        Load(programs / "load", ports.reserve(), SHORT, tmp_path / "load.log") as load,
         pytest.raises(MeasureError, match="Connection refused"),
     ):
         load.await_connected()

@@ -11,7 +11,7 @@ import pytest
 
 from lab.drill.run import bugs
 from lab.drill.stage.base import DATA
-from lab.drill.stage.local import limit_files
+from lab.drill.stage.local import LocalStage, limit_files
 from lab.fleet import processes, redis_server
 from tests.daemon import raw
 
@@ -101,6 +101,34 @@ def test_no_file_left(tmp_path: Path) -> None:
             assert raw.read(waiting, 6) == b"served"
         assert psutil.Process(process.pid).is_running()
         process.kill()
+
+
+def test_the_balance_is_even(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One daemon's agent asks for next to nothing at first: nobody comes before it asks for all."""
+    stage = LocalStage(tmp_path)
+    stage.parts = {"echod1": None, "echod2": None}  # type: ignore[dict-item]
+    stage.haproxy = {"stats": "of no one"}
+    pages: list[dict[tuple[str, str], int]] = []
+
+    def up(_: str) -> dict[tuple[str, str], int]:
+        return pages.pop(0)
+
+    def page(weight: int, daemons: int = 2) -> dict[tuple[str, str], int]:
+        weights = [weight, 100][:daemons]
+        return {
+            (port, f"echod{n}"): of_one
+            for port in ("echod", "sessions")
+            for n, of_one in enumerate(weights, 1)
+        }
+
+    monkeypatch.setattr("lab.fleet.haproxy_server.up", up)
+    pages[:] = [{}, page(1, daemons=1), page(1), page(100)]
+    stage.await_balance()
+    assert pages == [page(100)]
+
+    pages[:] = [page(1, daemons=1), page(1), page(100)]
+    stage.await_balance(even=True)
+    assert pages == []
 
 
 def test_bugs_in_a_log() -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.fleet import ports
 from lab.fleet.network import IN, OUT, Link, Network
 from lab.fleet.ports import HOST
 from lab.wait import until
+from tests.lab.port_taker import could_be_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PATIENCE_S = 30.0
 SILENCE_S = 0.15
@@ -195,6 +199,27 @@ def test_connects_are_refused(ends: Ends) -> None:
     ends.connect().close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system can keep a port")
+def test_a_link_that_refuses_keeps_its_port(ends: Ends) -> None:
+    """Nobody else is given it meanwhile, whatever has become of its connections."""
+    ends.link.refuse()
+    ends.link.reset()
+
+    assert not could_be_given(ports.split(ends.link.address)[1])
+
+
+def test_an_order_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
+    """What was to be done, and the last words of the process, which has ended."""
+    with Network(tmp_path) as network:
+        with pytest.raises(
+            ConnectionError, match=r'"name": "lost"(.|\n)*KeyError: .lost'
+        ) as failed:
+            network.order("heal", name="lost")
+        assert "has ended" in str(failed.value)
+        with pytest.raises(ConnectionError, match=r'"heal"(.|\n)*KeyError'):
+            network.order("heal", name="lost")
+
+
 def test_a_reset(ends: Ends) -> None:
     """Both ends hear it, and what was held is lost."""
     ends.link.hold(OUT)
@@ -246,12 +271,10 @@ def test_stranded_bytes(ends: Ends) -> None:
 
 def test_a_target_that_is_not_there(network: Network) -> None:
     """A connect is reset: as near to a refusal as a proxy comes."""
-    with socket.socket() as nobody:
-        nobody.bind((HOST, 0))
-        link = network.add("nobody", f"{HOST}:{nobody.getsockname()[1]}")
-        host, port = link.address.split(":")
-        with pytest.raises(ConnectionResetError):  # perhaps before connect has returned
-            socket.create_connection((host, int(port)), PATIENCE_S).recv(1)
+    link = network.add("nobody", f"{HOST}:{ports.reserve()}")
+    host, port = link.address.split(":")
+    with pytest.raises(ConnectionResetError):  # perhaps before connect has returned
+        socket.create_connection((host, int(port)), PATIENCE_S).recv(1)
 
 
 @pytest.mark.parametrize("lasting", [False, True])

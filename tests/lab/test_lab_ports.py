@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.fleet.ports import HOST, TRIES_MAX, PortError, check, start_on
+from lab.fleet import ports
+from lab.fleet.ports import HOST, TRIES_MAX, PortError, check, reserve, start_on
 from lab.fleet.processes import StartError
+from tests.lab.port_taker import could_be_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +65,33 @@ def test_several_free_ports_differ() -> None:
     assert given == 1234
     assert first != second
     assert 0 not in (first, second)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system can keep a port")
+def test_a_reserved_port_is_given_to_nobody_else() -> None:
+    """Who connects is refused; a server can listen there as often as it is started."""
+    port = reserve()
+
+    for _ in range(2):
+        with socket.socket() as asker:
+            assert asker.connect_ex((HOST, port)) == errno.ECONNREFUSED
+        assert not could_be_given(port)
+        with socket.create_server((HOST, port)) as server, socket.create_connection((HOST, port)):
+            server.accept()[0].close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system can keep a port")
+def test_the_longest_reserved_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a limit to what is kept."""
+    monkeypatch.setattr(ports, "_reserved", deque())
+    monkeypatch.setattr(ports, "RESERVED_MAX", 2)
+
+    first, *others = (reserve() for _ in range(3))
+
+    # As if nobody had it; what is kept is refused as before.
+    with socket.socket() as free:
+        free.bind((HOST, first))
+    assert not any(map(could_be_given, others))
 
 
 def test_taken_ports_are_named_with_what_to_do() -> None:

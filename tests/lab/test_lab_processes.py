@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import resource
 import signal
@@ -16,7 +18,9 @@ from lab.fleet.processes import StartError
 from lab.wait import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
 READY = 'print(\'{"event": "ready", "answer": 42}\', flush=True)'
 FOREVER = "import signal; signal.pause()"
@@ -36,6 +40,27 @@ def gone(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+@contextlib.contextmanager
+def interrupted(moment: int) -> Iterator[Callable[[], bool]]:
+    """A Ctrl-C after so many calls and returns in the `with` block; says whether it came."""
+    events = itertools.count()
+    came = False
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        nonlocal came
+        if frame.f_code.co_filename not in (__file__, contextlib.__file__) and not came:
+            came = next(events) == moment
+            if came:
+                raise KeyboardInterrupt(event)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.setprofile(interrupt)
+        try:
+            yield lambda: came
+        finally:
+            sys.setprofile(None)
 
 
 def test_the_ready_line_is_read(tmp_path: Path) -> None:
@@ -114,6 +139,34 @@ def test_terminate_thaws_the_frozen(tmp_path: Path) -> None:
     )
 
     assert process.terminate(WAIT_S) == -signal.SIGTERM
+
+
+def test_a_ctrl_c_at_any_moment_leaves_it_known(tmp_path: Path) -> None:
+    """It comes as an exception, between any two calls of a look; the end is seen all the same."""
+    for moment in itertools.count():
+        process = processes.start(python(f"{READY}; {FOREVER}"), log=tmp_path / "log")
+        with interrupted(moment) as came:
+            assert process.alive
+
+        assert process.terminate(WAIT_S) == -signal.SIGTERM
+        if not came():
+            break
+    assert moment > 1
+
+
+def test_a_ctrl_c_at_any_moment_leaves_the_end_known(tmp_path: Path) -> None:
+    """Of a process that has ended too: it is never awaited again."""
+    for moment in itertools.count():
+        process = processes.start(python("pass"), log=tmp_path / "log", expect_ready=False)
+        until(lambda: gone(process.pid), WAIT_S, "its end")  # noqa: B023 — called within the turn
+        with interrupted(moment) as came:
+            assert process.status == 0
+
+        assert process.wait(0)
+        process.kill()
+        if not came():
+            break
+    assert moment > 1
 
 
 def test_kill_takes_along_what_was_forked(tmp_path: Path) -> None:

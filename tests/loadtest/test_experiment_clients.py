@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.fleet import ports
 from lab.measure.models.clients import Workload, play
 from lab.measure.models.measure import CLIENTS
 from tests.loadtest import loadtest_servers as servers
@@ -57,9 +58,8 @@ def test_silence_and_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     workload = Workload(clients=2, lines=2, pause_s=0.0)
     with servers.Server(servers.half_a_reply) as server:
         visits = play(workload, server.port)
-        port = server.port
     assert [visit.fault for visit in visits] == ["silence for 1 s"] * 2
-    visits = play(workload, port)
+    visits = play(workload, ports.reserve())
     assert all(visit.fault.startswith("not connected") for visit in visits)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.cli import main
 from lab.drill import drills
-from lab.drill.drills import mixture
+from lab.drill.drills import mixture, network, parts
 from lab.drill.judge import expectations
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.figures import Break, Figures
@@ -71,6 +71,20 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "cut-redis-in", "cut-haproxy-daemon", "kill-haproxy", "reload-haproxy", "storm",
         "claimants", "cut-reply", "mix",
     } <= set(names)  # fmt: skip
+
+
+def test_no_drill_is_content_with_one_client() -> None:
+    """A fault whose reach is left to chance proves little."""
+    lone = outcome(broken(103.5))
+    verdicts = {
+        (drill.name, verdict.question): verdict.passed
+        for drill in (*parts.ALL, *network.ALL)
+        for verdict in (expect(lone) for expect in drill.expects)
+    }  # fmt: skip
+    reached = {name: passed for (name, what), passed in verdicts.items() if "reach" in what}
+
+    assert not any(reached.values()), reached
+    assert "break-redis" in reached
 
 
 def shown(steps: list[Step]) -> list[tuple[float, str, bool]]:

@@ -187,6 +187,10 @@ def test_predictions_follow_their_formulas() -> None:
     assert many.first == costs.REDIS
     assert many.limit == pytest.approx((50_000, 100_000))
     assert costs.predict(measured, 3).first == SAME
+    # So many threads of Redis can't be full before the CPUs are.
+    for cpus in (1, 8, 64):
+        one = costs.predict(measured, cpus)
+        assert one.shards * one.redis[0] >= one.all_cpus[1] > (one.shards - 1) * one.redis[0]
 
 
 def visit(client: int, first_reply_s: float, ended_s: float, fault: str = "") -> Visit:

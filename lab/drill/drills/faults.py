@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from lab.drill.stage.base import Stage
 
+# Of a drill's 60 clients, those that a fault must reach, or nothing was tried: on one of four
+# daemons, which have as many clients each, and on all that is there.
+OF_A_DAEMON, OF_ALL = 10, 50
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

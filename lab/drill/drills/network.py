@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.faults import cut, half_open, in_order, kill, reset
+from lab.drill.drills.faults import OF_A_DAEMON, cut, half_open, in_order, kill, reset
 from lab.drill.judge.expectations import bites, goes_on, heard, replies_lost, served_again
 from lab.drill.scenario import Drill, Step
 
@@ -24,7 +24,12 @@ TOLD_S = 2.0
 # `leastconn` counts connections by weight, and a daemon that nobody is left on has none: it is
 # sent one client at a time, at whatever weight, who hears `unavailable` in his turn.
 LUCKY = 0.9
-WITHOUT_REDIS = (bites(), heard("unavailable"), served_again(TOLD_S + 2, LUCKY), goes_on(1.0))
+WITHOUT_REDIS = (
+    bites(OF_A_DAEMON),
+    heard("unavailable"),
+    served_again(TOLD_S + 2, LUCKY),
+    goes_on(1.0),
+)
 
 
 def cut_redis(name: str, what: str, *ways: str) -> Drill:
@@ -103,7 +108,7 @@ ALL = (
             Step(6.5, "start echod1", lambda s: s.do("start", "echod1"), heals=True),
         ],
         seconds=9.5,
-        expects=[bites(), served_again(4.0), goes_on(1.0)],
+        expects=[bites(OF_A_DAEMON), served_again(4.0), goes_on(1.0)],
         links=REDIS,
         only_local=LINKS,
     ),
@@ -112,7 +117,7 @@ ALL = (
         "The links between HAProxy and a daemon stand still; then all of it comes late.",
         cut(TO_DAEMON).steps(2, 8),
         seconds=12,
-        expects=[bites(), served_again(TOLD_S + 4), goes_on(1.0)],
+        expects=[bites(OF_A_DAEMON), served_again(TOLD_S + 4), goes_on(1.0)],
         links=DAEMON,
     ),
     Drill(
@@ -124,7 +129,7 @@ ALL = (
             reset(TO_DAEMON).steps(2.6),
         ),
         seconds=10,
-        expects=[bites(), replies_lost(), served_again(4.0), goes_on(1.0)],
+        expects=[bites(OF_A_DAEMON), replies_lost(), served_again(4.0), goes_on(1.0)],
         links=DAEMON,
         only_local=LINKS,
     ),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.faults import freeze, kill, reset, restart, terminate
+from lab.drill.drills.faults import OF_A_DAEMON, OF_ALL, freeze, kill, reset, restart, terminate
 from lab.drill.judge.expectations import (
     bites,
     goes_on,
@@ -42,7 +42,7 @@ def freeze_daemon(freeze_s: float) -> Drill:
         f"A daemon stands still for {freeze_s:g} s: its kernel accepts, it does not answer.",
         freeze("echod1").steps(2, 2 + freeze_s),
         seconds=6 + freeze_s,
-        expects=[*([bites()] if found else []), served_again(SERVED_S), goes_on(1.0)],
+        expects=[*([bites(OF_A_DAEMON)] if found else []), served_again(SERVED_S), goes_on(1.0)],
         # Short, so that it is they who leave, whether HAProxy has noticed or not.
         load=Load(reply_s_max=1.0),
     )
@@ -64,7 +64,7 @@ def lose_data(how: str, what: str, *before: Step) -> Drill:
             Step(5, "start redis", lambda s: s.do("start", "redis"), heals=True),
         ],
         seconds=11,
-        expects=[bites(), told_of_loss(), served_since(BACK_S)],
+        expects=[bites(OF_ALL), told_of_loss(), served_since(BACK_S)],
         load=Load(quitters=6),
     )
 
@@ -75,7 +75,7 @@ ALL = (
         "A daemon is killed; its clients are served by the others; it comes back.",
         kill("echod1").steps(2, 6),
         seconds=9,
-        expects=[bites(), served_again(SERVED_S), goes_on(1.0)],
+        expects=[bites(OF_A_DAEMON), served_again(SERVED_S), goes_on(1.0)],
     ),
     *(freeze_daemon(freeze_s) for freeze_s in (1, 10, 60)),
     Drill(
@@ -112,7 +112,7 @@ ALL = (
         "HAProxy is killed, and started again a second later.",
         kill("haproxy").steps(2, 3),
         seconds=8,
-        expects=[bites(50), served_again(4.0)],
+        expects=[bites(OF_ALL), served_again(4.0)],
     ),
     Drill(
         "reload-haproxy",
@@ -120,14 +120,14 @@ ALL = (
         [Step(2, "reload haproxy", lambda stage: stage.do("reload", "haproxy"), lasts=False)],
         # HAProxy ends what is still connected 12 s after its reload (haproxy.cfg).
         seconds=18,
-        expects=[bites(50), served_again(2.0), goes_on(1.0)],
+        expects=[bites(OF_ALL), served_again(2.0), goes_on(1.0)],
     ),
     Drill(
         "storm",
         "Every client loses its connection at once, and comes back.",
         reset("clients").steps(2),
         seconds=6,
-        expects=[bites(50), served_again(2.0)],
+        expects=[bites(OF_ALL), served_again(2.0)],
         links=frozenset({"clients"}),
         load=Load(clients=200, rate=4),
     ),
@@ -152,7 +152,7 @@ ALL = (
         # A daemon that goes on needs less of Redis than one that takes a session over.
         [*restart("redis").steps(2), *reset("clients").steps(4)],
         seconds=7,
-        expects=[bites(50), served_since(BACK_S)],
+        expects=[bites(OF_ALL), served_since(BACK_S)],
         links=frozenset({"clients"}),
     ),
     Drill(
@@ -160,7 +160,7 @@ ALL = (
         "Redis stands still for 5 s; clients are told so, no daemon is marked down.",
         freeze("redis").steps(2, 7),
         seconds=12,
-        expects=[bites(), heard("unavailable"), served_since(BACK_S)],
+        expects=[bites(OF_ALL), heard("unavailable"), served_since(BACK_S)],
     ),
     lose_data("truncate", "with the end of its append-only file cut off"),
     lose_data("empty", "empty"),

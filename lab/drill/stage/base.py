@@ -124,13 +124,18 @@ class Stage(AbstractContextManager["Stage"]):
         until(lambda: not self.runs(name), END_S_MAX, f"the end of {name}")
         self.do("start", name)
 
-    def await_balance(self) -> None:
-        """Wait until HAProxy's checks have found every daemon well, on both of its ports."""
+    def await_balance(self, *, even: bool = False) -> None:
+        """Wait until HAProxy's checks have found every daemon well, on both of its ports.
+
+        `even`: and until it sends all of them as many clients. A daemon that has just started may
+        ask for next to none.
+        """
 
         def whole() -> bool:
             up = haproxy_server.up(self.haproxy["stats"])
-            count = Counter(backend for backend, server in up if server != "BACKEND")
-            return min(count["echod"], count["sessions"]) >= len(self.daemons)
+            count = Counter(backend for backend, _ in up)
+            whole = min(count["echod"], count["sessions"]) >= len(self.daemons)
+            return whole and not (even and len(set(up.values())) > 1)
 
         until(whole, UP_S_MAX, "every daemon to be in the balance")
 

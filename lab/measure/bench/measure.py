@@ -131,7 +131,7 @@ def _serving(row: rows.Server, place: Place) -> Iterator[Running]:
 
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place.cache)))
-        servers = Servers(stack, data, row.appendfsync, "server", start)
+        servers = Servers(stack, data, row.stored, "server", start)
         running = servers.running(1, row.port)
         _first_line(running.ports[0], row.port)
         try:

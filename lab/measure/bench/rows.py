@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lab.measure.command import choose
-from lab.measure.serving import ECHOD
+from lab.measure.serving import ECHOD, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from lab.fleet.redis_server import Appendfsync
 
 BASELINES = Path(__file__).parent / "baselines"
 
@@ -33,8 +31,8 @@ class Server:
 
     name: str
     template: tuple[str, ...]
-    appendfsync: Appendfsync | None = None
-    """How its Redis writes; None: it has none."""
+    stored: Stored | None = None
+    """Its store; None: it has none."""
     port: Literal["echo", "session"] = "echo"
     """Which of its ports is measured, by its name in the ready line."""
 
@@ -51,21 +49,27 @@ def _echod(durability: str, *arguments: str) -> tuple[str, ...]:
     return (sys.executable, *ECHOD, "--store", "{store}", "--durability", durability, *arguments)
 
 
+NO_AOF, EVERYSEC, ALWAYS = Stored("no-aof"), Stored("everysec"), Stored("always")
+CLUSTER, CLUSTER_K1 = Stored("no-aof", 3), Stored("no-aof", 3, 1)
+K0, K1 = ("--store-replicas", "0"), ("--store-replicas", "1")
+
 ROWS = (
     Server(FLOOR, ("{programs}/echo_epoll", "--port", "0")),
     Server(UVLOOP, _baseline("uvloop_protocol")),
     Server("asyncio-streams", _baseline("asyncio_streams")),
     Server("gevent-naive", _baseline("gevent_naive")),
-    Server(REDIS_PY, _baseline("redis_py_per_line", "{store}"), "no-aof"),
-    Server(f"{REDIS_PY}-always", _baseline("redis_py_per_line", "{store}"), "always"),
-    Server("echod-none", _echod("none"), "no-aof"),
-    Server("echod-async", _echod("async"), "no-aof"),
-    Server(COMMIT, _echod("commit"), "no-aof"),
-    Server(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet"), "no-aof"),
-    Server(f"{COMMIT}-everysec", _echod("commit"), "everysec"),
-    Server(f"{COMMIT}-always", _echod("commit"), "always"),
-    Server(SESSION, _echod("commit"), "no-aof", port="session"),
-    Server(f"{SESSION}-always", _echod("commit"), "always", port="session"),
+    Server(REDIS_PY, _baseline("redis_py_per_line", "{store}"), NO_AOF),
+    Server(f"{REDIS_PY}-always", _baseline("redis_py_per_line", "{store}"), ALWAYS),
+    Server("echod-none", _echod("none"), NO_AOF),
+    Server("echod-async", _echod("async"), NO_AOF),
+    Server(COMMIT, _echod("commit"), NO_AOF),
+    Server(f"{COMMIT}-greenlet", _echod("commit", "--reader", "greenlet"), NO_AOF),
+    Server(f"{COMMIT}-everysec", _echod("commit"), EVERYSEC),
+    Server(f"{COMMIT}-always", _echod("commit"), ALWAYS),
+    Server(f"{COMMIT}-cluster", _echod("commit", *K0), CLUSTER),
+    Server(f"{COMMIT}-cluster-k1", _echod("commit", *K1), CLUSTER_K1),
+    Server(SESSION, _echod("commit"), NO_AOF, port="session"),
+    Server(f"{SESSION}-always", _echod("commit"), ALWAYS, port="session"),
 )
 
 

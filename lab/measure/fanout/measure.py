@@ -23,7 +23,7 @@ from lab.measure.errors import MeasureError
 from lab.measure.fanout.systems import COMPARED_SERVERS, POSTS, PUBLICATIONS, VAIN, counters
 from lab.measure.generator import SLACK_S, Generator, flags, percentile
 from lab.measure.peers import servers
-from lab.measure.serving import REDIS, SERVERS, Daemons
+from lab.measure.serving import REDIS, SERVERS, Daemons, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,7 +146,7 @@ def _fronts(
     with ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
         flags = f"--room-route={system.route}", f"--room-tick-s={system.tick_s:g}"
-        daemons = Daemons(stack, made, plan.appendfsync, *flags)
+        daemons = Daemons(stack, made, Stored(plan.appendfsync), *flags)
         for count in step.counts(repeat):
             yield count, daemons.running(count, "session")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lab.fleet import ports, processes
 from lab.measure.peers import install
-from lab.measure.serving import READY_S_MAX, Servers
+from lab.measure.serving import READY_S_MAX, Servers, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,7 +53,7 @@ def running(peer: Peer, program: Path, count: int, directory: Path) -> Iterator[
         return peer.start(program, log, redis_url)
 
     with ExitStack() as stack:
-        servers = Servers(stack, directory, "no-aof", f"{peer.name}-", start)
+        servers = Servers(stack, directory, Stored("no-aof"), f"{peer.name}-", start)
         yield servers.running(count, "port")
 
 

@@ -184,6 +184,12 @@ def _predicted(measured: costs.Costs, cpus: int) -> Answer:
     )
     if one.first == SAME:
         text += " Which of the two is full first depends on how many lines share an fsync."
+    if one.first != costs.PREDICTED_CPUS:
+        low, high = one.all_cpus
+        text += (
+            f" With a store of {one.shards} shards it is the CPUs: {number(low)} to"
+            f" {number(high)}/s, as far as a line costs there what it costs on one Redis."
+        )
     return Answer(f"What would be full first on {cpus} CPUs?", one.first, text)
 
 

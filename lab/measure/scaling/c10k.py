@@ -21,7 +21,7 @@ from lab.measure.bench.measure import Place, measure
 from lab.measure.clocks import Clocks
 from lab.measure.cores import PORT_RANGE, SPARE, UNPINNED
 from lab.measure.generator import Load, Settings
-from lab.measure.serving import SERVERS, Daemons
+from lab.measure.serving import SERVERS, Daemons, Stored
 
 if TYPE_CHECKING:
     from lab.measure.samples import Row
@@ -106,7 +106,7 @@ def _burst(plan: Plan, count: int) -> tuple[float, float]:
     settings = Settings(connections=count, seconds=0.01, warm_up_s=0, connects_per_s=1e6)
     with ExitStack() as opened:
         made = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
-        daemons = Daemons(opened, made, plan.appendfsync, "--durability", "commit")
+        daemons = Daemons(opened, made, Stored(plan.appendfsync), "--durability", "commit")
         running = daemons.running(1, "echo")
         begin, before = time.perf_counter(), Clocks.now(running.parts)
         program = plan.programs / "load"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.measure.samples import Repeats, interval, spread
@@ -65,6 +66,12 @@ class Prediction(NamedTuple):
 
     all_cpus: tuple[float, float]
     redis: tuple[float, float]
+    """Of one shard's thread."""
+
+    @property
+    def shards(self) -> int:
+        """So many shards, each with a thread of its own, are never full before the CPUs."""
+        return ceil(self.all_cpus[1] / self.redis[0])
 
     @property
     def limit(self) -> tuple[float, float]:

@@ -28,7 +28,7 @@ from lab.fleet import haproxy_server
 from lab.fleet.local import ROOT
 from lab.measure.clocks import Clocks
 from lab.measure.generator import Load, Settings, percentile
-from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, port_of
+from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, Stored, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,14 +49,17 @@ LOOK_EVERY_S = 0.005
 DISK_WAIT = "D"
 
 
+# What of the fleet is there, and how many shards the store has.
+Shape = dict[str, int]
+
 # By their names in tables, plots and files: with Redis and durability `commit`, or without and
 # `none`; behind HAProxy, or clients go to the daemons directly. Those that are compared with each
 # other are neighbours, so that they are measured near in time.
-SHAPES = {
-    "no store, direct": {"stored": False, "proxied": False},
-    "Redis, direct": {"stored": True, "proxied": False},
-    "Redis, HAProxy": {"stored": True, "proxied": True},
-    "no store, HAProxy": {"stored": False, "proxied": True},
+SHAPES: dict[str, Shape] = {
+    "no store, direct": {"stored": False, "proxied": False, "shards": 1},
+    "Redis, direct": {"stored": True, "proxied": False, "shards": 1},
+    "Redis, HAProxy": {"stored": True, "proxied": True, "shards": 1},
+    "no store, HAProxy": {"stored": False, "proxied": True, "shards": 1},
 }
 
 
@@ -70,11 +73,22 @@ class Plan:
     seconds: float
     warm_up_s: float
     repeats: int
+    shards: Sequence[int]
+    """Of the store, on which the daemons are measured too, beside one Redis."""
     appendfsync: Appendfsync
     programs: Path
     """The built C programs."""
     data: Path
     """For Redis's files: a disk, not memory, or fsync costs nothing."""
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """What is measured, by its name."""
+        sharded = {
+            f"{count} shards, direct": {"stored": True, "proxied": False, "shards": count}
+            for count in self.shards
+        }
+        return {**SHAPES, **sharded}
 
 
 def measure_all(plan: Plan, session: Session) -> list[Row]:
@@ -83,7 +97,8 @@ def measure_all(plan: Plan, session: Session) -> list[Row]:
     for start in range(ceil(plan.repeats / REPEATS_OF_A_START)):
         first = start * REPEATS_OF_A_START + 1
         repeats = range(first, min(first + REPEATS_OF_A_START, plan.repeats + 1))
-        for shape in reversed(SHAPES) if start % 2 else SHAPES:
+        shapes = plan.shapes
+        for shape in reversed(shapes) if start % 2 else shapes:
             with session.collecting(f"{shape}, repeat {first}"), ExitStack() as stack:
                 made = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.data)))
                 daemons = _daemons(plan, shape, stack, made)
@@ -92,35 +107,39 @@ def measure_all(plan: Plan, session: Session) -> list[Row]:
                         what = f"{shape}, {count} daemons"
                         with (
                             session.collecting(f"{what}, repeat {repeat}"),
-                            _front(shape, daemons, count, made) as front,
+                            _front(
+                                daemons, count, made, proxied=bool(shapes[shape]["proxied"])
+                            ) as front,
                         ):
                             make = partial(_measure, front, made, plan)
                             if seen := session.measure(what, repeat, make):
                                 figures, others = seen
                                 named = {"shape": shape, "daemons": count, "repeat": repeat}
-                                rows.append({**named, **SHAPES[shape], **figures, "others": others})
+                                rows.append({**named, **shapes[shape], **figures, "others": others})
     return rows
 
 
 def _daemons(plan: Plan, shape: str, stack: ExitStack, directory: Path) -> Daemons:
     """The most that are measured, and their Redis if the shape has one."""
-    stored, proxied = SHAPES[shape]["stored"], SHAPES[shape]["proxied"]
-    flags = ["--durability", "commit" if stored else "none"]
-    flags += ["--proxy-protocol"] if proxied else []
-    daemons = Daemons(stack, directory, plan.appendfsync if stored else None, *flags)
+    made = plan.shapes[shape]
+    flags = ["--durability", "commit" if made["stored"] else "none"]
+    flags += ["--proxy-protocol"] if made["proxied"] else []
+    flags += ["--store-replicas", "0"]  # where one Redis has no replica, a shard has none
+    stored = Stored(plan.appendfsync, made["shards"]) if made["stored"] else None
+    daemons = Daemons(stack, directory, stored, *flags)
     daemons.grow(max(plan.daemons))
     return daemons
 
 
 @contextmanager
-def _front(shape: str, daemons: Daemons, count: int, directory: Path) -> Iterator[Running]:
-    """The first `count` daemons, behind a HAProxy if the shape has one.
+def _front(daemons: Daemons, count: int, directory: Path, *, proxied: bool) -> Iterator[Running]:
+    """The first `count` daemons, behind a HAProxy if they are `proxied`.
 
     Raises:
         lab.errors.LabError: A part did not start.
     """
     direct = daemons.running(count, "echo")
-    if not SHAPES[shape]["proxied"]:
+    if not proxied:
         yield direct
         return
     haproxy = haproxy_server.start(

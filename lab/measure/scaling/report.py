@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ SERIES = {
     "Redis, direct": (plots.ORANGE, "^", "-"),
     "Redis, HAProxy": (plots.BLUE, "o", "-"),
 }
+# Of the store with more shards than one, in their order.
+SHARDED = ((plots.GREEN, "v", "-"), (plots.RED, "P", "-"), (plots.SKY, "X", ":"))
 BARS = (
     ("daemons", "daemons_us", plots.BLUE, ""),
     ("Redis", "redis_us", plots.ORANGE, "//"),
@@ -124,12 +127,18 @@ def _plots(
     return drawn
 
 
+def _series(shapes: Shapes) -> dict[str, tuple[str, str, str]]:
+    """How each is drawn."""
+    sharded = [shape for shape in shapes if shape not in SERIES]
+    return {**SERIES, **dict(zip(sharded, itertools.cycle(SHARDED), strict=False))}
+
+
 def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
     """Round trips/s by daemons, with ranges, the fitted curve, and where the CPUs end."""
     figure, (axes,) = plots.canvas(4.2)
     most = max(one["daemons"] for group in shapes.values() for one in group)
     for shape, group in shapes.items():
-        colour, marker, dashes = SERIES[shape]
+        colour, marker, dashes = _series(shapes)[shape]
         medians = [one.of(RATE).median for one in group]
         axes.errorbar(
             [one["daemons"] for one in group], medians,
@@ -153,7 +162,7 @@ def _throughput(shapes: Shapes, laws: Mapping[str, Law], cpus: int) -> Figure:
     axes.set_xlabel("daemons")
     axes.set_ylabel("round trips a second")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    figure.legend(loc="outside upper right", ncols=len(SERIES))
+    figure.legend(loc="outside upper right", ncols=min(4, len(shapes)))
     return figure
 
 
@@ -164,7 +173,7 @@ def _latency(shapes: Shapes) -> Figure:
         both, ("p50_us", "p99_us"), ("half of all replies (p50)", "99 of 100 (p99)"), strict=True
     ):
         for shape, group in shapes.items():
-            colour, marker, dashes = SERIES[shape]
+            colour, marker, dashes = _series(shapes)[shape]
             axes.plot(
                 [one["daemons"] for one in group],
                 [one.of(column).median / 1e3 for one in group],
@@ -175,7 +184,7 @@ def _latency(shapes: Shapes) -> Figure:
         axes.set_xlabel("daemons")
         axes.set_ylim(bottom=0)
     both[0].set_ylabel("milliseconds")
-    figure.legend(loc="outside upper right", ncols=len(SERIES))
+    figure.legend(loc="outside upper right", ncols=min(4, len(shapes)))
     return figure
 
 

@@ -1,7 +1,7 @@
 """Rooms over daemons, PROTOCOL §3: one order for every member, wherever it is connected.
 
-    SAY ─▶ committer ─▶ post.lua: stream, SPUBLISH ─▶ subscription ─▶ hub ─▶ members
-                                                          └─ a hole ─▶ read.lua ─┘
+    SAY ─▶ committer ─▶ post.lua: stream, SPUBLISH ─▶ feed of the room's shard ─▶ hub ─▶ members
+                                                               └─ a hole ─▶ read.lua ─┘
 
 Publications are hints, the stream's offsets are the truth (ADR 9). Each imports those above it:
 
@@ -16,8 +16,9 @@ catching_up   a room is read to its end: holes, other histories, new subscriptio
 recovery      a member on its way through what it missed
 mailbox       TELL from daemon to daemon
 audit         each room's position is held against the store
-subscription  the connection that publications arrive on
-heartbeat     the proof that they do, and the daemon's lease
+subscription  the connection that a shard's publications arrive on
+heartbeat     the proof that they do, and the daemon's lease there
+feed          both, and the daemon's inbox on that shard
 hub           all rooms here: where these meet
 connection    what a member needs of its connection
 member        a connection's part in rooms: JOIN … TELL

@@ -85,16 +85,20 @@ class Audit:
         if not room.ready:
             return
 
+        asked = room.position.asked()
+
         def done(write: Write | None) -> None:
             page = None if write is None else write.result
             if not isinstance(page, Page):
                 return
-            if page.epoch != room.position.epoch:
+            if asked.lacks(page):
+                room.feed.shard.lose(f"message {asked.offset} of a room")
+            elif page.epoch != room.position.epoch:
                 self._catching_up.read(room)  # another history, of which nobody has told
             elif page.last > room.position.offset:
                 self._late[room] = page.epoch, page.last, self._clock.now_s + LATE_S
 
-        self._committer.call(Read(room.name, room.position.offset + 1, 1), done)
+        self._committer.call(Read(room.name, asked.first, 1), done)
 
     def _judge(self, room: Room, epoch: bytes, last: int) -> None:
         """What was late has come meanwhile, or was lost without a trace."""

@@ -59,11 +59,11 @@ class CatchingUp:
             room.read_again = True
             return
         room.reading, room.read_again = True, False
-        position = room.position
-        known = bool(position.epoch)
+        asked = room.position.asked()
+        known = bool(asked.epoch)
         # While the store is tight no room begins, unless under those who are in it.
         operation = Read(
-            *(room.name, position.offset + 1, PAGE_MESSAGES if known else 1),
+            *(room.name, asked.first, PAGE_MESSAGES if known else 1),
             begin=known or not room.feed.shard.tight,
         )
 
@@ -74,6 +74,10 @@ class CatchingUp:
             elif write is None or not isinstance(write.result, Page):
                 room.read_again = True  # the store is away
                 self._failed[room] = None
+            elif asked.lacks(write.result):
+                room.read_again = True  # once all are told
+                self._failed[room] = None
+                room.feed.shard.lose(f"message {asked.offset} of a room")
             else:
                 self._take(room, write.result)
 
@@ -127,7 +131,7 @@ class CatchingUp:
         counts = self._metrics.counts
         parts = []
         for epoch, offset, said in self._kept.take_early(room):
-            heard = room.position.hear(epoch, offset)
+            heard = room.position.hear(epoch, offset, said)
             if heard is Heard.NEXT:
                 counts.published += 1
                 parts.append(message(room.name, offset, said))

@@ -133,6 +133,7 @@ class Hub:
 
     def feed_of(self, name: bytes) -> Feed:
         """The shard's where a room or a session of this name lives."""
+        self._follow_routes()
         return self.feeds[self.committer.shard_of(name).number]
 
     def inbox_of(self, name: bytes) -> bytes:
@@ -141,14 +142,16 @@ class Hub:
 
     def _inbox(self) -> bytes:
         """Where this daemon is reached: at home."""
+        self._follow_routes()
         return self.feeds[self.committer.home.number].inbox
 
     def _follow_routes(self) -> None:
         """Shards have come, or slots have moved: rooms and inboxes are listened to where they are."""
-        if self._routes_version == self.committer.routes_version:
+        new = self.committer.shards[len(self.feeds) :]
+        if self._routes_version == self.committer.routes_version and not new:
             return
         self._routes_version = self.committer.routes_version
-        for shard in self.committer.shards[len(self.feeds) :]:
+        for shard in new:
             feed = Feed(
                 *(shard, self._new_subscription(shard), self),
                 committer=self.committer,
@@ -276,7 +279,7 @@ class Hub:
             if room is None:
                 return
         offset = int(word)
-        heard = room.position.hear(epoch, offset)
+        heard = room.position.hear(epoch, offset, said)
         if heard is Heard.NEXT:
             metrics.counts.published += 1
             self.delivery.gather(room, offset, said)
@@ -325,6 +328,8 @@ class Hub:
         room = self.rooms.get(self._route.room_of(channel))
         if room is not None and room.feed is feed:
             self._lose(room)
+        elif channel.startswith(inbox_channel(b"")):
+            self.committer.look_soon()
 
     def moved(self, feed: Feed, slot: int) -> None:
         """See `Listener`."""

@@ -5,8 +5,10 @@ keys          what a session is called there; routes: rooms' channels; both pure
 operations    what is asked of it; pure
 batch         which writes share the next round trip; pure
 store_client  who asks one thing and is no connection
-base          what a store is, and how long it keeps what
-committer     the greenlet that carries batch after batch
-redis/        the real one; link is its one connection
+base          what a store is, where its shards are, and how long it keeps what
+topology      which shard has which slots, as nodes say; pure
+shard         the greenlet that carries batch after batch to one shard
+committer     what is asked of the store, and of which shard
+redis/        the real one: link is a connection, door and cluster find where it leads to
 memory/       the same behaviour without a server, for a daemon alone and for tests
 """

@@ -217,6 +217,9 @@ class Store(Protocol):
                 store must be `reset` before anything else is asked of it.
         """
 
+    def lose(self) -> None:
+        """Something is not there that was acknowledged: the next connection counts it as lost."""
+
     def raise_generation(self, slots: Sequence[int]) -> None:
         """What had just come to these slots is lost: say so, to who has read of it (ADR 26).
 

@@ -39,6 +39,9 @@ log = logging.getLogger(__name__)
 
 # So often a daemon looks for shards that have come or gone, and at the nodes' clocks.
 LOOK_S = 5.0
+# Names drawn until one falls to the home: with sixteen even shards one session of six hundred is
+# born elsewhere, and a shard that has few slots yet costs no more than this.
+DRAWS_MAX = 100
 # A home that has so many daemons more than the emptiest gives one up.
 HOMES_APART = 2
 
@@ -151,12 +154,12 @@ class Committer:
         """A session's, drawn until one falls to the home (ADR 21)."""
         self.choose_home()
         routes, home = self.routes, self.home
-        if not home.place.slots:
-            return new_name()  # nobody knows yet what is where
-        while True:
-            name = new_name()
+        name = new_name()
+        for _ in range(DRAWS_MAX):
             if routes[slot_of(name)] is home:
-                return name
+                break
+            name = new_name()
+        return name
 
     def newcomer(self) -> bool:
         """Somebody asks for a place in the store; whether there is one."""

@@ -167,6 +167,12 @@ class Shard:
         self._arrived.update(slots)
         self._idle.wake()
 
+    def lose(self, what: str) -> None:
+        """Somebody looked for what was acknowledged, and it is not there: as a marker behind."""
+        log.error("store-lacks shard=%d: %s", self.number, what)
+        self.store.lose()
+        self.store.reset()  # the greenlet connects, and tells all
+
     def wake(self) -> None:
         """There is something to do."""
         self._idle.wake()

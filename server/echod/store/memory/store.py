@@ -91,6 +91,9 @@ class MemoryStore:
         if now_s >= self._sweep_at:
             self._sweep(now_s)
 
+    def lose(self) -> None:
+        """See `Store.lose`: this one loses nothing."""
+
     def raise_generation(self, slots: Sequence[int]) -> None:
         """See `Store.raise_generation`: here nothing comes, and nothing is lost."""
 

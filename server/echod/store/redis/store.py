@@ -79,6 +79,9 @@ class RedisStore:
         # what was acknowledged by each; until a batch is acknowledged by this link's own.
         self._markers_before: dict[bytes, int] = {}
         self._lost = False
+        # Above which the generation was raised, until replicas have that: the master may die with
+        # it, and the number must stay, or one loss would be told twice.
+        self._raised_above: int | None = None
         self._begun = NOTHING  # the batch on its way
         # Of this process alone: two daemons of one name must not take each other for a loss.
         self._daemon, self._run = daemon.encode(), os.urandom(RUN_BYTES).hex().encode()
@@ -120,8 +123,11 @@ class RedisStore:
                     markers, (self._acknowledged, *before.values()), strict=False
                 )
             )
+            if lost and self._raised_above is None:
+                self._raised_above = self.generation
+            if self._raised_above is not None:
+                generation = self._raise(link, self._raised_above)
             if lost:
-                generation = self._raise(link)
                 self._acknowledged = 0
                 self._markers_before.clear()
                 self._lost = False
@@ -186,14 +192,18 @@ class RedisStore:
             )
         )
 
-    def _raise(self, link: Link) -> int:
+    def lose(self) -> None:
+        """See `Store.lose`."""
+        self._lost = True
+
+    def _raise(self, link: Link, above: int) -> int:
         """The shard has lost data: say so in each of its slots (ADR 26).
 
         In the marker's last: whoever finds it raised there finds it raised everywhere. Above
         what this daemon knew, not above what it has just read: another daemon may have seen
         the same loss before.
         """
-        known = b"%d" % self.generation
+        known = b"%d" % above
         *_, generation = link.execute(
             *(
                 RAISE_GENERATION.command([generation_key(slot)], known)
@@ -288,6 +298,7 @@ class RedisStore:
             self._lost = True
             raise StoreError("rolled-back", f"the marker before batch {self._batch} is not there")
         self._acknowledged = self._batch
+        self._raised_above = None
         if self._markers_before:
             self._markers_before.clear()  # their keys expire
         self.generation = max(self.generation, int(generation or 0))
