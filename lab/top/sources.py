@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import redis
@@ -24,6 +25,9 @@ from lab.fleet import control, metrics
 from lab.fleet.docker import DockerError, docker
 from lab.fleet.metrics import Reading, Samples
 from lab.top.model import LAG, Look, Node, Part, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # One page: a part that takes longer is silent for this look. Shorter than a look's interval,
 # so that a frozen part slows nobody down.
@@ -60,15 +64,20 @@ ID_LENGTH = 12
 DOCKER_S_MAX = 10.0
 PROMETHEUS_S_MAX = 3.0
 
-JOBS = ("echod", "haproxy", "redis")
+# Prometheus's by the services of Compose.
+JOBS = {"server": "echod", "haproxy": "haproxy", "redis": "redis"}
 # What is shown of the jobs' samples. HAProxy's others are thousands.
 WANTED = (
     "echod_.*|process_.*"
     "|haproxy_(process_idle_time_percent|frontend_.*connections_total|backend_.*|server_status)"
-    "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total)"
+    "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total"
+    "|instance_info|connected_slave_lag_seconds)"
 )
-# Redis's exporter speaks for it, by the name that prometheus.yml has.
+# Redis's exporter speaks for it: as itself, or as the node that it was asked for (prometheus.yml).
 EXPORTER = "redis-exporter"
+# The services of Redis: the one, or a cluster's nodes (`lab.fleet.store.node_name`).
+REDIS_SERVICE = re.compile(r"redis(?:-(\d+)-\d+)?")
+REDIS_PORT = 6379
 
 # What `docker` is told to do, and how it is said when it is done.
 COMMANDS = {
@@ -194,6 +203,14 @@ def node_of(part: Part, address: str = "", shard: int = 0, role: str | None = "m
     return Node(part.name, part.state, part.readings, part.where, address, shard, role)
 
 
+def role_of(readings: Sequence[Reading]) -> str | None:
+    """What a node's exporter says that it is; None without one. Pure."""
+    if not readings:
+        return None
+    roles = readings[-1].samples.by_label("redis_instance_info", "role")
+    return {"master": "master", "slave": "replica"}.get(next(iter(roles), ""))
+
+
 class ComposeSource:
     """The containers of a Compose project."""
 
@@ -206,24 +223,36 @@ class ComposeSource:
         containers, said = self._containers(), self._said()
         now_s = time.time()
 
-        def parts(service: str, job: str, host: str = "") -> tuple[Part, ...]:
-            """The service's containers with what the job has of `host`, or of their addresses."""
+        def parts(service: str) -> tuple[Part, ...]:
+            """The service's containers with what its job has of their addresses."""
             return tuple(
-                part_of(name, one, _of_host(said[job], {host} if host else _addresses(one)), now_s)
+                part_of(name, one, _of_host(said[JOBS[service]], _addresses(one)), now_s)
                 for name, one in containers.items()
-                if one["Config"]["Labels"].get("com.docker.compose.service") == service
+                if _service(one) == service
             )
 
-        daemons = parts("server", "echod")
+        def nodes() -> Iterator[Node]:
+            for name, one in containers.items():
+                service = _service(one)
+                if of := REDIS_SERVICE.fullmatch(service):
+                    hosts = {service, EXPORTER} if service == "redis" else {service}
+                    part = part_of(name, one, _of_host(said["redis"], hosts), now_s)
+                    yield node_of(
+                        part,
+                        next((f"{host}:{REDIS_PORT}" for host in sorted(_addresses(one))), ""),
+                        int(of[1] or 0),
+                        role_of(part.readings) if of[1] else "master",
+                    )
+
+        daemons = parts("server")
         if not daemons:
             raise DockerError(f"no containers of a project {self._project}: docker compose up")
         return Look(
             at_s=now_s,
             fleet=f"containers, project {self._project}, as Prometheus saw them",
             daemons=daemons,
-            haproxy=next(iter(parts("haproxy", "haproxy")), Part("haproxy", State.DOWN)),
-            nodes=tuple(map(node_of, parts("redis", "redis", EXPORTER)))
-            or (Node("redis", State.DOWN),),
+            haproxy=next(iter(parts("haproxy")), Part("haproxy", State.DOWN)),
+            nodes=tuple(nodes()) or (Node("redis", State.DOWN),),
         )
 
     def act(self, action: str, part: str) -> str:
@@ -249,17 +278,22 @@ class ComposeSource:
 
     def _said(self) -> dict[str, dict[str, list[Reading]]]:
         """What Prometheus has, by job and instance; nothing if it does not answer."""
-        query = f'{{job=~"{"|".join(JOBS)}",__name__=~"{WANTED}"}}[{WINDOW_S}s]'
+        query = f'{{job=~"{"|".join(JOBS.values())}",__name__=~"{WANTED}"}}[{WINDOW_S}s]'
         try:
             url = f"{self._prometheus}/api/v1/query?query={quote(query)}"
             answer = json.loads(web.read(url, PROMETHEUS_S_MAX, metrics.PAGE_BYTES_MAX))
             found = answer["data"]["result"]
             return {
                 job: metrics.from_matrix(one for one in found if one["metric"]["job"] == job)
-                for job in JOBS
+                for job in JOBS.values()
             }
         except (OSError, ValueError, KeyError):
-            return {job: {} for job in JOBS}
+            return {job: {} for job in JOBS.values()}
+
+
+def _service(container: Container) -> str:
+    """Its name in the Compose file; empty if it has none."""
+    return str(container["Config"]["Labels"].get("com.docker.compose.service", ""))
 
 
 def _addresses(container: Container) -> set[str]:
