@@ -21,8 +21,9 @@ class Patience:
     Attributes:
         connect_s_max: for TCP; a SYN that is lost twice is sent again after 1 s and 3 s.
         reply_s_max: without an answer, while one is due; then the connection is given up.
-            Above the daemon's `commit_s_max` of 2 s, so that its `ERR unavailable` comes
-            first. Lower, a frozen daemon is left sooner, and a slow one for nothing.
+            Above the daemon's `commit_s_max` of 2 s, with a cluster 6 s, so that its
+            `ERR unavailable` comes first. Lower, a frozen daemon is left sooner, and a slow
+            one for nothing.
         give_up_s: without service; then the error goes to the caller.
         ping_every_s: while `receive` waits and nothing else is sent; the server's idle
             limit is 60 s.
@@ -34,7 +35,7 @@ class Patience:
     """
 
     connect_s_max: float = 5.0
-    reply_s_max: float = 5.0
+    reply_s_max: float = 8.0
     give_up_s: float = 30.0
     ping_every_s: float = 20.0
     backoff_s_first: float = BACKOFF_S_FIRST

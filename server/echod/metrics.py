@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # 50 µs to 10 s, three or four to a decade: a commit on this machine's disk or in its memory,
-# and a client's 5 s of patience, all stand well inside.
+# and a client's 8 s of patience, all stand well inside.
 SECONDS = (
     0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
