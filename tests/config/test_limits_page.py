@@ -12,7 +12,7 @@ from echod.rooms.catching_up import PAGE_MESSAGES
 from echod.rooms.delivery import GATHERED_BYTES_MAX
 from echod.rooms.kept import KEPT_BYTES_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX
-from echod.store.committer import FREES_MAX
+from echod.store.shard import FREES_MAX
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "limits.md").read_text()

@@ -16,17 +16,18 @@ import redis as redis_py
 from echod.store.base import Lives, StoreError
 from echod.store.keys import decode_state, generation_key
 from echod.store.redis.link import Link
-from echod.store.redis.store import RedisStore
 from echod.store.slots import ALL_SLOTS
+from echod.values import store_url
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
 from lab.fleet.processes import StartError
-from tests.contract.test_store import commit, session, write
+from tests.contract.test_store import commit, redis_store, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from echod.store.redis.store import RedisStore
     from lab.fleet.redis_server import RedisServer
 
 
@@ -60,7 +61,7 @@ def client(own_redis: RedisServer) -> Iterator[redis_py.Redis]:
 
 def connected(server: RedisServer, name: str = "d1") -> RedisStore:
     """A store that has committed twice."""
-    store = RedisStore(server.url, name, LIVES, timeout_s=TIMEOUT_S)
+    store = redis_store(server.url, name, LIVES, timeout_s=TIMEOUT_S)
     assert store.connect() is False
     commit(store, [write(session(), 1)])
     commit(store, [write(session(), 1)])
@@ -153,13 +154,13 @@ def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis
     assert caught.value.kind == "oom"
     client.config_set("requirepass", "secret")
     with pytest.raises(StoreError) as caught:
-        RedisStore(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
+        redis_store(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
     assert caught.value.kind == "noauth"
     with_password = own_redis.url.replace("redis://", "redis://:secret@")
-    RedisStore(with_password, "d", LIVES, timeout_s=2.0).connect()
+    redis_store(with_password, "d", LIVES, timeout_s=2.0).connect()
     own_redis.stop()
     with pytest.raises(StoreError) as caught:
-        RedisStore(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
+        redis_store(own_redis.url, "d", LIVES, timeout_s=2.0).connect()
     assert caught.value.kind == "refused"
 
 
@@ -194,7 +195,7 @@ def tls_redis(tmp_path: Path) -> Iterator[TlsRedis]:
 
 def test_with_tls(tls_redis: TlsRedis) -> None:
     """No record is waited for that has come already; a frozen Redis is given up."""
-    store = RedisStore(tls_redis.url("localhost"), "d1", LIVES, timeout_s=1.0)
+    store = redis_store(tls_redis.url("localhost"), "d1", LIVES, timeout_s=1.0)
     store.connect()
     line = b"x" * 8000
     assert not commit(store, [write(session(), 1, line, line) for _ in range(200)])
@@ -222,7 +223,7 @@ def test_with_tls(tls_redis: TlsRedis) -> None:
 )
 def test_what_tls_looks_at(host: str, options: str, kind: str, tls_redis: TlsRedis) -> None:
     """Each option of the URL does what it says."""
-    store = RedisStore(tls_redis.url(host, options), "d1", LIVES, timeout_s=2.0)
+    store = redis_store(tls_redis.url(host, options), "d1", LIVES, timeout_s=2.0)
     if kind:
         with pytest.raises(StoreError, match="certificate verify failed") as caught:
             store.connect()
@@ -236,11 +237,11 @@ def test_who_shows_no_certificate(tls_redis: TlsRedis) -> None:
     """A Redis that demands one takes who has one, and nobody else."""
     with redis_py.Redis.from_url(tls_redis.server.url) as client:
         client.config_set("tls-auth-clients", "yes")
-    RedisStore(
+    redis_store(
         tls_redis.url("localhost", "&ssl_certfile={client}"), "d1", LIVES, timeout_s=2.0
     ).connect()
     with pytest.raises(StoreError):
-        RedisStore(tls_redis.url("localhost"), "d1", LIVES, timeout_s=2.0).connect()
+        redis_store(tls_redis.url("localhost"), "d1", LIVES, timeout_s=2.0).connect()
 
 
 def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:
@@ -286,11 +287,11 @@ def test_a_redis_without_sharded_publications_is_refused(version: bytes, *, serv
 
         thread = threading.Thread(target=answer)
         thread.start()
-        url = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
+        place = store_url.StoreUrl("redis", "127.0.0.1", server.getsockname()[1])
         if served:
-            Link(url, TIMEOUT_S).close()
+            Link(place, TIMEOUT_S).close()
         else:
             with pytest.raises(StoreError, match=r"6\.2\.14") as caught:
-                Link(url, TIMEOUT_S)
+                Link(place, TIMEOUT_S)
             assert caught.value.kind == "version"
         thread.join()

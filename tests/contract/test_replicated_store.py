@@ -13,9 +13,8 @@ from echod.store.base import Lives, StoreError
 from echod.store.batch import NOBODY, Write
 from echod.store.keys import NO_SESSION
 from echod.store.operations import Enter, Post, Posted, Publish, Read
-from echod.store.redis.store import RedisStore
 from echod.store.routes import inbox_channel, inbox_name
-from tests.contract.test_store import commit, session, write
+from tests.contract.test_store import commit, redis_store, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +39,7 @@ class Replicated:
         for channel in (b"c:{r}", inbox_channel(INBOX)):
             self.pubsub.ssubscribe(channel)
             assert self.pubsub.get_message(timeout=5)
-        self.store = RedisStore(master.url, "d", LIVES, TIMEOUT_S, replicas=1)
+        self.store = redis_store(master.url, "d", LIVES, TIMEOUT_S, replicas=1)
         self.store.connect()
         self.ask(Enter(b"r", ANN, FENCE))
 

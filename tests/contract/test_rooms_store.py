@@ -14,13 +14,14 @@ from echod.store.keys import NO_SESSION, Session, generation_key, leases_key
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     FENCED,
-    LEASES,
     Announce,
     Beat,
+    Beaten,
     Conflict,
     Drop,
     Enter,
     Find,
+    Leases,
     Leave,
     Open,
     Operation,
@@ -34,15 +35,15 @@ from echod.store.operations import (
     Who,
 )
 from echod.store.redis.operations import RAISE_GENERATION
-from echod.store.redis.store import RedisStore
 from echod.store.routes import inbox_channel, inbox_name
 from echod.store.slots import slot_of
 from lab.fleet import redis_server
-from tests.contract.test_store import commit
+from tests.contract.test_store import commit, redis_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from echod.store.redis.store import RedisStore
     from lab.fleet.redis_server import RedisServer
 
 MESSAGES_MAX = 100
@@ -153,7 +154,7 @@ def subject(
         made.append(Subject(memory, published=published))
         yield made[0]
         return
-    store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
+    store = redis_store(redis.url, request.node.name, LIVES, timeout_s=5.0)
     store.connect()
     with redis_py.Redis.from_url(redis.url) as client:
         it = Subject(store, client)
@@ -347,9 +348,9 @@ def test_who_and_announce(subject: Subject) -> None:
 
 def test_a_beat_is_heard(subject: Subject) -> None:
     """It is written to its inbox, and says whether the lease had held."""
-    subject.ask(Beat(HERE, b"b 1"))
-    assert cast("tuple[bool, int]", subject.ask(Beat(HERE, b"b 2")))[0]
-    assert subject.published() == [b"b 1", b"b 2"]
+    subject.ask(Beat(HERE, b"b 0 1"))
+    assert cast("Beaten", subject.ask(Beat(HERE, b"b 0 2"))).held
+    assert subject.published() == [b"b 0 1", b"b 0 2"]
 
 
 ONLY_REDIS = pytest.mark.parametrize("subject", ["redis"], indirect=True)
@@ -370,24 +371,24 @@ def test_a_beat_twice_is_no_lease_that_held(
 ) -> None:
     """The first one's answer was lost: the second does not hide that the lease had lapsed."""
     behind().delete(leases_key(0))
-    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
-    assert subject.ask(Beat(HERE, b"b 7")) == (False, 1)
-    assert subject.ask(Beat(HERE, b"b 8")) == (True, 1)
+    assert subject.ask(Beat(HERE, b"b 0 7")) == Beaten(held=False, hearers=1, homes=0, first=b"")
+    assert subject.ask(Beat(HERE, b"b 0 7")) == Beaten(held=False, hearers=1, homes=0, first=b"")
+    assert subject.ask(Beat(HERE, b"b 0 8")) == Beaten(held=True, hearers=1, homes=0, first=b"")
 
 
 def test_a_lease_says_who_is_there(subject: Subject) -> None:
     """Of those who have beaten."""
-    subject.ask(Beat(HERE, b"b 1"))
-    assert subject.ask(LEASES) == {HERE}
+    subject.ask(Beat(HERE, b"b 0 1"))
+    assert subject.ask(Leases(0)) == {HERE}
 
 
 @ONLY_REDIS
 def test_a_lease_ends(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
     """Of the dead nothing stays, whoever beats on."""
-    subject.ask(Beat(HERE, b"b 1"))
-    behind().hset(leases_key(0), ELSEWHERE, "1000 b 7")
-    assert subject.ask(LEASES) == {HERE}
-    subject.ask(Beat(HERE, b"b 2"))
+    subject.ask(Beat(HERE, b"b 0 1"))
+    behind().hset(leases_key(0), ELSEWHERE, "1000 1 b 0 7")
+    assert subject.ask(Leases(0)) == {HERE}
+    subject.ask(Beat(HERE, b"b 0 2"))
     assert behind().hkeys(leases_key(0)) == [HERE]
     assert 0 < behind().pttl(leases_key(0)) <= LIVES.lease_s * 1000
 

@@ -13,7 +13,9 @@ from echod.store.batch import NOBODY, Write
 from echod.store.keys import PlainSession, decode_state, record
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import FORGET
+from echod.store.redis.door import OneRedis
 from echod.store.redis.store import RedisStore
+from echod.values import store_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,12 +100,20 @@ def subject(request: pytest.FixtureRequest, redis: RedisServer) -> Iterator[Subj
         memory.connect()
         yield Subject(memory, None)
         return
-    store = RedisStore(redis.url, request.node.name, LIVES, timeout_s=5.0)
+    store = redis_store(redis.url, request.node.name, LIVES, timeout_s=5.0)
     store.connect()
     with redis_py.Redis.from_url(redis.url) as client:
         yield Subject(store, client)
         client.flushall()
     store.close()
+
+
+def redis_store(
+    url: str, daemon: str, lives: Lives, timeout_s: float, *, replicas: int = 0
+) -> RedisStore:
+    """The store of a daemon whose only shard is the Redis at `url`."""
+    door = OneRedis(store_url.parse(url), timeout_s)
+    return RedisStore(door, daemon, lives, timeout_s, replicas=replicas)
 
 
 def commit(store: Store, writes: list[Write]) -> list[Write]:

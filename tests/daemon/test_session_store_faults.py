@@ -12,7 +12,9 @@ import redis as redis_py
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
 from echod.store.keys import PlainSession
+from echod.store.redis.door import OneRedis
 from echod.store.redis.store import RedisStore
+from echod.values import store_url
 from lab.fleet import redis_server
 from lab.fleet.network import IN
 from lab.wait import until
@@ -46,7 +48,8 @@ def commit(store: RedisStore, *writes: Write) -> list[Write]:
 
 def test_a_batch_cut_short_is_noticed(own_redis: RedisServer, tmp_path: Path) -> None:
     """A loss that begins in the middle of the last batch is one too: the marker ends it (ADR 17)."""
-    store = RedisStore(own_redis.url, "d1", Lives(60, 30), timeout_s=2.0)
+    door = OneRedis(store_url.parse(own_redis.url), 2.0)
+    store = RedisStore(door, "d1", Lives(60, 30), timeout_s=2.0)
     store.connect()
     write = Write(NOBODY, PlainSession((b"kind", b"plain")))
     write.seq, write.pair = 1, b"answered"

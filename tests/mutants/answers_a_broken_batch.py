@@ -12,12 +12,12 @@ from time import perf_counter
 
 from echod.__main__ import main
 from echod.store.base import StoreError
-from echod.store.committer import Committer
+from echod.store.shard import Shard
 
-_turn = Committer._turn
+_turn = Shard._turn
 
 
-def hopeful(self: Committer) -> None:
+def hopeful(self: Shard) -> None:
     """Whatever became of it: whose line was in it is answered."""
     try:
         _turn(self)
@@ -30,5 +30,5 @@ def hopeful(self: Committer) -> None:
         raise
 
 
-Committer._turn = hopeful  # type: ignore[method-assign]
+Shard._turn = hopeful  # type: ignore[method-assign]
 sys.exit(main())

@@ -26,6 +26,7 @@ from echod.store.memory.rooms import MemoryRooms
 from echod.store.redis import operations as redis_operations
 from echod.store.redis import store as redis_store
 from echod.store.redis.store import RedisStore
+from echod.store.shard import Shard
 from tests.mutants.scripts import change
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def beat() -> None:
 
 def measure() -> None:
     """An idle daemon has no question for its store."""
-    Committer._measure = lambda _: None
+    Shard._measure = lambda _: None
 
 
 def marker() -> None:

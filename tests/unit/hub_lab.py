@@ -28,23 +28,26 @@ from echod.protocol.token import Token
 from echod.rooms.audit import LATE_S
 from echod.rooms.hub import Hub
 from echod.rooms.member import Member
-from echod.store.base import Lives
+from echod.store.base import Alone, Lives
 from echod.store.batch import NOBODY, Write
 from echod.store.committer import Committer
 from echod.store.keys import Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import Enter, Open, Post
+from echod.store.routes import ROUTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from echod.rooms.subscription import Subscriber
+    from echod.store.batch import Batcher
     from echod.store.operations import Operation
 
 ROOM = b"r"
 LINE = re.compile(
     rb"(?:MSG r (?P<msg>\d+) \S+ (?P<text>\S+)|GAP r (?P<first>\d+) (?P<last>\d+)"
-    rb"|JOINED r (?P<epoch>\S+) (?P<offset>\d+) (?P<how>fresh|recovered|lost)|PARTED r)\n"
+    rb"|JOINED r (?P<epoch>\S+) (?P<offset>\d+) (?P<how>fresh|recovered|lost)|PARTED r"
+    rb"|ERR room-unavailable [^\n]*)\n"
 )
 
 
@@ -154,31 +157,27 @@ class Connection:
 
 
 class Stepwise(Committer):
-    """The daemon's committer, one step at a time."""
+    """The daemon's committer, of one shard, one step at a time."""
 
     _missing: list[Write]
 
     @property
-    def pending(self) -> list[Write]:
-        """What has not left."""
-        return self._batcher.pending
-
-    @property
-    def flying(self) -> list[Write]:
-        """What the store was asked for."""
-        return self._batcher.flying
+    def batcher(self) -> Batcher:
+        """Of its only shard."""
+        return self.home._batcher  # noqa: SLF001 — it is stepped by hand
 
     def execute(self, writes_max: int) -> None:
         """The next batch is carried out, if the answer to the one before has come."""
-        if self.flying or not self._batcher.take(writes_max):
+        if self.batcher.flying or not self.batcher.take(writes_max):
             return
-        self.store.begin(self.flying)
-        self._missing = self.store.finish()
+        self.home.store.begin(self.batcher.flying)
+        self._missing = self.home.store.finish()
 
     def answer(self) -> None:
         """The answer to it comes."""
-        if self.flying:
-            self._deliver(self._batcher.acknowledge(self._missing), 0.0)
+        if self.batcher.flying:
+            acknowledged = self.batcher.acknowledge(self._missing)
+            self.home._deliver(acknowledged, 0.0)  # noqa: SLF001 — as above
 
 
 class Lab:
@@ -192,6 +191,7 @@ class Lab:
         self.clock = Clock(0.0)
         self.clock.now_s = 100.0
         self.lives = Lives(60, 60, room_messages_max=messages_max, route=route)
+        self.route = ROUTES[route]
         self.store = MemoryStore(self.lives, self._published, lambda: self.clock.now_s)
         self.store.connect()
         self.connected, self.remote = True, remote
@@ -203,29 +203,30 @@ class Lab:
         self.metrics = Metrics()
         config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
         self.committer = Stepwise(
-            *(self.store, config, self.lives, self.clock, self.metrics),
+            *(Alone(self.store), config, self.lives, self.clock, self.metrics),
             on_rollback=lambda _: None,
         )
         self.hub = Hub(
-            *(config, self.clock, self.committer, self.metrics, b"d:1"),
-            subscription=self,
+            *(config, self.clock, self.committer, self.metrics, (b"d", b"1")),
+            subscription=lambda _: self,
             deliver=self._deliver,
             crowded=lambda: self.crowded,
         )
         if page_bytes_max:
             self.hub.recoveries.page_bytes_max = page_bytes_max
+        (self.feed,) = self.hub.feeds
         self.posted = 0
         self.poster = Connection(self, b"poster2222")
 
     @property
     def asked(self) -> list[Write]:
         """What waits for the store."""
-        return self.committer.pending
+        return self.committer.batcher.pending
 
     @property
     def carried(self) -> list[Write]:
         """What the store has done, and the daemon does not know it yet."""
-        return self.committer.flying
+        return self.committer.batcher.flying
 
     # As the subscription.
 
@@ -235,15 +236,16 @@ class Lab:
     def stop(self) -> None:
         """Nothing to end."""
 
-    def subscribe(self, room: bytes) -> None:
-        """At once; its confirmation comes in the stream."""
+    def subscribe(self, channel: bytes) -> None:
+        """At once; its confirmation comes in the stream, if it is a room's."""
         if self.connected:
-            self.heard.add(room)
-            self.stream.append(("confirmed", room, self.clock.now_s))
+            self.heard.add(channel)
+            if self.route.room_of(channel):
+                self.stream.append(("confirmed", channel, self.clock.now_s))
 
-    def unsubscribe(self, room: bytes) -> None:
+    def unsubscribe(self, channel: bytes) -> None:
         """At once."""
-        self.heard.discard(room)
+        self.heard.discard(channel)
 
     def reset(self) -> None:
         """Counted."""
@@ -256,7 +258,7 @@ class Lab:
 
     def _published(self, written: bytes) -> None:
         reached = {
-            "room": ROOM in self.heard,
+            "room": self.route.channel(ROOM) in self.heard,
             "directed": ROOM in self.store._rooms._members,  # noqa: SLF001
         }
         if self.connected and reached.get(self.lives.route, True):
@@ -284,24 +286,24 @@ class Lab:
         for _ in range(min(count, len(self.stream))):
             kind, value, _ = self.stream.popleft()
             if kind == "message":
-                self.hub.receive(value)
+                self.feed.receive(value)
             else:
-                self.hub.confirmed(value)
-        self.hub.flush()
+                self.feed.confirmed(value)
+        self.feed.flush()
 
     def fall(self) -> None:
         """The subscription breaks, with all that is on its way."""
         self.connected = False
         self.stream.clear()
         self.heard.clear()
-        self.hub.down()
+        self.feed.down()
 
     def rise(self) -> None:
         """It is made anew."""
         self.connected = True
-        self.hub.up()
-        for room in self.hub.subscribed():
-            self.subscribe(room)
+        self.feed.up()
+        for channel in self.feed.subscribed():
+            self.subscribe(channel)
 
     def post(self, count: int = 1) -> None:
         """Somebody at another daemon posts, so often."""

@@ -14,7 +14,7 @@ from echod.loop.clock import Clock
 from echod.metrics import Metrics
 from echod.store.base import Alone, Lives
 from echod.store.batch import Nobody
-from echod.store.committer import NEWCOMERS_MAX, Committer
+from echod.store.committer import Committer
 from echod.store.keys import NO_SESSION, PlainSession, Session
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
@@ -31,6 +31,7 @@ from echod.store.operations import (
     Who,
 )
 from echod.store.redis import operations as redis_operations
+from echod.store.shard import NEWCOMERS_MAX
 
 LIVES = Lives(60, 30)
 NAME = b"abcdefghij"

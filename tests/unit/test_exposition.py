@@ -47,8 +47,8 @@ def test_versions_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     ports = (PlainPort(terms, config),)
     hub = Hub(
-        *(config, clock, committer, metrics, b"here"),
-        subscription=LocalSubscription(),
+        *(config, clock, committer, metrics, (b"here", b"1")),
+        subscription=lambda _: LocalSubscription(),
         deliver=lambda _name, _line: False,
         crowded=lambda: False,
     )

@@ -187,7 +187,7 @@ def test_an_announcement_that_failed_is_made_again() -> None:
     """The last member leaves while the store is away: the room is not let go with a wrong count."""
     lab = Lab()
     one = joined(lab)
-    assert lab.store._rooms.who(b"r") == {b"d:1": 1}  # noqa: SLF001
+    assert lab.store._rooms.who(b"r") == {lab.feed.inbox: 1}  # noqa: SLF001
     one.part()
     lab.refuse()
     for _ in range(30):
@@ -357,17 +357,23 @@ def test_a_letter_and_its_answer(*, arrives: bool) -> None:
     assert not one.suspended
 
 
-def test_who_can_not_come_in_hears_so() -> None:
-    """A room that is not ready within the commit deadline: the line has no answer, nobody stays."""
+@pytest.mark.parametrize("serves", [True, False])
+def test_who_can_not_come_in_hears_so(*, serves: bool) -> None:
+    """A room that is not ready within the commit deadline: who asked is told, and is no member.
+
+    Where the session's own shard is away too, nobody may answer: its owner can't be confirmed.
+    """
     lab = Lab(commit_s_max=2.0)
     lab.fall()
     one = lab.client(0)
     one.join()
     lab.settle()
+    lab.store.connected = serves
     lab.tick(1.9)
-    assert not one.failed
+    assert (one.sent, one.failed, one.suspended) == (b"", False, True)
     lab.tick(0.2)
-    assert one.failed
+    assert one.failed is not serves
+    assert one.sent.startswith(b"ERR room-unavailable " if serves else b"")
     assert lab.hub.memberships == 0
 
 

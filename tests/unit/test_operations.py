@@ -12,15 +12,15 @@ from echod import config
 from echod.store.base import Lives
 from echod.store.keys import Session
 from echod.store.operations import (
-    LEASES,
     MEASURE,
     Announce,
     Beat,
     Drop,
     Enter,
     Find,
+    Leases,
     Leave,
-    OfStore,
+    OfShard,
     Open,
     Operation,
     Post,
@@ -39,7 +39,9 @@ from echod.store.slots import slot_of
 if TYPE_CHECKING:
     from echod.store.routes import Route
 
-ANN, BOB, ROOM, INBOX = b"annannanna", b"bobbobbobb", b"lobby", inbox_name(0, b"d", b"1")
+ANN, BOB, ROOM = b"annannanna", b"bobbobbobb", b"lobby"
+FIRST_SLOT = 7
+INBOX = inbox_name(FIRST_SLOT, b"d", b"1")
 FENCE = b"0:1:0123456789"
 OPERATIONS: list[tuple[Operation, bytes]] = [
     *((simple, ANN) for simple in Simple),
@@ -55,10 +57,10 @@ OPERATIONS: list[tuple[Operation, bytes]] = [
     (Read(ROOM, 1, 1), ROOM),
     (Announce(ROOM, INBOX, 1), ROOM),
     (Find(BOB), BOB),
-    (Beat(INBOX, b"b 1"), b""),
+    (Beat(INBOX, b"b 0 1"), b""),
     (Publish(INBOX, b"x"), b""),
     (MEASURE, b""),
-    (LEASES, b""),
+    (Leases(FIRST_SLOT), b""),
 ]
 WITHOUT_KEYS = {"INFO", "SPUBLISH"}
 
@@ -67,7 +69,7 @@ def test_every_operation_is_here() -> None:
     """A new one needs a line above."""
     assert isinstance(Operation, UnionType)
     assert {type(operation) for operation, _ in OPERATIONS} == set(get_args(Operation))
-    assert {operation for operation, _ in OPERATIONS} >= {*Simple, *OfStore}
+    assert {operation for operation, _ in OPERATIONS} >= {*Simple, *OfShard}
 
 
 def asked(operation: Operation) -> tuple[list[bytes], list[bytes]]:
@@ -91,12 +93,17 @@ def asked(operation: Operation) -> tuple[list[bytes], list[bytes]]:
 def test_all_that_redis_is_asked_for_is_in_one_slot(operation: Operation, about: bytes) -> None:
     """That of what the operation is about, or a shard would be asked that does not have it.
 
-    The others are the shard's own: its first slot's.
+    The others are a shard's own: its first slot's, or none's.
     """
-    assert operation.key(Session(ANN, ())) == about
+    session = Session(ANN, ())
+    assert operation.key(session) == about
     keys, channels = asked(operation)
     slots = {redis.crc.key_slot(name) for name in (*keys, *channels)}
-    assert slots <= {slot_of(about) if about else 0}
+    if operation is MEASURE:
+        assert (slots, operation.slot(session)) == (set(), -1)
+        return
+    assert slots == {operation.slot(session)}
+    assert slots == {slot_of(about) if about else FIRST_SLOT}
     if isinstance(operation, Post):
         assert channels
     if isinstance(operation, (Beat, Publish)):

@@ -26,6 +26,8 @@ from echod.store.memory.store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from echod.store.shard import Shard
+
 
 LIVES = Lives(60, 30)
 
@@ -84,16 +86,21 @@ class Deaf(Conversation):
     def __init__(self, seen: list[object]) -> None:
         self._seen = seen
 
-    def roll_back(self) -> None:
+    def roll_back(self, shard: Shard) -> None:
+        """See `Conversation`."""
+        del shard
+        self.ask_to_leave()
+
+    def ask_to_leave(self) -> None:
         """See `Conversation`."""
         self._seen.append(self)
         raise ValueError("a bug of this connection")
 
-    ask_to_leave = roll_back
-
 
 @pytest.mark.parametrize(
-    "act", [lambda port: port.roll_back(), lambda port: port.leave(1.0)], ids=["lost", "leave"]
+    "act",
+    [lambda port: port.roll_back(port.terms.committer.home), lambda port: port.leave(1.0)],
+    ids=["lost", "leave"],
 )
 def test_what_is_told_to_all_reaches_everyone(
     terms: Terms, act: Callable[[SessionPort], None]
@@ -102,8 +109,8 @@ def test_what_is_told_to_all_reaches_everyone(
     seen: list[object] = []
     directory = Directory()
     hub = Hub(
-        *(Config(), terms.clock, terms.committer, terms.metrics, b"here"),
-        subscription=LocalSubscription(),
+        *(Config(), terms.clock, terms.committer, terms.metrics, (b"here", b"1")),
+        subscription=lambda _: LocalSubscription(),
         deliver=directory.deliver,
         crowded=lambda: False,
     )
