@@ -119,7 +119,11 @@ def add_options(parser: ArgumentParser) -> None:
     add("ramp_steps", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: steps up to --users")
     add("step_s", Positive(10), f"{SHAPE_VARIABLE}={RAMP_SHAPE}: seconds on each step")
     add("storms", Count(0), f"{SHAPE_VARIABLE}={STORM_SHAPE}: the run ends after so many; 0: never")
-    add("reply_s_max", Positive(REPLY_S_MAX), "seconds to a whole reply; the server's limit is 2, with a cluster 6")
+    add(
+        "reply_s_max",
+        Positive(REPLY_S_MAX),
+        "seconds to a whole reply; the server's limit is 2, with a cluster 6",
+    )
     # Not in the web page: a browser shall not choose which file is written.
     add("summary", "", "write the run's counts to this file, as JSON", include_in_web_ui=False)
 

@@ -323,7 +323,10 @@ class Dialogue:
                 return True
             case ((Say(room) | Part(room) | Who(room)), "not-in-room"):
                 return room not in self._rooms
-            case Say(room), "out-of-order" | "conflict" | "room-unavailable":
+            case (Who(room), "room-unavailable") | (
+                Say(room),
+                "out-of-order" | "conflict" | "room-unavailable",
+            ):
                 return room in self._rooms
         return False
 

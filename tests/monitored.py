@@ -39,7 +39,7 @@ ELSEWHERE = frozenset(
         *("redis_memory_used_rss_bytes", "redis_commands_processed_total"),
         *("redis_cpu_user_seconds_total", "redis_cpu_sys_seconds_total"),
         "redis_aof_current_size_bytes",
-        *("redis_latency_spike_last",),
+        *("redis_latency_spike_last", "redis_cluster_slots_ok", "redis_master_link_up"),
         *("locust_users", "locust_workers", "locust_workers_expected"),
         *("locust_request_seconds_bucket", "locust_failures_total"),
         *("locust_worker_cpu_seconds_total", "locust_room_messages_total"),

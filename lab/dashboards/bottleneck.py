@@ -26,8 +26,11 @@ _DAEMONS = rate('process_cpu_seconds_total{job="echod"}')
 _BATCHED, _BATCHES = rate("echod_batch_writes_sum"), rate("echod_batch_writes_count")
 
 # At this share of its memory the daemons take no newcomers.
-_NEWCOMERS = 'scalar(min(echod_limit{name="store_fill_max"}))'
-_FILLED = "scalar(max(echod_store_fill_ratio))"
+_NEWCOMERS = 'min(echod_limit{name="store_fill_max"})'
+
+# By shard, called by its master; each daemon tells of each.
+_COMMITTING = total(rate("echod_shard_commit_seconds_sum"), "master")
+_COMMITS = total(rate("echod_shard_commit_seconds_count"), "master")
 
 _ANSWERING = rate('prometheus_engine_query_duration_seconds_sum{slice="inner_eval"}')
 
@@ -100,13 +103,30 @@ PANELS: Panels = {
         {
             "used": total("redis_memory_used_bytes"),
             "maxmemory": total("redis_memory_max_bytes"),
-            "newcomers": f"sum(redis_memory_max_bytes) * {_NEWCOMERS}",
-            "as the daemons know": f"sum(redis_memory_max_bytes) * {_FILLED}",
+            "newcomers": f"sum(redis_memory_max_bytes) * scalar({_NEWCOMERS})",
         },
     ),
     "Redis's append-only file": sizes(
         "Its size. It is written anew, smaller, when it has doubled.",
         {"size": total("redis_aof_current_size_bytes")},
+    ),
+    "Which shard is it?": Row(3),
+    "Redis's CPU, by node": shares(
+        "Of the one that its thread can use. One node near 100 % while others are not: slots, or a"
+        " room, belong elsewhere.",
+        {"{{instance}}": _REDIS_CPU},
+    ),
+    "Commit time, by shard": seconds(
+        "The mean of what daemons wait for a batch there. A shard is called by its master.",
+        {"{{master}}": f"{_COMMITTING} / {_COMMITS}"},
+    ),
+    "How full, by shard": shares(
+        "Of its maxmemory. From the share that is called newcomers on, daemons that are at home"
+        " there answer new clients `busy`.",
+        {
+            "{{master}}": "max by (master) (echod_store_fill_ratio)",
+            "newcomers": _NEWCOMERS,
+        },
     ),
     "Is it HAProxy?": Row(),
     "Connections through HAProxy, and its limit": amounts(

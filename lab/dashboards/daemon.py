@@ -33,6 +33,8 @@ ONE = '{job="echod", instance="$daemon"}'
 
 _CLOSED = rate(f"echod_connections_closed_total{ONE}")
 _ERRORS = rate(f"echod_store_errors_total{ONE}")
+_COMMITTING = rate(f"echod_shard_commit_seconds_sum{ONE}")
+_COMMITS = rate(f"echod_shard_commit_seconds_count{ONE}")
 _BATCHED, _BATCHES = rate(f"echod_batch_writes_sum{ONE}"), rate(f"echod_batch_writes_count{ONE}")
 
 
@@ -43,12 +45,12 @@ def _of_limit(expr: str, limit: str) -> str:
 PANELS: Panels = {
     "How is it?": Row(6),
     "Degraded": Alarm(
-        "1: its store is away or late, and HAProxy sends it next to nobody new.",
+        "1: all shards of its store are away or late, and HAProxy sends it next to nobody new.",
         f"echod_degraded{ONE}",
     ),
     "Deaf": Alarm(
-        "1: what is published in rooms does not arrive here, and HAProxy sends it next to nobody"
-        " new.",
+        "1: what is published in rooms of a shard does not arrive here. If no other shard serves,"
+        " HAProxy sends it next to nobody new.",
         f"echod_deaf{ONE}",
     ),
     "Draining": Alarm(
@@ -60,8 +62,8 @@ PANELS: Panels = {
         unit=units.Seconds,
     ),
     "Connections to the store": Number(
-        "Made since the start: more than one means that one broke.",
-        f"echod_store_connections_total{ONE}",
+        "Made since the start: more than one for each shard means that one broke.",
+        total(f"echod_store_connections_total{ONE}"),
     ),
     "Generation of the store": Number(
         "The fleet's count of losses of data, as this daemon knows it; all show the same.",
@@ -109,6 +111,20 @@ PANELS: Panels = {
     "Errors of the store, by kind": per_second(
         "What the store did not do (docs/metrics.md). `none` is well.",
         {"{{kind}}": or_none(total(_ERRORS, "kind"), "kind")},
+    ),
+    "How does each shard serve it?": Row(3),
+    "Shards that serve": amounts(
+        "1 while a new session would be well there. By the daemon's own number for the shard, and"
+        " its master.",
+        {"{{shard}} {{master}}": f"echod_shard_serves{ONE}"},
+    ),
+    "Commit time, by shard": seconds(
+        "The mean of its batches' round trips there.",
+        {"{{shard}} {{master}}": f"{_COMMITTING} / {_COMMITS}"},
+    ),
+    "Connections made, by shard": amounts(
+        "Since the start. A step is a link that broke, or a failover.",
+        {"{{shard}}": f"echod_store_connections_total{ONE}"},
     ),
     "What does it take of the machine?": Row(3),
     "CPU": shares("Of the one that it can use.", {"CPU": rate(f"process_cpu_seconds_total{ONE}")}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,6 @@ from lab.report.answers import Answer
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from matplotlib.axes import Axes
 
@@ -29,20 +29,7 @@ if TYPE_CHECKING:
 
 PASS, FAIL = "PASS", "FAIL"
 
-METHOD = (
-    """Clients of the session port (`loadtest/session_client.py`) send lines at their rates and
-    record what they see: what they sent, what was answered, every WELCOME and every error.
-    Beside them, `ghosts` go on asking on connections that they have left, `claimants` take
-    sessions from each other, and clients of the plain port compare every byte.""",
-    """After the last line everybody waits until the fate of every line is known. Then connections
-    in the daemons' metrics are compared with those in the kernel, and the history is held to
-    the rules (`lab/drill/judge/checker.py`), by itself: the checker knows nothing of the fault, but
-    whether it may have lost data.""",
-    """A break is a client's time without service: from the first line that went unanswered to
-    the first answer on the connection that took its place. `detect` is the time until its
-    connection ended, `reconnect` until the next one stood, `resume` until WELCOME, `catch up`
-    until the first answer.""",
-)
+METHOD = Path(__file__).with_name("method.jinja")
 
 HEIGHT_INCHES = 5.4
 # Steps that follow each other are named at other heights; more names would lie on each other.
@@ -109,7 +96,7 @@ def write(  # noqa: PLR0913 — all that a reader gets
         answers=[Answer(verdict.question, word([verdict]), verdict.text) for verdict in found],
         plots=[timeline],
         tables=_tables(outcome),
-        method=METHOD,
+        method=page.paragraphs(METHOD),
         machine=machine.rows,
         commands=[command],
         files=[

@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.drill.judge.checker import Checker
+from lab.drill.judge.checker import Checker, Loss
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
 from lab.drill.lives import shorten
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 # Of the clients, by the first letter of their names (`load`): those that the drill is about.
 # Claimants and ghosts are there to disturb.
 PATIENT = "sq"
+HAUNTING = "g"
 
 # All clients are served once: sessions opened through checks that have just begun.
 READY_S_MAX = 30.0
@@ -104,8 +105,10 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
     factor: float = 0.0,
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
-    losses = [mark.t for mark in marks if mark.loses]
-    checker = Checker(losses, shorten(factor or 1.0), troubled(marks))
+    losses = [Loss(mark.t, mark.slots) for mark in marks if mark.loses]
+    checker = Checker(
+        losses, shorten(factor or 1.0), troubled(marks), haunts=lambda name: name[0] in HAUNTING
+    )
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     for event in history.read(path):
         checker.feed(event)
@@ -160,11 +163,12 @@ def _act(drill: Drill, stage: Stage, load: Process, say: Callable[[str], None]) 
             break
         _sleep_until(load.ready["t"] + step.at_s)
         say(step.text)
+        slots = stage.slots(step.of)
         began = time.monotonic()
         owed += -step.heals if step.heals else step.lasts
         step.act(stage)
         done = time.monotonic()
-        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts))
+        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts, slots))
     return marks
 
 

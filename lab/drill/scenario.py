@@ -1,21 +1,28 @@
 """What a drill is: steps at their times, under which load, and what must come of them. Pure.
 
-    Drill ──steps──▶ Stage (stage/)
-      └──expects──▶ Outcome (what the histories said) ──▶ Verdict, a sentence with figures
+    Drill ──on(shards)──▶ Drill ──steps──▶ Stage (stage/)
+                            └──expects──▶ Outcome (what the histories said) ──▶ Verdict
 
 `drills/` has all of them, `judge/expectations.py` what can be expected; `run.py` plays one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lab.drill.judge.outcome import Expectation
     from lab.drill.stage.base import Stage
+
+
+# A client's patience, above the daemons' `commit_s_max` (2 s; with a cluster 6 s), so that
+# `unavailable` is heard.
+REPLY_S_MAX: Final = 2.5
+CLUSTER_REPLY_S_MAX: Final = 6.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +37,9 @@ class Step:
     heals: bool = False
     """It undoes a fault, rather than making one."""
     loses: bool = False
-    """It loses data that Redis had acknowledged."""
+    """It may lose data that Redis had acknowledged: of the slots of what it is on."""
+    of: str = ""
+    """What of the store it is on, as `Stage.names` has it; "" for nothing of it."""
     lasts: bool = True
     """The fault is there until a step heals it."""
 
@@ -42,8 +51,8 @@ class Load:
     clients: int = 60
     rate: float = 10.0
     inflight: int = 4
-    reply_s_max: float = 2.5
-    """Patience of a client: above the daemon's commit_s_max of 2 s, `unavailable` is heard."""
+    reply_s_max: float = REPLY_S_MAX
+    """Patience of a client; as it is, it is longer with a cluster (`Drill.on`)."""
     claimants: int = 0
     """Pairs that hold one token each, and take their sessions from each other."""
     quitters: int = 0
@@ -91,3 +100,18 @@ class Drill:
     """What is looked at when all clients have left; into `Outcome.facts`."""
     only_local: str = ""
     """Why it can't be made on containers; empty if it can."""
+    differs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Fields that are others where the store is a cluster."""
+    needs_shards: bool = False
+    """It is about what only a cluster has."""
+    only_alone: str = ""
+    """Why it can't be made with a cluster; empty if it can."""
+
+    def on(self, shards: int) -> Drill:
+        """The drill as it is on a store of so many shards."""
+        if shards == 1:
+            return self
+        drill = replace(self, **self.differs)
+        if drill.load.reply_s_max != REPLY_S_MAX:
+            return drill
+        return replace(drill, load=replace(drill.load, reply_s_max=CLUSTER_REPLY_S_MAX))

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import psutil
 
 from lab.measure.clocks import cpus
+from lab.report.page import paragraphs
 from lab.report.words import percent
 
 if TYPE_CHECKING:
@@ -35,13 +37,12 @@ DISTURBED_MAX = 0.1
 # A neighbour that stays is not waited for.
 TRIES_MAX = 3
 
-# A paragraph of each report.
-METHOD = (
-    "During each measurement the kernel's count for all CPUs is held against that of the"
-    f" experiment's own processes. If others used more than {percent(OTHERS_MAX)} of the CPUs, it is made"
-    f" again at once, {TRIES_MAX - 1} times at most and within {EXTRA_S:g} s in all, and the calmest counts; one"
-    " with a wrong reply always counts. The raw figures have that share (others)."
-)
+
+def method() -> list[str]:
+    """The end of each report's method: what is done about other programs."""
+    file = Path(__file__).with_name("calm.jinja")
+    others = percent(OTHERS_MAX)
+    return paragraphs(file, others=others, again=TRIES_MAX - 1, extra_s=EXTRA_S)
 
 
 def own_cpu_s() -> float:

@@ -110,7 +110,14 @@ _PAGES = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
 )
+_WORDS = Environment(undefined=StrictUndefined)  # noqa: S701 — no HTML; `prose` escapes them
 _PAGES.filters.update(prose=prose, figure=figure)
+
+
+def paragraphs(template: Path, **known: object) -> list[str]:
+    """A report's paragraphs, which stand in a template with a blank line between them."""
+    text = _WORDS.from_string(template.read_text()).render(known)
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
 
 
 def render(report: Report) -> str:

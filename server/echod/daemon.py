@@ -229,7 +229,9 @@ def _store(config: Config, lives: Lives) -> tuple[Places, Callable[[Shard], Subs
     reach = url, config.commit_s_max, config.store_password_file
     if not url.nodes:
         one = OneRedis(*reach)
-        return Alone(new_store(one)), lambda _: RedisSubscription(one.link, config.rooms_max)
+        where = url.path or f"{url.host}:{url.port}"
+        places = Alone(new_store(one), master=where)
+        return places, lambda _: RedisSubscription(one.link, config.rooms_max)
     shards = ClusterShards(Cluster(*reach), new_store)
     return shards, lambda shard: RedisSubscription(shards.door(shard.number).link, config.rooms_max)
 

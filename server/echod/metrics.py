@@ -56,6 +56,14 @@ class Counts:
     missing: int = 0
 
 
+class ShardMetrics:
+    """What happened on this daemon's way to one shard: the few numbers that are told by shard."""
+
+    def __init__(self) -> None:
+        self.connections = self.data_losses = 0
+        self.commits, self.commit_s = 0, 0.0
+
+
 class RoomMetrics:
     """What became of messages: the ledger of this daemon, and what it cost."""
 
@@ -76,8 +84,8 @@ class Metrics:
         self.lines_received = self.lines_answered = 0
         self.received_bytes = self.sent_bytes = 0
         self.sessions_opened = self.sessions_resumed = self.sessions_ended = 0
-        self.store_connections = self.store_data_losses = 0
         self.rooms = RoomMetrics()
+        self._shards: dict[int, ShardMetrics] = {}
         self.reply_seconds = Histogram(SECONDS)
         self.commit_seconds = Histogram(SECONDS)
         self.batch_writes = Histogram(WRITES)
@@ -87,6 +95,10 @@ class Metrics:
         self.handshakes_failed: dict[str, int] = {}
         self.sockets_cut_short: dict[str, int] = {}
         self.store_errors: dict[str, int] = {}
+
+    def shard(self, number: int) -> ShardMetrics:
+        """Those of the shard that has this number here."""
+        return self._shards.setdefault(number, ShardMetrics())
 
     def accepted(self, port: str) -> None:
         """A client has come."""

@@ -56,6 +56,16 @@ def test_where_and_by_what() -> None:
         assert named <= tests, named - tests
 
 
+def test_constants_are_there() -> None:
+    """Those that the page names for what nobody needs to change."""
+    (named,) = re.findall(r"^Limits that nobody needs to change(.*)$", PAGE, re.MULTILINE)
+    code = "\n".join(path.read_text() for path in (ROOT / "server" / "echod").rglob("*.py"))
+    made = set(re.findall(r"^([A-Z_]+_MAX|[A-Z_]+)(?:: Final)? = ", code, re.MULTILINE))
+    words = set(re.findall(r"`([A-Z_]+)`", named))
+    assert words
+    assert words <= made, words - made
+
+
 @pytest.mark.parametrize("heading", ["the daemon's memory", "the kernel"])
 @pytest.mark.parametrize("column, clients", [(2, 10_000), (3, 2_000)])
 def test_sums(heading: str, column: int, clients: int) -> None:

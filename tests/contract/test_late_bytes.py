@@ -89,8 +89,8 @@ class Way:
 def session_here(cluster: RedisCluster, kind: type[Session] = Session) -> Session:
     """A new one on the shard."""
     while True:
-        session = PlainSession((b"kind", b"plain")) if kind is PlainSession else None
-        session = session or Session(PlainSession(()).name, (b"kind", b"session"))
+        plain = PlainSession((b"kind", b"plain"))
+        session = plain if kind is PlainSession else Session(plain.name, (b"kind", b"session"))
         if cluster.shard_of(session.slot) == SHARD:
             return session
 

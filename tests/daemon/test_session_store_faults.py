@@ -16,17 +16,17 @@ from echod.store.redis.door import OneRedis
 from echod.store.redis.store import RedisStore
 from echod.values import store_url
 from lab.fleet import redis_server
-from lab.fleet.network import IN
+from lab.fleet.links import IN
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_session_port import WELCOME, Client, client, pair
-from tests.daemon.test_store_faults import link
+from tests.daemon.test_store_faults import by, link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from lab.fleet.network import Link
+    from lab.fleet.links import Link
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
@@ -150,7 +150,7 @@ def test_the_link_breaks_before_the_answer(
     stage: str,
 ) -> None:
     """Carried out, the answer lost, asked again on a new connection: the same answer, once."""
-    daemon = echod(store=f"redis://{link.address}/0", commit_s_max=60)
+    daemon = echod(store=by(link), commit_s_max=60)
     direct = echod(store=own_redis.url)
     one = client(direct.session_port)
     one.hello()

@@ -49,10 +49,11 @@ def fleet(echod: Callable[..., Echod], cluster: RedisCluster) -> Callable[..., l
 
     def start(count: int = 1, **settings: object) -> list[Echod]:
         daemons = [echod(store=cluster.url, name=f"d{n}", **settings) for n in range(count)]
-        for daemon in daemons:
-            until(
-                lambda daemon=daemon: daemon.log().count("store-connected") >= SHARDS, 20, "links"
-            )
+
+        def linked() -> bool:
+            return all(each.log().count("store-connected") >= SHARDS for each in daemons)
+
+        until(linked, 20, "the daemons to know all shards")
         return daemons
 
     return start
@@ -89,6 +90,10 @@ def test_shards_are_one_store(fleet: Callable[..., list[Echod]], cluster: RedisC
     """A session goes on at another daemon; rooms of all shards, TELL and WHO span daemons."""
     one, two = fleet(2)
     ann, bob = Person(one.session_port), Person(two.session_port)
+
+    def both(room: bytes) -> Callable[[], bool]:
+        return lambda: ann.ask(b"WHO %b\n" % room) == b"WHO %b 2 2\n" % room
+
     for shard in range(SHARDS):
         room = room_of(cluster, shard)
         ann.join(room)
@@ -99,7 +104,7 @@ def test_shards_are_one_store(fleet: Callable[..., list[Echod]], cluster: RedisC
             b"MSG %b 1 %b x" % (room, ann.name),
             b"SAID %b 1 1" % room,
         ]
-        until(lambda room=room: ann.ask(b"WHO %b\n" % room) == b"WHO %b 2 2\n" % room, 10, "both")
+        until(both(room), 10, "both to be there")
     assert ann.ask(b"TELL %b hi\n" % bob.name) == b"TOLD %b delivered\n" % bob.name
     assert bob.line() == b"FROM %b hi\n" % ann.name
     assert ann.ask(b"ECHO 1 a\nECHO 2 b\n", 3) == b"ECHO 1 a\nPREV 1 a\nECHO 2 b\n"

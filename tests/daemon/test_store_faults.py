@@ -12,7 +12,7 @@ import redis as redis_py
 
 from echod.store.keys import decode_state
 from lab.fleet import redis_server
-from lab.fleet.network import OUT, Network
+from lab.fleet.links import OUT, Network
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.swarm import Swarm
@@ -20,7 +20,7 @@ from tests.daemon.swarm import Swarm
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lab.fleet.network import Link
+    from lab.fleet.links import Link
     from lab.fleet.redis_server import RedisServer
     from tests.conftest import Echod
 
@@ -54,10 +54,16 @@ class Dialogue:
 
 
 @pytest.fixture
-def link(own_redis: RedisServer, tmp_path: Path) -> Iterator[Link]:
+def link(own_redis: RedisServer) -> Iterator[Link]:
     """The way to this test's Redis, which can be cut."""
-    with Network(tmp_path) as network:
+    with Network() as network:
         yield network.add("redis", f"127.0.0.1:{own_redis.port}")
+
+
+def by(link: Link) -> str:
+    """The store's URL."""
+    (address,) = link.addresses.values()
+    return f"redis://{address}/0"
 
 
 def keys_of(url: str, peer: str) -> tuple[bytes, bytes] | None:
@@ -118,7 +124,7 @@ def test_an_answered_line_survives_redis(
         until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to reconnect")
         client.say(b"after\n")
         assert stored(again.url, client.host) == (4, b"after\n")
-        assert daemon.metrics()["echod_store_data_losses_total"] == 0
+        assert daemon.metrics()['echod_store_data_losses_total{shard="0"}'] == 0
 
 
 def test_a_line_waits_for_a_store_that_comes_back(
@@ -196,7 +202,7 @@ def test_a_redis_that_lost_everything(
         until(lambda: daemon.metrics()["echod_degraded"] == 0, 30, "the daemon to reconnect")
         client.say(b"two\n")
         assert stored(empty.url, client.host) == (2, b"two\n")
-        assert daemon.metrics()["echod_store_data_losses_total"] == 1
+        assert daemon.metrics()['echod_store_data_losses_total{shard="0"}'] == 1
         assert daemon.metrics()["echod_store_generation"] == 1
 
 
@@ -205,7 +211,7 @@ def send_and_hold(client: Dialogue, link: Link, line: bytes) -> None:
     link.hold(OUT)
     client.send(line)
     until(lambda: link.count()["held"][OUT], 30, "a batch to be on its way")
-    if not link.holds(line.decode().strip()):
+    if not link.find(line.decode().strip())["found"]:
         # A heartbeat's, and the line waits behind it.
         link.heal()
         client.expect(line)
@@ -225,7 +231,7 @@ def test_the_stale_batch(
     The second run leaves the rule out, and the newer line is overwritten: so this test
     sees what the rule is for.
     """
-    daemon = echod(program, store=f"redis://{link.address}/0", commit_s_max=60)
+    daemon = echod(program, store=by(link), commit_s_max=60)
     client = Dialogue(daemon.port)
     client.say(b"one\n")
     send_and_hold(client, link, b"two\n")

@@ -12,6 +12,7 @@ import redis as redis_py
 
 from echod.config import Config
 from echod.store.base import Lives
+from lab.fleet import metrics as lab_metrics
 from lab.wait import until
 from tests.daemon import raw
 from tests.daemon.test_rooms import Person
@@ -41,7 +42,8 @@ def fill(server: Any, daemon: Echod, share: float) -> None:  # noqa: ANN401 — 
     def known() -> bool:
         used = server.info("memory")["used_memory"]
         server.config_set("maxmemory", round(used / share))
-        return abs(daemon.metrics()["echod_store_fill_ratio"] - share) < 0.02
+        said = lab_metrics.from_text(daemon.get("/metrics")[1]).get("echod_store_fill_ratio")
+        return said is not None and abs(said - share) < 0.02
 
     until(known, 30, f"the daemon to know that the store is {share:.0%} full")
 

@@ -15,6 +15,7 @@ from lab.drill.judge import violations as rules
 from lab.drill.report import verdicts
 from lab.drill.run import play
 from lab.drill.stage.local import LocalStage
+from loadtest.room_ledger import ALTERED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +31,8 @@ DRILL_S_MAX = 240
 # The first fault is made so soon: clients have a state to lose by then.
 FIRST_S = 1.0
 
+SHARDS = 3
+
 
 def short(name: str, seconds: float = 0) -> Drill:
     """A drill of the list, begun sooner, and ended after `seconds` if that is said."""
@@ -44,12 +47,14 @@ def short(name: str, seconds: float = 0) -> Drill:
 
 
 def played(drill: Drill, directory: Path, program: tuple[str, ...] = ECHOD) -> Outcome:
-    """What comes of it."""
-    with LocalStage(directory, drill.links, program=program) as stage:
-        return play(drill, stage, directory)
+    """What comes of it; of a drill that needs shards, on a cluster."""
+    shards = SHARDS if drill.needs_shards else 1
+    with LocalStage(directory, drill.links, program=program, shards=shards) as stage:
+        return play(drill.on(shards), stage, directory)
 
 
 CLAIMANTS = short("claimants", 4)
+LONE_MASTER = short("lone-master")
 
 # The bug, the drill that shows it, the rule that catches it.
 #
@@ -63,7 +68,11 @@ MUTANTS = [
     ("forgets_repeated_lines", CLAIMANTS, rules.REFUSED),
     ("keeps_the_epoch", CLAIMANTS, rules.EPOCH),
     ("ends_without_the_fence", CLAIMANTS, rules.LOST),
+    ("ignores_the_fence", short("rooms-ghosts", 8), rules.FENCE),
+    ("answers_without_replicas", LONE_MASTER, rules.LOST),
 ]
+# What members hear that is posted anew behind another message.
+OF_ROOMS = [("publishes_at_once", LONE_MASTER, ALTERED)]
 
 
 @pytest.mark.parametrize("name, drill, rule", MUTANTS, ids=[name for name, _, _ in MUTANTS])
@@ -74,6 +83,16 @@ def test_every_mutant_is_caught(name: str, drill: Drill, rule: str, tmp_path: Pa
     assert rule in outcome.counts
     proof = next(one for one in outcome.violations if one.rule == rule)
     assert proof.events
+
+
+@pytest.mark.parametrize("name, drill, fate", OF_ROOMS, ids=[name for name, _, _ in OF_ROOMS])
+def test_every_mutant_of_rooms_is_caught(
+    name: str, drill: Drill, fate: str, tmp_path: Path
+) -> None:
+    """The ledger finds messages that have no fate that they may have."""
+    outcome = played(drill, tmp_path, ("-m", f"tests.mutants.{name}"))
+
+    assert outcome.checker.rooms.ledger.counts[fate]
 
 
 @pytest.mark.parametrize(

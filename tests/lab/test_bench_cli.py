@@ -101,7 +101,7 @@ def test_a_quick_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     status, report = bench(tmp_path / "new" / "b.json", "--rows", wanted, "--connections", "10")
     shown = capsys.readouterr().out
 
-    assert status == 0
+    assert status == 0, report["failed"]
     assert [run["row"] for run in report["runs"]] == wanted.split(",")
     assert report["runs"][0]["redis_us"] is None
     assert all(run["redis_us"] > 0 for run in report["runs"][1:])

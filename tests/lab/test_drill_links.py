@@ -12,23 +12,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fleet import ports
-from lab.fleet.network import IN, OUT, Link, Network
+from lab.fleet.links import IN, OUT, Network
 from lab.fleet.ports import HOST
 from lab.wait import until
 from tests.lab.port_taker import could_be_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PATIENCE_S = 30.0
 SILENCE_S = 0.15
 
 
 @pytest.fixture(scope="module")
-def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """One process for all links of these tests."""
-    with Network(tmp_path_factory.mktemp("links")) as made:
+def network() -> Iterator[Network]:
+    """One thread for all links of these tests."""
+    with Network() as made:
         yield made
 
 
@@ -38,14 +37,14 @@ class Ends:
     def __init__(self, network: Network, name: str) -> None:
         self.listener = socket.create_server((HOST, 0))
         self.listener.settimeout(PATIENCE_S)
-        self.link: Link = network.add(name, f"{HOST}:{self.listener.getsockname()[1]}")
+        self.link = network.add(name, f"{HOST}:{self.listener.getsockname()[1]}")
+        (self.address,) = self.link.addresses.values()
         self.near = self.connect()
         self.far = self.accept()
 
     def connect(self, patience_s: float = PATIENCE_S) -> socket.socket:
         """A new near end."""
-        host, port = self.link.address.split(":")
-        return socket.create_connection((host, int(port)), patience_s)
+        return socket.create_connection(ports.split(self.address), patience_s)
 
     def accept(self) -> socket.socket:
         """The far end of the oldest connection that has none."""
@@ -205,19 +204,46 @@ def test_a_link_that_refuses_keeps_its_port(ends: Ends) -> None:
     ends.link.refuse()
     ends.link.reset()
 
-    assert not could_be_given(ports.split(ends.link.address)[1])
+    assert not could_be_given(ports.split(ends.address)[1])
 
 
-def test_an_order_that_fails_is_told_with_its_reason(tmp_path: Path) -> None:
-    """What was to be done, and the last words of the process, which has ended."""
-    with Network(tmp_path) as network:
-        with pytest.raises(
-            ConnectionError, match=r'"name": "lost"(.|\n)*KeyError: .lost'
-        ) as failed:
-            network.order("heal", name="lost")
-        assert "has ended" in str(failed.value)
-        with pytest.raises(ConnectionError, match=r'"heal"(.|\n)*KeyError'):
-            network.order("heal", name="lost")
+def test_a_fault_that_fails_says_so(ends: Ends) -> None:
+    """The call raises what went wrong; the others go on."""
+    ends.link.refuse()
+    port = ports.split(ends.address)[1]
+    with socket.create_server((HOST, port)), pytest.raises(OSError, match="in use"):
+        ends.link.heal()
+
+    ends.link.heal()
+
+    ends.connect().close()
+
+
+def test_a_bug_is_told_at_the_end() -> None:
+    """What fails in the thread is not lost."""
+    network = Network()
+    link = network.add("far", f"{HOST}:{ports.reserve()}")
+    link.loop.call_soon_threadsafe(lambda: 1 / 0)
+    link.count()
+
+    with pytest.raises(ZeroDivisionError):
+        network.close()
+
+
+def test_links_of_one_name_are_cut_as_one(network: Network) -> None:
+    """To two targets: their connections are counted together."""
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
+        targets = [f"{HOST}:{server.getsockname()[1]}" for server in (one, other)]
+        link, same = (network.add("both", target) for target in targets)
+        assert link is same
+        nears = [socket.create_connection(ports.split(link.addresses[to])) for to in targets]
+        until(lambda: link.count()["connections"] == 2, PATIENCE_S, "both connections")
+
+        link.reset()
+
+        for near in nears:
+            with near, pytest.raises(ConnectionResetError):
+                near.recv(1)
 
 
 def test_a_reset(ends: Ends) -> None:
@@ -271,10 +297,10 @@ def test_stranded_bytes(ends: Ends) -> None:
 
 def test_a_target_that_is_not_there(network: Network) -> None:
     """A connect is reset: as near to a refusal as a proxy comes."""
-    link = network.add("nobody", f"{HOST}:{ports.reserve()}")
-    host, port = link.address.split(":")
+    nobody = f"{HOST}:{ports.reserve()}"
+    address = ports.split(network.add("nobody", nobody).addresses[nobody])
     with pytest.raises(ConnectionResetError):  # perhaps before connect has returned
-        socket.create_connection((host, int(port)), PATIENCE_S).recv(1)
+        socket.create_connection(address, PATIENCE_S).recv(1)
 
 
 @pytest.mark.parametrize("lasting", [False, True])

@@ -1,7 +1,7 @@
 """A correct service and its clients, by chance: histories that keep every rule of the checker.
 
 Written from PROTOCOL §2, not from the daemon: one store, which commits a line if its connection
-still owns the session; connections on which either direction may stand still, run late or
+still owns the session, and which may lose data, all of it or of half of its slots; connections on which either direction may stand still, run late or
 be cut; clients that resume, two of which may hold one token.
 """
 
@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
+
+from echod.store.slots import ALL_SLOTS, SLOTS
+from lab.drill.judge.checker import Loss
 
 if TYPE_CHECKING:
     import random
@@ -73,7 +76,7 @@ class Model:
     def __init__(self, chance: random.Random, *, clients: int = 4, loss: bool = False) -> None:
         self.chance = chance
         self.history: list[Event] = []
-        self.losses: list[float] = []
+        self.losses: list[Loss] = []
         self.store: dict[str, Stored] = {}
         self.loss = loss
         self._now = 100.0
@@ -302,15 +305,19 @@ class Model:
                 wire.up.append(("ping", f"p{self._texts}", None))
 
     def _lose(self) -> None:
-        """An older copy of the store is put in its place."""
+        """An older copy is put in the place of the store, or of half of its slots."""
         if not self._copies or self.chance.random() < 0.5:
             self._copies.append(
                 {n: (s.epoch, list(s.lines), s.ended) for n, s in self.store.items()}
             )
             return
         copy = self.chance.choice(self._copies)
-        self.losses.append(self._now - 1e-6)
+        slots = self.chance.choice([ALL_SLOTS, range(SLOTS // 2), range(SLOTS // 2, SLOTS)])
+        loss = Loss(self._now - 1e-6, slots)
+        self.losses.append(loss)
         for name, stored in self.store.items():
+            if not loss.concerns(name):
+                continue
             if name not in copy:
                 stored.ended = True
             else:
@@ -318,6 +325,8 @@ class Model:
                 stored.epoch, stored.lines, stored.ended = copy[name][0], [*copy[name][1]], False
         for holder in self.holders:
             if holder.wire is not None and holder.wire.open_there:
+                if holder.wire.epoch and not loss.concerns(holder.wire.name):
+                    continue
                 if holder.wire.epoch:
                     self._fail(holder.wire, "rolled-back")
                 else:
@@ -325,4 +334,4 @@ class Model:
                     holder.wire.down.clear()
                     self._end(holder, holder.wire, "ECONNRESET")
         for _, wire in self._old:
-            wire.open_there = False
+            wire.open_there = wire.open_there and bool(wire.name) and not loss.concerns(wire.name)

@@ -157,7 +157,7 @@ def test_commands_are_filled_in() -> None:
     for row in rows.ROWS:
         command = row.command(words)
         assert not any("{" in word for word in command)
-        assert ("redis://there" in command) is (row.appendfsync is not None)
+        assert ("redis://there" in command) is (row.stored is not None)
 
 
 def test_rounds_are_interleaved() -> None:

@@ -25,6 +25,7 @@ from echod.config import (
     variable_of,
 )
 from echod.values import checks
+from echod.values.store_url import CLUSTERS
 
 YEAR_S = 366 * 86_400
 
@@ -102,6 +103,9 @@ TABLE: dict[str, Rows] = {
             "redis://[::1]:65535/0",
             "redis://h:6379/",
             "redis://h/15",
+            "redis+cluster://h",
+            "redis+cluster://10.0.0.1:1,[::1]:2,h",
+            "rediss+cluster://h?ssl_ca_certs=/ca.pem",
             "redis://h?db=3",
             "redis://:p@h",
             "redis://u:p:q@r@h",
@@ -130,6 +134,12 @@ TABLE: dict[str, Rows] = {
             *("redis://h/99999999999", "redis://h/1?db=1", "redis://h?db=", "redis://h?db=x"),
             *("redis://@h", "redis://u:@h", "redis://u@h", "redis://:p/q@h", "redis://:p#q@h"),
             *("redis://:p?q@h", "redis://h#", "redis://h h", "redis://h\n", "redis://a..b"),
+            *(
+                "redis+cluster://",
+                "redis+cluster://h,",
+                "redis+cluster://h/1",
+                "redis+cluster://h?db=0",
+            ),
             *("redis://-h", f"redis://{'x' * 64}", f"redis://{'x.' * 130}x", "redis://%68"),
             *("redis://::1", "redis://[::1", "redis://[::g]", "redis://[h]", "redis://1.2.3.256"),
             *("redis://1.2.3", "redis://12", "redis://h,i", "redis://é"),
@@ -288,6 +298,10 @@ def test_refused_by_name(name: str, text: str, capsys: pytest.CaptureFixture[str
         (["--store=memory://", "--store-replicas=1"], "--store-replicas"),
         (["--store=redis://h", "--store-replicas=1", "--room-route=directed"], "--room-route"),
         (["--store=unix://u@/x"], "--store"),
+        (["--store=redis+cluster://u@h,i"], "--store"),
+        (["--store=redis+cluster://h", "--room-route=broadcast"], "--room-route=broadcast"),
+        (["--store=redis+cluster://h", "--room-route=directed"], "--room-route=directed"),
+        (["--store=redis+cluster://h", "--marker-s=17"], "--marker-s=17"),
     ],
 )
 def test_pairs_that_contradict(
@@ -307,3 +321,30 @@ def test_any_host_makes_a_name(host: str) -> None:
     name = checks.name_of_host(host, "abcdef")
     checks.daemon_name(name)
     assert name.endswith("-abcdef")
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+@pytest.mark.parametrize("variable", [False, True])
+def test_defaults_of_a_cluster(cluster: str, *, variable: bool) -> None:
+    """Where nothing was said; whoever says something is served, one Redis's defaults too."""
+    url = f"{cluster}://h,i"
+    argv = [] if variable else [f"--store={url}"]
+    environ = {"ECHOD_STORE": url} if variable else {}
+    one, many = parse([], {"ECHOD_STORE": "redis://h"}), parse(argv, environ)
+    assert (one.store_replicas, one.commit_s_max) == (0, 2.0)
+    assert (many.store_replicas, many.commit_s_max) == (1, 6.0)
+    said = parse([*argv, "--store-replicas=0"], {**environ, "ECHOD_COMMIT_S_MAX": "2"})
+    assert (said.store_replicas, said.commit_s_max) == (0, 2.0)
+    changed = {
+        spec.name for spec in FIELDS if getattr(one, spec.name) != getattr(many, spec.name)
+    } - {"store", "name"}
+    assert changed == {spec.name for spec in FIELDS if "cluster" in spec.metadata}
+
+
+def test_help_says_both_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one Redis and of a cluster."""
+    with pytest.raises(SystemExit):
+        parse(["--help"], {})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "[ECHOD_STORE_REPLICAS, default 0, 1 with a cluster]" in shown
+    assert "[ECHOD_COMMIT_S_MAX, default 2.0, 6.0 with a cluster]" in shown

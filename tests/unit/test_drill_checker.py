@@ -12,9 +12,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from echod.store.slots import ALL_SLOTS, slot_of
 from lab.drill import judge
 from lab.drill.judge import violations as rules
-from lab.drill.judge.checker import KEPT_MAX, Checker
+from lab.drill.judge.checker import KEPT_MAX, Checker, Loss
 from tests.unit.drill_model import Model
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 STEPS = 800
 
 
-def checked(history: Sequence[Event], losses: Sequence[float] = ()) -> Checker:
+def checked(history: Sequence[Event], losses: Sequence[Loss] = ()) -> Checker:
     """A checker that has seen `history`."""
     checker = Checker(losses)
     for event in history:
@@ -51,6 +52,19 @@ def test_a_loss_that_is_told_of_breaks_no_rule(seed: int) -> None:
     assume(model.losses)
 
     assert checked(history, model.losses).violations == []
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=60, deadline=None)
+def test_a_loss_excuses_its_own_slots_alone(seed: int) -> None:
+    """The same histories, the losses said to be of slots that nobody is in: each is found (S12)."""
+    model = Model(random.Random(seed), loss=True)
+    history = model.run(2 * STEPS)
+    assume(any(event["e"] == "error" and event["code"] == "rolled-back" for event in history))
+    slots = {slot_of(name.encode()) for name in model.store}
+    elsewhere = [slot for slot in ALL_SLOTS if slot not in slots]
+
+    assert rules.LOST in checked(history, [Loss(loss.t, elsewhere) for loss in model.losses]).counts
 
 
 def test_the_model_does_what_it_is_for() -> None:
@@ -410,8 +424,8 @@ def test_connections_in_the_metrics() -> None:
 
 
 def test_every_rule_has_a_corruption() -> None:
-    """No rule goes unproven: `test_drill_soak` has those of lives."""
-    assert {*CORRUPTIONS.values(), rules.QUIET} == set(rules.RULES) - rules.OF_LIVES | {
+    """No rule goes unproven: `test_drill_soak` has those of lives, `test_drill_rooms` the fence."""
+    assert {*CORRUPTIONS.values(), rules.QUIET, rules.FENCE} == set(rules.RULES) - rules.OF_LIVES | {
         rules.LOST, rules.ENDED, rules.REFUSED, rules.INTERNAL,
     }  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from lab.drill.judge import violations as rules
 from lab.drill.judge.checker import Checker
 from lab.drill.judge.expectations import WHO_S, all_back, nothing_lost, who_is_right
 from lab.drill.judge.figures import Figures
@@ -100,6 +101,41 @@ def test_who_that_never_becomes_right() -> None:
     """The last answer is wrong, however early it was."""
     found = outcome(*entered("m0"), who(FAULT_S + 1, 2, 4))
     assert not who_is_right(3)(found).passed
+
+
+def ghostly(said_s: float, heard: str = "late") -> Checker:
+    """A session is resumed at 3 s, and its new owner joins at 4; its old connection posts."""
+    ghost = {"c": "g1", "e": "welcome", "name": "name-g1", "seq": 0, "text": None}
+    checker = Checker(haunts=lambda client: client == "g1")
+    told = [
+        *entered("m0"),
+        {**ghost, "t": 1.0, "epoch": 1},
+        {"t": 2.0, "c": "g1", "e": "hello", "name": "name-g1", "acked": 0, "k": 2},
+        {**ghost, "t": 3.0, "epoch": 2, "k": 2},
+        {"t": 3.0, "c": "g1", "e": "join", "room": "r", "life": None, "offset": None, "k": 2},
+        {"t": 4.0, "c": "g1", "e": "joined", "room": "r", "life": "1", "offset": 0, "how": "fresh",
+         "k": 2},
+        {"t": said_s, "c": "g1", "e": "say", "room": "r", "id": 1, "text": "late"},
+        {**message("m0", 1, 5.0), "sender": "name-g1", "text": heard},
+    ]  # fmt: skip
+    for event in sorted(told, key=lambda event: event["t"]):
+        checker.feed(cast("Event", {"k": 1, **event}))
+    checker.finish()
+    return checker
+
+
+def test_nobody_hears_an_earlier_owner() -> None:
+    """Once a later one has joined; what was on its way before may still come."""
+    assert ghostly(4.5).counts == {rules.FENCE: 1}
+    assert not ghostly(3.5).counts
+
+
+def test_a_ghost_is_owed_nothing() -> None:
+    """It does not hear its room's messages on either connection, and nothing is lost by it."""
+    checker = ghostly(4.5, heard="another's")
+
+    assert not checker.counts
+    assert checker.rooms.ledger.counts[LOST] == 0
 
 
 def test_how_long_members_were_away() -> None:

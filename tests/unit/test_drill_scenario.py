@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from echod.config import Config
+from echod.store.slots import slot_of
 from lab.cli import main
 from lab.drill import drills
 from lab.drill.drills import mixture, network, parts
@@ -45,9 +47,11 @@ def broken(closed: float, took_s: float = 1.0, why: str = "end of stream") -> Br
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("drill", drills.ALL, ids=lambda drill: drill.name)
-def test_every_drill_heals_what_it_breaks(drill: Drill) -> None:
+def test_every_drill_heals_what_it_breaks(drill: Drill, shards: int) -> None:
     """Its steps are in the order of time, within its time, and no fault is left at the end."""
+    drill = drill.on(shards)
     steps = list(drill.steps)
     open_faults = 0
     for before, after in itertools.pairwise(steps):
@@ -69,7 +73,9 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "terminate-daemon", "roll", "fill-files", "kill-redis", "freeze-redis", "restart-redis",
         "redis-truncate", "redis-empty", "redis-restore", "cut-redis-both", "cut-redis-out",
         "cut-redis-in", "cut-haproxy-daemon", "kill-haproxy", "reload-haproxy", "storm",
-        "claimants", "cut-reply", "mix",
+        "claimants", "cut-reply", "mix", "kill-master", "freeze-master", "restart-master",
+        "kill-replica", "kill-replicas", "kill-master-and-replica", "hand-over", "lose-node",
+        "lone-master", "shards-move", "rooms-ghosts",
     } <= set(names)  # fmt: skip
 
 
@@ -92,15 +98,16 @@ def shown(steps: list[Step]) -> list[tuple[float, str, bool]]:
     return [(step.at_s, step.text, step.heals) for step in steps]
 
 
+@pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_mixture_is_its_seeds(seed: int) -> None:
+def test_a_mixture_is_its_seeds(seed: int, shards: int) -> None:
     """The same each time; each fault is healed before the next round; two are on two things."""
-    faults = mixture.faults()
+    faults = mixture.faults(shards)
     steps = list(mixture.Mixture(seed, 200, faults))
     healing = {fault.text: fault.undone for fault in faults}
     owed: list[str] = []
 
-    assert shown(steps) == shown(list(mixture.Mixture(seed, 200, mixture.faults())))
+    assert shown(steps) == shown(list(mixture.Mixture(seed, 200, mixture.faults(shards))))
     assert shown(steps) != shown(list(mixture.Mixture(seed + 1, 200, faults)))
     for step in steps:
         if step.heals:
@@ -109,6 +116,51 @@ def test_a_mixture_is_its_seeds(seed: int) -> None:
             owed.append(healing[step.text])
         assert len(owed) <= 2
     assert not owed
+
+
+def test_a_mixture_harms_one_shard_at_a_time_once() -> None:
+    """Two of its nodes at once would be another fault than either."""
+    on_shards = [fault for fault in mixture.faults(3) if "shard" in fault.thing]
+
+    assert {fault.thing for fault in on_shards} == {"shard 0", "shard 1", "shard 2"}
+    assert not any(fault.loses for fault in on_shards)
+
+
+def test_patience_on_a_cluster() -> None:
+    """Longer than its daemons', unless the drill has its own."""
+    known = {drill.name: drill for drill in drills.ALL}
+    alone, clustered = known["kill-redis"], known["kill-redis"].on(3)
+
+    assert clustered.load.reply_s_max > Config(name="x").commit_s_max > 0
+    assert clustered.load.reply_s_max > alone.load.reply_s_max == alone.on(1).load.reply_s_max
+    assert known["freeze-daemon-1"].on(3).load.reply_s_max == 1.0
+
+
+def test_the_shard_that_was_hit_and_the_others() -> None:
+    """Each is held to the lines of its own sessions, and the others to what they were before."""
+    figures = Figures()
+    slots = frozenset(slot_of(name) for name in (b"here",))
+
+    def line(t: float, name: str, waited_s: float, number: int) -> None:
+        for at_s, event in (
+            (t - waited_s, {"e": "welcome", "name": name, "epoch": 1, "seq": 0, "text": None}),
+            (t - waited_s, {"e": "sent", "n": number, "text": "x"}),
+            (t, {"e": "answered", "n": number, "text": "x", "previous": None}),
+        ):
+            figures.feed(cast("Event", {"t": at_s, "c": name, "k": 1, **event}))
+
+    line(102.0, "there", 0.2, 1)
+    line(107.0, "here", 3.0, 1)
+    line(108.0, "there", 0.3, 2)
+    mark = Mark(103.0, 103.5, "kill", heals=False, loses=False, slots=slots)
+    found = outcome(figures=figures, marks=[mark])
+
+    assert expectations.shard_serves(3.1)(found).passed
+    assert not expectations.shard_serves(2.9)(found).passed
+    assert expectations.others_go_on()(found).passed
+    line(109.0, "there", 0.5, 3)
+    assert not expectations.others_go_on()(found).passed
+    assert not expectations.shard_serves(9)(outcome(figures=Figures(), marks=[mark])).passed
 
 
 def test_a_mixture_goes_on_without_end() -> None:
@@ -191,6 +243,11 @@ def test_violations_fail() -> None:
         (["mix", "--compose"], "not on containers: mix"),
         (["storm", "--lines", "10"], "--lines is of `mix` alone"),
         (["storm", "--rate", "0"], "--rate 0: must be above 0, and 1000 at most"),
+        (["storm", "--shards", "2"], "one of two is no majority"),
+        (["storm", "--shards", "3", "--compose"], "the containers are what they are"),
+        (["storm", "--times", "3"], "--times is of `lose-node` and `shards-move` alone"),
+        (["kill-master"], "kill-master is about a cluster: --shards 3"),
+        (["soak", "--shards", "3"], "not on a cluster: soak"),
     ],
 )
 def test_what_the_command_refuses(

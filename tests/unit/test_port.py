@@ -26,8 +26,6 @@ from echod.store.memory.store import MemoryStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from echod.store.shard import Shard
-
 
 LIVES = Lives(60, 30)
 
@@ -86,9 +84,9 @@ class Deaf(Conversation):
     def __init__(self, seen: list[object]) -> None:
         self._seen = seen
 
-    def roll_back(self, shard: Shard) -> None:
+    def roll_back(self, concerns: Callable[[int], bool]) -> None:
         """See `Conversation`."""
-        del shard
+        del concerns
         self.ask_to_leave()
 
     def ask_to_leave(self) -> None:

@@ -85,8 +85,8 @@ def test_no_silent_hole(steps: Sequence[str | tuple[str, int]]) -> None:  # noqa
                 on_the_way.append((stream.epoch, stream.last))
             case "hear" | "repeat" if on_the_way:
                 epoch, offset = on_the_way[0] if step == "repeat" else on_the_way.pop(0)
-                if position.hear(epoch, offset) is Heard.NEXT:
-                    text = int(epoch[1:]) * 10_000 + offset
+                text = int(epoch[1:]) * 10_000 + offset
+                if position.hear(epoch, offset, b"s %d" % text) is Heard.NEXT:
                     told += b"MSG r %d s %d\n" % (offset, text)
             case "lose" if on_the_way:
                 on_the_way.pop(0)
@@ -120,8 +120,8 @@ def test_no_silent_hole(steps: Sequence[str | tuple[str, int]]) -> None:  # noqa
 def test_another_history_is_told_once() -> None:
     """Members hear `lost` with the new position; what is said of the old one is read anew."""
     position = Position(b"r", b"e1", 5)
-    assert position.hear(b"e2", 6) is Heard.HOLE
+    assert position.hear(b"e2", 6, b"s x") is Heard.HOLE
     data, at_end = position.read(Page(b"e2", 2, [(1, b"s a"), (2, b"s b")]), Counts())
     assert (data, at_end) == (b"JOINED r e2 2 lost\n", True)
-    assert position.hear(b"e1", 6) is Heard.HOLE
-    assert position.hear(b"e2", 3) is Heard.NEXT
+    assert position.hear(b"e1", 6, b"s x") is Heard.HOLE
+    assert position.hear(b"e2", 3, b"s x") is Heard.NEXT

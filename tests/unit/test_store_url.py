@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echod.values.store_url import DB_MAX, StoreUrl, StoreUrlError, Tls, parse
+from echod.values.store_url import CLUSTERS, DB_MAX, NODES_MAX, StoreUrl, StoreUrlError, Tls, parse
 
-PARTS = ("redis://", "rediss://", "unix://", "memory://", "user", ":", "@", "[::1]", "h", "/", "1",
+PARTS = ("redis://", "rediss://", "redis+cluster://", "rediss+cluster://", ",", "unix://", "memory://", "user", ":", "@", "[::1]", "h", "/", "1",
          "?", "&", "=", "db", "ssl_ca_certs", "ssl_cert_reqs", "none", "#", "%", ".", "\0", "é", " ",
          "[", "]", "99999", "\u2100")  # fmt: skip
 
@@ -37,11 +39,71 @@ PARTS = ("redis://", "rediss://", "unix://", "memory://", "user", ":", "@", "[::
             "unix://u:p@/run/a%20b?db=3",
             StoreUrl("unix", path="/run/a b", db=3, username=b"u", password=b"p"),
         ),
+        (
+            "redis+cluster://u:p,@:1@a:1,[::1],c:3",
+            StoreUrl(
+                "redis+cluster",
+                "a",
+                1,
+                username=b"u",
+                password=b"p,@:1",
+                nodes=(("a", 1), ("::1", 6379), ("c", 3)),
+            ),
+        ),
+        (
+            "rediss+cluster://h?ssl_check_hostname=no",
+            StoreUrl("rediss+cluster", "h", tls=Tls(check_hostname=False), nodes=(("h", 6379),)),
+        ),
     ],
 )
 def test_every_part_arrives(text: str, found: StoreUrl) -> None:
     """What is said is what is served."""
     assert parse(text) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis+cluster://",
+        "redis+cluster://a,",
+        "redis+cluster://a,,b",
+        "redis+cluster://a;b",
+        "redis+cluster://a:0,b",
+        "redis+cluster://a/0",
+        "redis+cluster://a,b/1",
+        "redis+cluster://a?db=0",
+        "redis+cluster://a?ssl_cert_reqs=none",
+        "redis+cluster://:@a,b",
+        "redis+cluster://" + ",".join(["a"] * (NODES_MAX + 1)),
+        "memory+cluster://a",
+    ],
+)
+def test_what_is_no_cluster(text: str) -> None:
+    """It has nodes, not too many, and no database but its own."""
+    with pytest.raises(StoreUrlError, match=r"^must "):
+        parse(text)
+
+
+LABEL = st.from_regex(r"[a-z][a-z0-9-]{0,8}[a-z0-9]", fullmatch=True)
+NODE = st.tuples(LABEL, st.integers(1, 65_535))
+
+
+@given(
+    st.sampled_from(CLUSTERS),
+    st.lists(NODE, min_size=1, max_size=NODES_MAX),
+    st.binary(max_size=8),
+    st.binary(min_size=1, max_size=8),
+)
+def test_every_node_of_a_cluster_arrives(
+    scheme: str, nodes: list[tuple[str, int]], user: bytes, password: bytes
+) -> None:
+    """In order, with who asks, whatever his name and password are."""
+    login = f"{quote(user, safe='')}:{quote(password, safe='')}"
+    found = parse(f"{scheme}://{login}@" + ",".join(f"{host}:{port}" for host, port in nodes))
+    assert found == StoreUrl(
+        scheme, *nodes[0], username=user, password=password,
+        tls=Tls() if scheme == "rediss+cluster" else None, nodes=tuple(nodes),
+    )  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(PARTS) | st.text(max_size=3), max_size=12).map("".join))
@@ -54,7 +116,10 @@ def test_any_text_is_served_or_refused(text: str) -> None:
             parse(text)
     else:
         assert (found.scheme == "unix") == bool(found.path)
-        assert (found.scheme in ("redis", "rediss")) == bool(found.host)
+        assert (found.scheme in ("redis", "rediss", *CLUSTERS)) == bool(found.host)
+        assert (found.scheme in CLUSTERS) == bool(found.nodes)
+        assert not found.nodes or found.nodes[0] == (found.host, found.port)
+        assert found.scheme.startswith("rediss") == (found.tls is not None)
         assert 0 < found.port < 1 << 16
 
 
@@ -64,6 +129,8 @@ def test_no_password_is_repeated() -> None:
         "redis://:hunter2/x@h",
         "redis://:hunter2#x@h",
         "redis://h:hunter2",
+        "redis+cluster://:hunter2/x@h,i",
+        "redis+cluster://:hunter2@h,i:hunter2",
         "hunter2://h",
     ):
         with pytest.raises(StoreUrlError) as caught:

@@ -1,9 +1,19 @@
 """The drills: what is done when, and what must come of it (`scenario.Drill`)."""
 
-from lab.drill.drills import mixture, network, parts, rooms, soak
+from lab.drill.drills import mixture, network, parts, rooms, shards, soak
 
 MIXTURES = {"rooms-mix": mixture.rooms_mix, "mix": mixture.mix}
 """Those that a seed and a time make."""
 
-ALL = (*parts.ALL, *network.ALL, *rooms.ALL, *(make() for make in MIXTURES.values()), soak.soak())
+TIMES = {"lose-node": shards.lose_node, "shards-move": shards.shards_move}
+"""Those that are played so often."""
+
+ALL = (
+    *parts.ALL,
+    *network.ALL,
+    *rooms.ALL,
+    *shards.ALL,
+    *(make() for make in MIXTURES.values()),
+    soak.soak(),
+)
 """In the order in which `fleet drill all` plays them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.drill.scenario import Step
-from lab.drill.stage.base import DrillError
+from lab.drill.stage.base import REDIS, DrillError
 
 if TYPE_CHECKING:
     import random
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from lab.drill.stage.base import Stage
 
 # Of a drill's 60 clients, those that a fault must reach, or nothing was tried: on one of four
-# daemons, which have as many clients each, and on all that is there.
-OF_A_DAEMON, OF_ALL = 10, 50
+# daemons, which have as many clients each; on one of three shards, where at least one of those
+# daemons is at home; and on all that is there.
+OF_A_DAEMON, OF_A_SHARD, OF_ALL = 10, 10, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,29 @@ class Fault:
 
     text: str
     of: str
-    """What it is on: a mixture never makes two at once on the same."""
+    """What it is on."""
     do: Callable[[Stage], object]
     undone: str = ""
     """The healing in words."""
     undo: Callable[[Stage], object] | None = None
     lasts_s: tuple[float, float] = (0, 0)
     """In a mixture, between these bounds."""
+    loses: bool = False
+    """It may lose data that Redis had acknowledged."""
+
+    @property
+    def thing(self) -> str:
+        """A mixture never makes two faults at once on the same: a part, or a shard."""
+        return self.of.rpartition(" of ")[2]
 
     def steps(self, begin_s: float, end_s: float = 0) -> list[Step]:
         """It happens, and is healed, at these times."""
+        begin = Step(
+            begin_s, self.text, self.do, loses=self.loses, of=self.of, lasts=self.undo is not None
+        )
         if self.undo is None:
-            return [Step(begin_s, self.text, self.do, lasts=False)]
-        return [
-            Step(begin_s, self.text, self.do),
-            Step(end_s, self.undone, self.undo, heals=True),
-        ]
+            return [begin]
+        return [begin, Step(end_s, self.undone, self.undo, heals=True, of=self.of)]
 
     def by_chance(self, at_s: float, chance: random.Random) -> list[Step]:
         """Its steps in a mixture, soon after `at_s`."""
@@ -54,8 +62,8 @@ def in_order(*steps: Iterable[Step]) -> list[Step]:
     return sorted(itertools.chain(*steps), key=lambda step: step.at_s)
 
 
-def kill(*names: str) -> Fault:
-    """SIGKILL."""
+def kill(*names: str, loses: bool = False) -> Fault:
+    """SIGKILL; `loses`: of so many nodes of a shard that an answered line may be lost."""
 
     def do(stage: Stage) -> None:
         for name in names:
@@ -66,14 +74,14 @@ def kill(*names: str) -> Fault:
             stage.do("start", name)
 
     what = " and ".join(names)
-    return Fault(f"kill {what}", what, do, f"start {what}", undo, (0.3, 2))
+    return Fault(f"kill {what}", what, do, f"start {what}", undo, (0.3, 2), loses=loses)
 
 
 def freeze(name: str) -> Fault:
     """SIGSTOP: its kernel accepts, it does not answer."""
     return Fault(
         f"freeze {name}", name, lambda stage: stage.do("freeze", name),
-        f"thaw {name}", lambda stage: stage.do("thaw", name), (0.3, 4 if name == "redis" else 6),
+        f"thaw {name}", lambda stage: stage.do("thaw", name), (0.3, 4 if name == REDIS else 6),
     )  # fmt: skip
 
 
@@ -131,6 +139,39 @@ def deafen(name: str, *, lasting: bool) -> Fault:
         f"deafen {name}" + (", its next subscriptions too" if lasting else ""), name, do,
         f"heal {link}", lambda stage: stage.link(link).heal(), (0.5, 6),
     )  # fmt: skip
+
+
+def lose(part: str) -> Fault:
+    """A node is killed, its disk deleted, and it joins again as the empty node that it is."""
+
+    def undo(stage: Stage) -> None:
+        stage.do("start", part)
+        stage.await_whole()
+
+    return Fault(
+        f"kill {part}, delete its disk", part, lambda stage: stage.lose(part),
+        f"start {part} again, wait until its shard is whole", undo,
+    )  # fmt: skip
+
+
+def restart_at_once(part: str) -> Fault:
+    """SIGKILL, and it starts again before anybody has taken its place."""
+
+    def act(stage: Stage) -> None:
+        stage.do("kill", part)
+        stage.do("start", part)
+
+    return Fault(f"kill {part}, start it at once", part, act)
+
+
+def hand_over(shard: int) -> Fault:
+    """A replica becomes the shard's master, in order."""
+
+    def act(stage: Stage) -> None:
+        stage.await_whole()
+        stage.hand_over(shard)
+
+    return Fault(f"hand shard {shard} over to a replica", f"nodes of shard {shard}", act)
 
 
 def _end(link: str) -> str:

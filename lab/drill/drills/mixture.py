@@ -7,11 +7,23 @@ import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lab.drill.drills.faults import cut, deafen, freeze, half_open, in_order, kill, reset, terminate
+from lab.drill.drills.faults import (
+    cut,
+    deafen,
+    freeze,
+    half_open,
+    hand_over,
+    in_order,
+    kill,
+    lose,
+    reset,
+    restart_at_once,
+    terminate,
+)
 from lab.drill.drills.rooms import LOAD
 from lab.drill.judge.expectations import bites, nothing_lost
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import DrillError
+from lab.drill.stage.base import REDIS, DrillError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,9 +37,16 @@ TWO_AT_ONCE = 0.3
 DAEMONS = ("echod1", "echod2", "echod3", "echod4")
 
 
-def faults() -> list[Fault]:
-    """All, on every daemon."""
-    found = [kill("redis"), freeze("redis"), reset("clients")]
+def faults(shards: int = 1) -> list[Fault]:
+    """All, on every daemon and every shard."""
+    found = [reset("clients")]
+    if shards == 1:
+        found += [kill(REDIS), freeze(REDIS)]
+    for shard in range(shards if shards > 1 else 0):
+        master, replica = f"master of shard {shard}", f"replica of shard {shard}"
+        found += [kill(master), freeze(master), restart_at_once(master), hand_over(shard)]
+        found += [kill(replica), freeze(replica), lose(f"node of shard {shard}")]
+        found += [kill(f"nodes of shard {shard}")]
     for name in DAEMONS:
         redis, daemon = f"redis:{name}", f"daemon:{name}"
         found += [kill(name), freeze(name), terminate(name), cut(redis), cut(redis, "in")]
@@ -50,19 +69,19 @@ class Mixture:
             chosen = [chance.choice(self.choices)]
             if chance.random() < TWO_AT_ONCE:
                 second = chance.choice(self.choices)
-                if second.of != chosen[0].of:
+                if second.thing != chosen[0].thing:
                     chosen.append(second)
             of_round = in_order(*(fault.by_chance(at_s, chance) for fault in chosen))
             yield from of_round
             at_s = of_round[-1].at_s + chance.uniform(*PAUSE_S)
 
 
-def mix(seed: int = 1, seconds: float = 24.0, load: Load | None = None) -> Drill:
+def mix(seed: int = 1, seconds: float = 24.0, load: Load | None = None, shards: int = 1) -> Drill:
     """With `seconds` infinite, until its lines are sent."""
     return Drill(
         "mix",
         f"Faults by chance (seed {seed}), one after the other or two at once; none loses data.",
-        Mixture(seed, seconds - 4, faults()),
+        Mixture(seed, seconds - 4, faults(shards)),
         seconds=seconds,
         expects=[bites()],
         links=frozenset({"redis", "daemon", "clients"}),
@@ -71,7 +90,9 @@ def mix(seed: int = 1, seconds: float = 24.0, load: Load | None = None) -> Drill
     )
 
 
-def rooms_mix(seed: int = 1, seconds: float = 20.0, load: Load | None = None) -> Drill:
+def rooms_mix(
+    seed: int = 1, seconds: float = 20.0, load: Load | None = None, shards: int = 1
+) -> Drill:
     """Deafness among the faults; with `seconds` infinite, until all is delivered."""
     deafness = [
         _where_it_hears(deafen(name, lasting=lasting))
@@ -79,10 +100,10 @@ def rooms_mix(seed: int = 1, seconds: float = 20.0, load: Load | None = None) ->
         for lasting in (False, True)
     ]
     return replace(
-        mix(seed, seconds, load or LOAD),
+        mix(seed, seconds, load or LOAD, shards),
         name="rooms-mix",
         what=f"Faults by chance (seed {seed}), among them deafened daemons, under members of rooms.",
-        steps=Mixture(seed, seconds - 4, [*faults(), *deafness]),
+        steps=Mixture(seed, seconds - 4, [*faults(shards), *deafness]),
         expects=[bites(), nothing_lost],
     )
 

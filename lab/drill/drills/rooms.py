@@ -77,6 +77,17 @@ ALL = (
         ", and any that it makes for 6 s: no member is told, and none misses anything",
         lasting=True,
     ),
+    # A deaf daemon does not hear that a session has another owner: it takes the post.
+    Drill(
+        "rooms-ghosts",
+        "Sessions are resumed elsewhere, and go on posting from a daemon that is deaf to it.",
+        faults.deafen("echod1", lasting=True).steps(2, 8),
+        seconds=11,
+        expects=[nothing_lost],
+        links=frozenset({"redis"}),
+        load=replace(LOAD, ghosts=8),
+        only_local="containers have no link whose connections can be told apart",
+    ),
     Drill(
         "rooms-kill-daemon",
         "A daemon is killed; its members are back in their rooms elsewhere, and miss nothing.",

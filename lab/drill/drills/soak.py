@@ -63,6 +63,7 @@ def soak() -> Drill:
         links=frozenset({"redis"}),
         load=Load(clients=0, rate=2.0, ghosts=0, plain=3, factor=FACTOR),
         afterwards=lambda stage: _await_gone(stage, short),
+        only_alone="its lives are shorter than a failover may take",
         only_local="its daemons' lives are shortened, those of the containers are not",
     )
 

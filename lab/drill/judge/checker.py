@@ -6,9 +6,10 @@
                        ├──────▶ signs of life       (signs.py, in a soak)
                        └──────▶ rooms               (rooms.py)
 
-It knows nothing of daemons, faults or Redis: an unanswered line is *unknown* until a WELCOME
-tells. The rules and their names are in `violations.py`; tests/unit/test_drill_checker.py has a
-model of a correct service whose histories never break one, and for each rule histories that do.
+It knows nothing of daemons or faults, and of the store only when which slots may have lost data:
+one shard's loss excuses nobody on another. An unanswered line is *unknown* until a WELCOME tells.
+The rules and their names are in `violations.py`; tests/unit/test_drill_checker.py has a model of a
+correct service whose histories never break one, and for each rule histories that do.
 
 Memory is bounded by the sessions, their open connections and the lines in flight, never by the
 length of the history: a million lines take seconds (docs/drills.md).
@@ -16,9 +17,11 @@ length of the history: a million lines take seconds (docs/drills.md).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from echod.store.slots import slot_of
 from lab.drill.judge import violations as rules
 from lab.drill.judge.rooms import Rooms
 from lab.drill.judge.signs import ORDINARY, Signs
@@ -35,7 +38,7 @@ from lab.drill.judge.tenure import (
 from lab.drill.judge.violations import Violation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from lab.drill.judge.tenure import Connection
     from lab.drill.lives import Short
@@ -45,14 +48,27 @@ if TYPE_CHECKING:
 KEPT_MAX = 20
 
 
+class Loss(NamedTuple):
+    """Data may have been lost or rolled back: when, on the history's clock, and of which slots."""
+
+    t: float
+    slots: Collection[int]
+
+    def concerns(self, name: str) -> bool:
+        """Whether a session or a room of this name may have lost something."""
+        return slot_of(name.encode()) in self.slots
+
+
 class Checker:
     """Feed it every event of every client, in the order of time; then look at `violations`.
 
     Args:
-        losses: When Redis's data was lost or rolled back, on the history's clock: only then
-            may a client hear `rolled-back` or `unknown-session`.
+        losses: Of the store's data: only after one of its slot may a client hear `rolled-back`
+            or `unknown-session`.
         short: The daemons' lives, if they are shortened.
         troubled: From when to when a fault was there.
+        haunts: Which clients, by name, post in rooms and are no good members of them: nothing is
+            owed to them there.
 
     Attributes:
         violations: What was found, at most `KEPT_MAX` of each rule.
@@ -63,9 +79,10 @@ class Checker:
 
     def __init__(
         self,
-        losses: Sequence[float] = (),
+        losses: Sequence[Loss] = (),
         short: Short = ORDINARY,
         troubled: Sequence[tuple[float, float]] = (),
+        haunts: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
@@ -74,6 +91,7 @@ class Checker:
         self._connections: dict[tuple[str, int], Connection] = {}
         self.signs = Signs(short, troubled, self._sessions, self.broken)
         self.rooms = Rooms(self.signs)
+        self._haunts = haunts
 
     def feed(self, event: Event) -> None:
         """Take the next event; kinds that promise nothing are passed over."""
@@ -91,7 +109,9 @@ class Checker:
         if connection.kind:
             self.signs.feed(connection, event, asked)
         if connection.session.name:
-            self.rooms.feed(connection, event, asked)
+            self.rooms.hold_fence(connection, event)
+            if not self._haunts(event["c"]):
+                self.rooms.feed(connection, event, asked)
         if kind == "closed":
             del self._connections[key]
 
@@ -171,7 +191,7 @@ class Checker:
         if (
             session.ended is not None
             and (connection.hello is None or connection.hello["t"] > session.ended["t"])
-            and not self._lost_between(0, event["t"])  # it may be in the older copy
+            and not self._lost_between(name, 0, event["t"])  # it may be in the older copy
         ):
             text = "it had ended, and is resumed"
             self.broken(rules.ENDED, name, text, session.ended, event)
@@ -187,7 +207,7 @@ class Checker:
         welcome = tenure.welcome
         back = False
         if floor is not None and floor.welcome is not None:
-            if self._lost_between(floor.welcome["t"], welcome["t"]):
+            if self._lost_between(session.name, floor.welcome["t"], welcome["t"]):
                 # Another history. All that binds it is what this client gave as answered.
                 session.forget()
                 acked = hello["acked"] if hello is not None else None
@@ -218,7 +238,8 @@ class Checker:
         """
         if hello is None or floor is None:
             return False
-        if floor.era != session.era or self._lost_between(hello["t"], welcome["t"]):
+        lost = self._lost_between(session.name, hello["t"], welcome["t"])
+        if floor.era != session.era or lost:
             session.forget()
             session.blur = welcome
         elif session.blur is not None and hello["t"] > session.blur["t"]:
@@ -315,7 +336,7 @@ class Checker:
             self.broken(rule, session.name, wrong, event)
 
     def _bye(self, session: Session, tenure: Tenure, event: Event) -> None:
-        if self._lost_between(tenure.welcome["t"], event["t"]):
+        if self._lost_between(session.name, tenure.welcome["t"], event["t"]):
             return  # what was ended may have come back with the older copy
         latest = session.latest
         if latest is not None and latest is not tenure:
@@ -342,7 +363,7 @@ class Checker:
     def _lost(self, connection: Connection, session: Session, event: Event) -> None:
         """A client hears that its session, or a part of it, is gone."""
         code, how = event["code"], ""
-        excused = any(loss < event["t"] for loss in self._losses)
+        excused = self._lost_between(session.name, -math.inf, event["t"])
         if code == "unknown-session":
             excused = excused or session.gone
             if connection.kind:
@@ -352,7 +373,7 @@ class Checker:
         else:
             session.forget()
         if not excused:
-            wrong = f"`{code}`, and Redis has kept its data{how}"
+            wrong = f"`{code}`, and the store has kept its data{how}"
             self.broken(rules.LOST, session.name, wrong, event)
 
     # Finding words.
@@ -365,8 +386,8 @@ class Checker:
             return rules.FOREIGN
         return rule
 
-    def _lost_between(self, since_s: float, until_s: float) -> bool:
-        return any(since_s < loss < until_s for loss in self._losses)
+    def _lost_between(self, name: str, since_s: float, until_s: float) -> bool:
+        return any(since_s < loss.t < until_s and loss.concerns(name) for loss in self._losses)
 
 
 def _is_unasked(connection: Connection, event: Event) -> bool:

@@ -28,6 +28,11 @@ P = ParamSpec("P")
 WHO_S = 5.0
 DELIVERED_MIN = 1_000
 
+# A shard that is away makes no other one slower than this many times what it was; below so much
+# it is the machine that is measured, on which a node has just started.
+OTHERS_MOST = 2.0
+OTHERS_S = 0.1
+
 STORES = {"m": "memory", "r": "Redis"}
 # Of all sessions that were opened or resumed, who may have been late by his own clock: with
 # more of them the machine was too busy to prove anything.
@@ -171,6 +176,34 @@ def replies_lost(outcome: Outcome, least: int = 1) -> Verdict:
     told = outcome.figures.told
     text = f"{told} lines were committed, their replies lost, and told by WELCOME."
     return Verdict("Were replies cut between commit and send?", told >= least, text)
+
+
+# Shards.
+
+
+@expectation
+def shard_serves(outcome: Outcome, within_s: float) -> Verdict:
+    """No line of the shard that was hit waits longer, and there are some."""
+    waits = outcome.waits(of_shard=True)
+    longest_s = max(waits, default=math.inf)
+    text = f"{len(waits):,} lines of its sessions, the longest waited for {longest_s:.2f} s."
+    question = f"Is the shard that was hit served again within {within_s:g} s?"
+    return Verdict(question, longest_s <= within_s, text)
+
+
+@expectation
+def others_go_on(outcome: Outcome) -> Verdict:
+    """The sessions of all other shards do not wait longer for it (S12)."""
+    usual_s = rank(outcome.waits(of_shard=False, before=True), 0.99)
+    waits = outcome.waits(of_shard=False)
+    now_s, longest_s = rank(waits, 0.99), max(waits, default=math.inf)
+    most_s = max(OTHERS_MOST * usual_s, OTHERS_S)
+    text = (
+        f"{len(waits):,} lines, p99 {1000 * now_s:.0f} ms, the longest {longest_s:.2f} s;"
+        f" before the fault p99 {1000 * usual_s:.0f} ms."
+    )
+    question = f"Do the other shards go on (p99 at most {OTHERS_MOST:g} times what it was)?"
+    return Verdict(question, now_s <= most_s, text)
 
 
 # Rooms.

@@ -15,6 +15,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from echod.store.slots import slot_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -69,6 +71,7 @@ class _Client:
     welcomed: bool = False  # the present connection is in service
     code: str = ""
     broken: Break | None = None
+    slot: int = 0  # of its session
 
     @property
     def unknown(self) -> int:
@@ -109,6 +112,8 @@ class Figures:
         ends: Connections that ended, by how.
         plain_answered, plain_errors: Of the plain port's clients.
         answered_at, plain_at: When each line was answered, on either port.
+        waited_s, slots: For each of `answered_at`, since when the line had waited, in seconds,
+            however often it was sent; and its session's slot.
         faults_at: When patient and plain clients heard an error, or were cut.
         breaks: Every break that ended, and at the end those that did not.
     """
@@ -122,6 +127,7 @@ class Figures:
         self.plain_errors: Counter[str] = Counter()
         self.breaks: list[Break] = []
         self.answered_at, self.plain_at, self.faults_at = array("d"), array("d"), array("d")
+        self.waited_s, self.slots = array("d"), array("H")
         self.end = 0.0
         self._clients: dict[str, _Client] = {}
 
@@ -188,10 +194,13 @@ class Figures:
         if line is not None:  # the answer to a line repeated for the second time is none
             self.answered += 1
             self.answered_at.append(t)
+            self.waited_s.append(t - line.since_s)
+            self.slots.append(client.slot)
         self._served(client, t)
 
     def _on_welcome(self, client: _Client, event: Event) -> None:
         seq = client.acked = event["seq"]
+        client.slot = slot_of(event["name"].encode())
         self._tell(client, seq, event["text"])
         if event["epoch"] == 1 and not seq:
             self.sessions += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from lab.drill.judge.checker import Checker
     from lab.drill.judge.figures import Break, Figures
@@ -24,6 +24,8 @@ class Mark:
     heals: bool
     loses: bool
     lasts: bool = True
+    slots: Collection[int] = ()
+    """That the nodes had which it was on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,27 @@ class Outcome:
     def first_fault(self) -> float:
         """When the first fault was made."""
         return min((mark.t for mark in self.marks if not mark.heals), default=self.began)
+
+    @property
+    def slots(self) -> Collection[int]:
+        """Of the shard that the first fault on the store was on."""
+        return next((mark.slots for mark in self.marks if mark.slots and not mark.heals), ())
+
+    def waits(self, *, of_shard: bool, before: bool = False) -> list[float]:
+        """For how long each line had waited that was answered since the first fault.
+
+        Args:
+            of_shard: Lines of sessions in `slots`; or of all others.
+            before: Those that were answered before the first fault, instead.
+        """
+        figures, slots, first = self.figures, self.slots, self.first_fault
+        return [
+            waited_s
+            for t, waited_s, slot in zip(
+                figures.answered_at, figures.waited_s, figures.slots, strict=True
+            )
+            if (t < first) is before and (slot in slots) is of_shard
+        ]
 
     @property
     def breaks(self) -> list[Break]:

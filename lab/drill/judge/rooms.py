@@ -18,7 +18,7 @@ from loadtest.room_ledger import Ledger
 
 if TYPE_CHECKING:
     from lab.drill.judge.signs import Signs
-    from lab.drill.judge.tenure import Connection
+    from lab.drill.judge.tenure import Connection, Tenure
     from loadtest.history import Event
 
 # A client notices the end of its connection later than others that it is no member any more.
@@ -71,6 +71,9 @@ class Rooms:
         self._rooms: defaultdict[str, _Room] = defaultdict(_Room)
         self._left_s: dict[tuple[str, str], float] = {}  # by (client, room)
         self._posts: dict[tuple[str, str, int], tuple[int, float]] = {}  # → offset, first said
+        # Of (session, room), the latest owner that has joined, and the posts of others since.
+        self._owners: dict[tuple[str, str], Tenure] = {}
+        self._fenced: dict[tuple[str, str, str], Event] = {}
 
     def members(self, room: str) -> int:
         """How many have joined it and not left, whether they are there or cut."""
@@ -83,6 +86,21 @@ class Rooms:
             self._of_room(by, event, asked, self._rooms[event["room"]])
         elif kind in ("closed", "bye") or event.get("code") == "unknown-session":
             self._gone(by, event)
+
+    def hold_fence(self, by: Connection, event: Event) -> None:
+        """What an earlier owner posts after a later one has joined, nobody hears (§2.3)."""
+        kind, tenure = event["e"], by.tenure
+        if tenure is None or kind not in ("joined", "say", "msg"):
+            return
+        room, text = event["room"], event.get("text") or ""
+        owner = self._owners.get((by.session.name, room))
+        if kind == "joined" and (owner is None or owner.epoch < tenure.epoch):
+            self._owners[by.session.name, room] = tenure
+        elif kind == "say" and owner is not None and tenure.epoch < owner.epoch:
+            self._fenced[by.session.name, room, text] = event
+        elif kind == "msg" and (late := self._fenced.get((event["sender"], room, text))):
+            wrong = f"{room}: posted after a later owner of {event['sender']} had joined, and heard"
+            self._signs.broken(rules.FENCE, event["sender"], wrong, late, event)
 
     def finish(self) -> None:
         """The history is at its end."""

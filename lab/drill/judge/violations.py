@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 REPLY, FOREIGN, REFUSED = "reply", "foreign", "refused"
 ACKNOWLEDGED, FORWARD, UNKNOWN = "acknowledged", "forward", "unknown"
-OWNER, EPOCH = "owner", "epoch"
+OWNER, EPOCH, FENCE = "owner", "epoch", "fence"
 LOST, ENDED, INTERNAL = "lost", "ended", "internal"
 PLAIN, QUIET = "plain", "quiet"
 # Of lives, in a soak.
@@ -31,6 +31,7 @@ RULES: Mapping[str, str] = {
     FORWARD: "the seq of a WELCOME never goes back without `rolled-back` (§2.1)",
     UNKNOWN: "a line that was not answered was committed once or not at all (§2.2)",
     OWNER: "no line sent after a takeover is answered on the earlier connection (§2.3)",
+    FENCE: "no member hears what was posted after a later owner had joined (§2.3)",
     EPOCH: "every resume raises the epoch (§2.1)",
     LOST: "no session is lost or rolled back while the store keeps its data (§5)",
     ENDED: "a session that has ended does not come back (§2.4)",

@@ -11,7 +11,7 @@ line's fate is known it prints `{"event": "quiet", …}` and keeps its connectio
 SIGTERM ends it.
 """
 
-# ruff: noqa: E402, S311 — gevent patches first; a drill's dice are seeded, and no secret
+# ruff: noqa: E402 — gevent patches first
 from __future__ import annotations
 
 from gevent import monkey
@@ -20,7 +20,6 @@ monkey.patch_all()
 
 import argparse
 import json
-import random
 import re
 import signal
 import sys
@@ -90,10 +89,7 @@ def main() -> int:
     session_connection.Dialogue = Witness  # type: ignore[attr-defined]
     with HistoryFile(args.history) as history:
         load = Load(**json.loads(args.load))
-        crowd = Crowd(
-            args.session, args.plain, args.direct, load, history,
-            random.Random(load.seed), load.lines, load.deliveries,
-        )  # fmt: skip
+        crowd = Crowd(args.session, args.plain, args.direct, load, history)
         gevent.signal_handler(signal.SIGTERM, crowd.next_stage)
         everyone = [*clients.everyone(crowd), *ghosts.everyone(crowd)]
         if crowd.load.factor:

@@ -20,6 +20,7 @@ from loadtest import session_events as events
 from loadtest.client import PlainClient
 from loadtest.errors import ClientError, WrongReply
 from loadtest.session_client import Acknowledged
+from loadtest.session_requests import Join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -179,6 +180,8 @@ class Member(Talker):
                 self.crowd.deliveries += 1
             case events.Said(room, _, offset):
                 self._said[room] = max(self._said.get(room, 0), offset)
+            case events.ErrorLine("room-unavailable", request=Join(room)):
+                self.member.join(room)  # its shard was away for as long as a line may wait
             case events.Joined() if not self._served_s and self._joined:
                 self._served_s = time.monotonic()
                 self.crowd.served.add(self.name)

@@ -42,9 +42,6 @@ class Crowd:
     direct: Sequence[tuple[str, int]]
     load: Load
     history: HistoryFile
-    chance: random.Random
-    lines_max: int = 0
-    deliveries_max: int = 0
     finishing: bool = False
     leaving: Event = field(default_factory=Event)
     served: set[str] = field(default_factory=set)
@@ -62,7 +59,8 @@ class Crowd:
 
     def may_send(self) -> bool:
         """Whether there are lines, or messages, left."""
-        for sent, most in ((self.lines, self.lines_max), (self.deliveries, self.deliveries_max)):
+        load = self.load
+        for sent, most in ((self.lines, load.lines), (self.deliveries, load.deliveries)):
             if most and sent >= most:
                 self.finishing = True
         return not self.finishing
@@ -73,7 +71,7 @@ class Crowd:
 
 
 class Someone:
-    """One of the crowd, with dice of its own, of the crowd's seed.
+    """One of the crowd, with dice of its own, of the load's seed.
 
     Attributes:
         expected: The drill begins when it is served once.
@@ -84,7 +82,7 @@ class Someone:
     def __init__(self, crowd: Crowd, name: str) -> None:
         self.crowd = crowd
         self.name = name
-        self.chance = random.Random(f"{crowd.chance.random()} {name}")  # noqa: S311 — no secret
+        self.chance = random.Random(f"{crowd.load.seed} {name}")  # noqa: S311 — no secret
 
     def run(self) -> None:
         """Until the crowd leaves."""

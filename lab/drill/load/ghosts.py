@@ -3,7 +3,8 @@
 A ghost resumes its session on another daemon while its first connection is still open, and
 then goes on asking on the first: lines, PINGs, sometimes QUIT. It repeats its last line. So a
 daemon that answers after a takeover, ends a session that is another's, or does not know a
-repeated line again has somebody who notices. It speaks to the daemons directly: HAProxy would
+repeated line again has somebody who notices. Where there are rooms, it joins one on each daemon,
+and goes on posting from the connection that it has left: nobody may hear of that. It speaks to the daemons directly: HAProxy would
 end its connection to a frozen one.
 """
 
@@ -21,7 +22,7 @@ from loadtest import session_events as events
 from loadtest.errors import ClientError
 from loadtest.session_connection import SessionConnection
 from loadtest.session_notes import Notes
-from loadtest.session_requests import Echo, Hello, Ping, Quit
+from loadtest.session_requests import Echo, Hello, Join, Ping, Quit, Say
 from loadtest.session_retry import Patience
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ HAUNT_S = 70.0
 PAUSE_S = (0.05, 0.4)
 LINES = (1, 4)
 QUIT_SHARE = 0.3
+# Where members are that hear it.
+ROOM = b"room0"
 
 # PROXY v2: signature, version 2 and PROXY, TCP over IPv4, 12 bytes of addresses (any will do).
 PROXY_HEADER = b"\r\n\r\n\x00\r\nQUIT\n" + b"\x21\x11\x00\x0c" + bytes([127, 0, 0, 1] * 2 + [0] * 4)
@@ -63,7 +66,7 @@ class Ghost(Someone):
                 return
             self._life = f"{self.name}.{life}"
             self._token, self._last = b"", None
-            self._connections = self._acked = self._seq = 0
+            self._connections = self._acked = self._seq = self._posts = 0
             with contextlib.suppress(ClientError):  # in the history
                 self._live()
             gevent.sleep(self.chance.uniform(*PAUSE_S))
@@ -73,12 +76,17 @@ class Ghost(Someone):
         daemons = self.crowd.direct
         first, *others = self.chance.sample(daemons, len(daemons))
         left = self._connect(first)
+        if self.crowd.load.members and self._heard_welcome:
+            self._enter(left)
         self._speak(left)
         for other in others:
             taken = self._connect(other)
             if not self._token or not self._heard_welcome:
                 taken.close("timeout")
                 continue
+            if self.crowd.load.members:
+                # Not before it is there: until then, what was on its way may still be posted.
+                self._enter(taken)
             gevent.spawn(self._haunt, left, self._seq, self._last)
             self._speak(taken)
             left = taken
@@ -94,6 +102,15 @@ class Ghost(Someone):
         self._heard_welcome = False
         self._ask(connection, Hello(self._token, self._acked if self._token else None))
         return connection
+
+    def _enter(self, connection: DirectConnection) -> None:
+        """Join the room, and post there."""
+        if self._ask(connection, Join(ROOM)):
+            self._ask(connection, self._post())
+
+    def _post(self) -> Say:
+        self._posts += 1
+        return Say(ROOM, self._posts, b"%b %d" % (self._life.encode(), self._posts))
 
     def _speak(self, connection: DirectConnection) -> None:
         """Some lines; the last one again."""
@@ -136,7 +153,9 @@ class Ghost(Someone):
         if last is not None:
             ghostly.append(Echo(seq, last))
         self.chance.shuffle(ghostly)
-        if self.chance.random() < QUIT_SHARE:
+        if self.crowd.load.members:
+            ghostly = [self._post()]
+        elif self.chance.random() < QUIT_SHARE:
             ghostly = [Quit()]
         try:
             left.send(*ghostly)

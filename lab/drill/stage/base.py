@@ -10,19 +10,26 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from echod.store.slots import ALL_SLOTS
 from lab.errors import LabError
 from lab.fleet import haproxy_server
-from lab.fleet.network import Network, together
+from lab.fleet.links import Network, together
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lab.fleet.links import Link
     from lab.fleet.metrics import Samples
-    from lab.fleet.network import Link
 
 Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "free"]
+
+# The Redis that drills break: one Redis; of a cluster, all nodes of this shard.
+REDIS: Final = "redis"
+SHARD: Final = 1
+# Those that `Stage.move` has moved.
+MOVED: Final = "slots that have moved"
 
 # A daemon drains for 10 s at most, Docker takes its time, and the machine may be busy.
 END_S_MAX: Final = 40.0
@@ -46,7 +53,13 @@ class DrillError(LabError):
 
 
 class Stage(AbstractContextManager["Stage"]):
-    """A part's name is `echod1` …, `redis` or `haproxy`. The end of its `with` block ends it.
+    """A part's name is `echod1` …, `haproxy`, or a node's of the store.
+
+    Of the store, drills say what a node is at that moment: `master of shard 1`, `replica of
+    shard 1` (any one), `replicas of shard 1`, `node of shard 1` (another each time), `nodes of
+    shard 1`, or `redis`, the nodes of shard `SHARD`.
+    With one Redis each is that one. What undoes a fault is done to the nodes that had it,
+    whatever they are by then. The end of its `with` block ends it.
 
     Args:
         directory: Of what it writes; made if it is not there.
@@ -66,7 +79,6 @@ class Stage(AbstractContextManager["Stage"]):
         self._directory = directory
         self._kinds = links
         self._network: Network | None = None
-        self._links: dict[tuple[str, str], Link] = {}
 
     @abstractmethod
     def start(self) -> None:
@@ -94,17 +106,19 @@ class Stage(AbstractContextManager["Stage"]):
         """Where to connect to reach `target` (host:port): a link's address if the drill cuts it."""
         if name.partition(":")[0] not in self._kinds:
             return target
-        if (name, target) not in self._links:
-            self._network = self._network or Network(self._directory)
-            self._links[name, target] = self._network.add(f"{name}:{len(self._links)}", target)
-        return self._links[name, target].address
+        self._network = self._network or Network()
+        return self._network.add(name, target).addresses[target]
 
     def link(self, name: str) -> Link:
-        """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`."""
-        found = [link for (named, _), link in self._links.items() if named == name]
+        """What the drill may cut: `redis:echod1`, `daemon:echod1` or `clients`.
+
+        `redis:echod1/1` is a daemon's links to the nodes of one shard.
+        """
+        links = {} if self._network is None else self._network.links
+        found = [link for named, link in links.items() if f"{named}/".startswith(f"{name}/")]
         if not found:
             raise DrillError(f"{name}: there is no such link in this drill")
-        return together(found)
+        return found[0] if len(found) == 1 else together(found)
 
     # What can be done to it.
 
@@ -118,6 +132,14 @@ class Stage(AbstractContextManager["Stage"]):
         another takes its place, and the connections that are there may finish. `fill` leaves a part
         no file to open until `free`; containers can't.
         """
+
+    def names(self, part: str) -> list[str]:
+        """The parts that are meant, of the store by what they are now."""
+        return [part]
+
+    def slots(self, part: str) -> Collection[int]:
+        """The slots that these nodes of the store have; none of a part that is none of them."""
+        return ALL_SLOTS if part == REDIS else ()
 
     def bring_back(self, name: str) -> None:
         """A part that was told to leave: wait for its end, start it."""
@@ -141,7 +163,32 @@ class Stage(AbstractContextManager["Stage"]):
 
     @abstractmethod
     def change_data(self, how: str) -> None:
-        """One of `DATA`."""
+        """One of `DATA`, to every node of `REDIS`."""
+
+    def move(self, count: int, source: int, target: int) -> None:
+        """Move so many slots that have keys from one shard to another; rooms' slots first.
+
+        Those that have been moved are moved back first.
+        """
+        raise NotImplementedError
+
+    def lose(self, part: str) -> None:
+        """Kill nodes of a cluster, and delete all that they have stored."""
+        raise NotImplementedError
+
+    def succeed(self, shard: int) -> None:
+        """Of a shard that has no node left: the replica that was killed last becomes its master.
+
+        By force, as nobody is left to ask; then the others join it.
+        """
+        raise NotImplementedError
+
+    def hand_over(self, shard: int) -> None:
+        """A replica becomes its shard's master, without a loss."""
+        raise NotImplementedError
+
+    def await_whole(self) -> None:
+        """Wait until every replica of a cluster runs and has what its master has."""
 
     # What can be seen of it.
 

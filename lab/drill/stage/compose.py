@@ -2,7 +2,7 @@
 
     kill …          `DEEDS`
     cut, heal       docker network disconnect, connect: both ways, and what was on the way is lost
-    clients         a link of this machine in front of the published ports (`lab.fleet.network`)
+    clients         a link of this machine in front of the published ports (`lab.fleet.links`)
     Redis's data    a shell in another container of its image, on its volume
 
 The fleet must run. Its own load goes on beside the drill's.
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lab.drill.stage.base import DATA, UP_S_MAX, Deed, DrillError, Stage
 from lab.fleet import metrics
 from lab.fleet.docker import docker
+from lab.fleet.links import Link
 from lab.fleet.local import ROOT
-from lab.fleet.network import Link
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -59,6 +59,22 @@ print(sum(row[3] == established and int(row[1].split(':')[1], 16) in own for row
 """
 
 
+class Membership(Link):
+    """A container's, of a network: held and healed, and no more."""
+
+    def __init__(self, network: str, container: str) -> None:
+        self._both = network, container
+
+    def hold(self, *_: str) -> dict[str, Any]:
+        docker("network", "disconnect", *self._both)
+        return {}
+
+    def heal(self) -> dict[str, Any]:
+        # Under the name by which HAProxy finds it.
+        docker("network", "connect", "--alias", "server", *self._both)
+        return {}
+
+
 class ComposeStage(Stage):
     """See `Stage`. It starts and stops nothing that a drill does not; a part is its container's id.
 
@@ -90,14 +106,7 @@ class ComposeStage(Stage):
         kind, _, part = name.partition(":")
         suffix, member = NETWORKS[kind]
         network, _settings = self._network_of(member, suffix)
-        # Connected under the name by which HAProxy finds it.
-        orders = {"hold": ["disconnect"], "heal": ["connect", "--alias", "server"]}
-
-        def order(do: str, **_: object) -> dict[str, Any]:
-            docker("network", *orders[do], network, self.parts[part])
-            return {}
-
-        return Link(order)
+        return Membership(network, self.parts[part])
 
     def do(self, deed: Deed, name: str) -> None:
         docker(*DEEDS[deed], self.parts[name])

@@ -1,6 +1,6 @@
 """A fleet of local processes, as a stage on which every fault can be made.
 
-    clients ──(link)──▶ HAProxy ──(link)──▶ echod1 … ──(link)──▶ Redis
+    clients ──(link)──▶ HAProxy ──(link)──▶ echod1 … ──(link)──▶ Redis, or each node of a cluster
        ├──────────────────▶ idle   ─────────────────────────────▶ Redis     a soak's: in no balance
        └──────────────────▶ memory                        a soak's: alone, with its own store
 
@@ -10,25 +10,29 @@ A link is only there in the drills that cut it. Nothing here needs root.
 from __future__ import annotations
 
 import itertools
+import re
 import resource
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 import redis
 
 from echod.config import flag_of
+from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
-from lab.drill.stage.base import DATA, Deed, Stage
+from lab.drill.stage import detour
+from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, Deed, DrillError, Stage
 from lab.fleet import control, metrics, ports, processes
-from lab.fleet.local import Fleet, Plan
+from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
+from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from lab.fleet.haproxy_server import Daemon
     from lab.fleet.metrics import Samples
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
 FROZEN_S_MAX: Final = 2.0
 # Beside a soak's fleet.
 MEMORY, IDLE = "memory", "idle"
+
+# How drills name the store's nodes (`Stage`).
+OF_SHARD: Final = re.compile(r"(master|replica|replicas|node|nodes) of shard (\d+)")
+# What undoes a fault.
+HEALING: Final = frozenset({"start", "thaw", "free"})
 
 
 class LinkedFleet(Fleet):
@@ -47,7 +56,14 @@ class LinkedFleet(Fleet):
         self._way = way
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:
-        """Through a link of its own."""
+        """Through a link of its own; of a cluster, whose nodes say where they are, by detours."""
+        if isinstance(self.store, RedisCluster):
+            ways = {
+                node.address: self._way(f"redis:{daemon}/{node.shard}/{node.name}", node.address)
+                for node in self.store.nodes
+            }
+            detour.write(self.plan.directory, daemon, ways)
+            return redis_url
         head, at, target = redis_url.removesuffix("/0").rpartition("@")
         return f"{head}{at}{self._way(f'redis:{daemon}', target)}/0"
 
@@ -69,34 +85,50 @@ class LocalStage(Stage):
         factor: The daemons' lives are shortened by it, and a soak's two daemons are there; 0:
             neither.
         program: What Python runs as a daemon.
+        shards: Of the store; one is one Redis.
+        shard_replicas: Of each shard of a cluster.
     """
 
     parts: dict[str, Process]
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — each is one independent choice of the caller
         self,
         directory: Path,
         links: frozenset[str] = frozenset(),
         *,
         factor: float = 0.0,
         program: Sequence[str] = ("-m", "echod"),
+        shards: int = 1,
+        shard_replicas: int = SHARD_REPLICAS,
     ) -> None:
         super().__init__(directory, links)
         self._soak = bool(factor)
         settings = shorten(factor).settings if factor else {}
-        plan = Plan(directory / "fleet", daemon_program=program, daemon_settings=settings)
+        if shards > 1 and REDIS in links:
+            program = detour.program(directory / "fleet", program)
+        plan = Plan(
+            directory / "fleet",
+            shards=shards,
+            shard_replicas=shard_replicas,
+            daemon_program=program,
+            daemon_settings=settings,
+        )
         self.fleet = LinkedFleet(plan, self.way)
         self.parts = self.fleet.parts
+        self._harmed: dict[str, list[str]] = {}
+        """What a fault was on, by what the drill calls it, until it is undone."""
+        self._turns: Counter[int] = Counter()
+        self._moved: set[int] = set()
 
     def start(self) -> None:
         self.fleet.start()
         self.haproxy = self.parts["haproxy"].ready
         self.direct = [self.parts[name].ready["session"] for name in self.daemons]
         if self._soak:
-            store = self.parts["redis"].ready
-            password = ["--store-password-file", store["password_file"]]
+            store = self.fleet.store
+            password = ["--store-password-file", store.password_file]
             self._start_beside(MEMORY, "--store", "memory://")
-            self._start_beside(IDLE, "--store", store["url"], *password)
+            self._start_beside(IDLE, "--store", store.url, *password)
 
     def __exit__(self, *_: object) -> None:
         self.fleet.kill()
@@ -110,13 +142,41 @@ class LocalStage(Stage):
         beside = {"memory": memory["session"], "memory-plain": memory["echo"]}
         return super().addresses | beside | {"idle": idle["session"]}
 
+    def names(self, part: str) -> list[str]:
+        return [node.name for node in self._nodes(part)] or [part]
+
+    def slots(self, part: str) -> Collection[int]:
+        if part == MOVED:
+            return frozenset(self._moved)
+        store = self.fleet.store
+        nodes = self._nodes(part.partition(" and ")[0])
+        if not nodes or not isinstance(store, RedisCluster):
+            return super().slots(REDIS if nodes else part)
+        of_shard = {node.id for node in store.nodes if node.shard == nodes[0].shard}
+        claims = [
+            (seen.epoch, seen.slots)
+            for node in store.nodes
+            for seen in node.view()
+            if seen.slots and seen.id in of_shard
+        ]
+        spans = max(claims, key=lambda claim: claim[0], default=(0, ()))[1]
+        return frozenset(itertools.chain(*spans))
+
     def do(self, deed: Deed, name: str) -> None:
+        if deed in HEALING:
+            names = self._harmed.pop(name, None) or self.names(name)
+        else:
+            names = self._harmed[name] = self.names(name)
+        for part in names:
+            self._do(deed, part)
+
+    def _do(self, deed: Deed, name: str) -> None:
         process = self.parts[name]
         match deed:
             case "kill":
                 process.kill()
             case "start":
-                self.fleet.start_again(name)
+                self._start(name)
             case "reload":
                 self.parts[f"former {name}"] = process
                 self.fleet.start_haproxy(replaces=process.pid)
@@ -128,11 +188,54 @@ class LocalStage(Stage):
             until(lambda: control.life(process) == "frozen", FROZEN_S_MAX, f"{name} to stand still")
 
     def change_data(self, how: str) -> None:
-        directory = self.fleet.plan.directory / "redis"
-        subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
+        for name in self._harmed.get(REDIS) or self.names(REDIS):
+            directory = self.fleet.plan.directory / name
+            subprocess.run(["sh", "-ec", DATA[how]], cwd=directory, check=True)
+
+    def move(self, count: int, source: int, target: int) -> None:
+        cluster = self._cluster
+        until(
+            lambda: all(cluster.master(shard).reachable for shard in (source, target)),
+            ELECTION_S_MAX,
+            "both shards to have a master",
+        )
+        with redis.Redis.from_url(cluster.master(source).admin_url) as client:
+            keys = list(client.scan_iter(count=1000))
+        rooms, others = (
+            {slot_of_key(key) for key in keys if key.startswith(b"m:{") is room and b"{" in key}
+            for room in (True, False)
+        )
+        here = self.slots(f"nodes of shard {source}")
+        first = [slot for slot in self._moved if slot in here]
+        wanted = dict.fromkeys((*first, *sorted(rooms), *sorted(others)))
+        for slot in list(wanted)[:count]:
+            cluster.move_slot(slot, target)
+            self._moved.add(slot)
+
+    def lose(self, part: str) -> None:
+        nodes = self._nodes(part)
+        self._harmed[part] = [node.name for node in nodes]
+        for node in nodes:
+            self._cluster.lose_data(node)
+
+    def succeed(self, shard: int) -> None:
+        (last,) = self._harmed.pop(f"replica of shard {shard}")
+        of_shard = [node for node in self._cluster.nodes if node.shard == shard]
+        for node in sorted(of_shard, key=lambda node: node.name != last):
+            self._cluster.start_again(node)
+            self.parts[node.name] = node.process
+            if node.name == last:
+                self._cluster.hand_over(node, force=True)
+
+    def hand_over(self, shard: int) -> None:
+        (replica,) = self._nodes(f"replica of shard {shard}")
+        self._cluster.hand_over(replica)
+
+    def await_whole(self) -> None:
+        self._cluster.await_whole()
 
     def runs(self, name: str) -> bool:
-        return self.parts[name].alive
+        return any(self.parts[one].alive for one in self._harmed.get(name) or self.names(name))
 
     def samples(self, name: str) -> Samples:
         return metrics.read(self.parts[name].ready["admin"])
@@ -144,6 +247,47 @@ class LocalStage(Stage):
             one.status == psutil.CONN_ESTABLISHED and one.laddr.port in own
             for one in psutil.Process(daemon.pid).net_connections("tcp")
         )
+
+    def _nodes(self, part: str) -> Sequence[Any]:
+        """The store's nodes that a drill means; none for another part. A master comes first."""
+        store = self.fleet.store
+        found = OF_SHARD.fullmatch(f"nodes of shard {SHARD}" if part == REDIS else part)
+        if found is None:
+            return []
+        if not isinstance(store, RedisCluster):
+            return store.nodes
+        kind, shard = found[1], int(found[2])
+        master, replicas = store.master(shard), store.replicas(shard)
+        if kind == "node":  # a replica or the master: the one whose turn it is
+            nodes = [node for node in store.nodes if node.shard == shard]
+            self._turns[shard] += 1
+            return [nodes[(self._turns[shard] - 1) % len(nodes)]]
+        return {
+            "master": [master],
+            "replica": [next((node for node in replicas if node.reachable), replicas[0])],
+            "replicas": replicas,
+            "nodes": [master, *replicas],
+        }[kind]
+
+    @property
+    def _cluster(self) -> RedisCluster:
+        store = self.fleet.store
+        if not isinstance(store, RedisCluster):
+            raise DrillError("one Redis has no other nodes")
+        return store
+
+    def _start(self, name: str) -> None:
+        """As an operator does it: a node that has lost its data by the rule for those."""
+        store = self.fleet.store
+        node = next((node for node in store.nodes if node.name == name), None)
+        if node is None or not isinstance(store, RedisCluster):
+            self.fleet.start_again(name)
+            return
+        of_shard = [one for one in store.nodes if one.shard == node.shard]
+        # Nobody has its slots, nor ever will: with what is lost it is the master that it was.
+        alone = not any(one.has_data or one.reachable for one in of_shard)
+        store.start_again(node, even_without_data=alone)
+        self.parts[name] = node.process
 
     def keys(self) -> dict[str, int]:
         (node,) = self.fleet.store.nodes

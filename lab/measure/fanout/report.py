@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.ticker import MaxNLocator
@@ -22,19 +23,20 @@ from lab.measure.fanout.systems import (
 )
 from lab.measure.samples import cell, shares, whiskers
 from lab.report import plots, results
-from lab.report.page import Report, Table
+from lab.report.page import Report, Table, paragraphs
 from lab.report.plots import plot
 from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
     from lab.measure.fanout.systems import Loads, Plan
     from lab.measure.samples import Measurement, Row
     from lab.report.page import Plot
+
+METHOD = Path(__file__).with_name("method.jinja")
 
 SERIES = {
     BROADCAST: (plots.ORANGE, "^", "--"),
@@ -58,7 +60,7 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row]) -> Report:
         answers=list(answers.answers(measured, loads, answers.promises(loads))),
         plots=_plots(directory, measured, loads, titles) if measured else [],
         tables=_tables(measured, titles),
-        method=_method(plan),
+        method=[*paragraphs(METHOD, plan=plan), *calm.method()],
         files=[("points.csv", "every measurement: rate, latency, CPU by part, copies, losses")],
     )
 
@@ -220,37 +222,3 @@ def _tables(measured: Sequence[Measurement], titles: Mapping[str, str]) -> list[
         },
     )
     return [costs, busyness]
-
-
-def _method(plan: Plan) -> list[str]:
-    return [
-        (
-            "One load generator in C has all members, spread evenly over the servers, and posts at an"
-            f" even pace for {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, whatever"
-            " becomes of the posts; members take turns. A post is 64 bytes that hold its number and"
-            " when it was sent. Every member's every delivery is checked: its bytes, once, and with"
-            " echod in one order for all members. Latency is from sending a post to having read it"
-            f" at a member. Everything is measured {plan.repeats} times in turns."
-        ),
-        (
-            f"echod is {'as shipped' if plan.appendfsync == 'always' else 'measured'} with"
-            f" appendfsync {plan.appendfsync}: a post is in Redis's append-only file before its"
-            " sender is told. The peers are set up as their own documentation says (lab/measure/peers), over"
-            " WebSocket, with a Redis that writes no file; a post is not acknowledged to its sender."
-            " Django Channels gets a tenth of the posts: it can't keep up with more here."
-        ),
-        (
-            "CPU is the kernel's count for each process in the measured seconds. A process that sends"
-            " over loopback also does the receiver's part of TCP. Everything shares this machine's"
-            " CPUs and nothing is pinned; the generator's own CPU is in no figure but its own."
-        ),
-        (
-            "Where a route stops is computed from what a post costs in the smallest rooms, with the"
-            " fewest and with the most daemons: the difference, divided by the copies that are more,"
-            " is what a copy costs. Redis's thread is full at 1 / (its CPU for a post of so many"
-            " copies), a daemon that reads every post at 1 / (its CPU for a copy). With more posts a"
-            " post costs less, since more of them share a batch and a write to disk: the limits are"
-            " careful ones, and for comparing the ways."
-        ),
-        calm.METHOD,
-    ]

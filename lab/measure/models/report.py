@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.measure import calm
@@ -14,13 +15,12 @@ from lab.measure.models.measure import by_part
 from lab.measure.samples import cell, ranged
 from lab.measure.serving import HAPROXY, REDIS, SERVERS
 from lab.report import plots, results
-from lab.report.page import Report, Table
+from lab.report.page import Report, Table, paragraphs
 from lab.report.plots import Part, plot
 from lab.report.words import number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lab.report.page import Plot
 
 LOOKS = {SERVERS: (plots.BLUE, ""), REDIS: (plots.ORANGE, "//"), HAPROXY: (plots.GREEN, "xx")}
+METHOD = Path(__file__).with_name("method.jinja")
 MIB = 1 / (1024 * 1024)
 
 
@@ -54,7 +55,7 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row], visits: Visits) -> R
         answers=list(answers.answers(measured, work)),
         plots=_plots(directory, plan, visits, measured) if measured else [],
         tables=[_table(measured.values())],
-        method=_method(plan),
+        method=[*paragraphs(METHOD, plan=plan, work=work), *calm.method()],
         files=[
             ("runs.csv", "every repeat of every system: times, CPU and memory by part"),
             ("visits.csv", "every connection: when it was made, first answered, ended"),
@@ -204,28 +205,3 @@ def _table(measured: Iterable[Measurement]) -> Table:
             "load busy": lambda one: f"{one.of('load_busy').max:.0%}",
         },
     )
-
-
-def _method(plan: Plan) -> list[str]:
-    work = plan.workload
-    return [
-        (
-            f"Each server was started afresh {plan.repeats} times, in turns (all of them once, then"
-            " all of them again in the reverse order), so that a machine that grows slower slows every"
-            " one alike; servers are compared with each other within each turn. A client"
-            f" connects, sends {work.lines} lines with {work.pause_s:g} s between, compares"
-            f" every byte of every reply, half-closes and waits for the end;"
-            f" {work.clients} of them at once are a loop, and {work.loops} after one another a repeat."
-        ),
-        (
-            f"The serial server was given {min(plan.serial_clients, work.clients)} clients. Its loop"
-            " for all of them is that time, multiplied by the ratio of the numbers."
-        ),
-        (
-            "CPU is the kernel's count for each process while the clients ran, ended threads"
-            " included; memory is each process's highest resident size. Clients, servers and all else"
-            " share the machine's CPUs; nothing is pinned. The fleets run as shipped: every reply is"
-            " committed to Redis with appendfsync always, behind HAProxy with its health checks."
-        ),
-        calm.METHOD,
-    ]

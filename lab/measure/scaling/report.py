@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.measure import calm
@@ -13,13 +14,12 @@ from lab.measure.scaling import answers, costs, usl
 from lab.measure.scaling.answers import FULL_FLEET, RATE, by_shape, daemons
 from lab.measure.scaling.measure import REPEATS_OF_A_START
 from lab.report import plots, results
-from lab.report.page import Report, Table
+from lab.report.page import Report, Table, paragraphs
 from lab.report.plots import Part, plot
 from lab.report.words import number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -49,6 +49,7 @@ BARS = (
 )
 CURVE_STEPS = 60
 PREDICTED_CPUS_MAX = 128
+METHOD = Path(__file__).with_name("method.jinja")
 
 
 def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cpus: int) -> Report:
@@ -63,6 +64,8 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cp
         if len(set(one.all("daemons"))) >= usl.SIZES_MIN:
             laws[one["shape"]] = usl.fit(pairs)
     counts = ", ".join(map(str, plan.daemons))
+    bounds = {"full": percent(costs.FULL), "free": percent(costs.FREE)}
+    method = paragraphs(METHOD, plan=plan, repeats_of_a_start=REPEATS_OF_A_START, **bounds)
     return Report(
         title="How the fleet scales",
         question=f"The same {plan.connections} connections, each with one line in flight, on"
@@ -72,7 +75,7 @@ def write(directory: Path, plan: Plan, rows: Sequence[Row], held: Row | None, cp
         answers=list(answers.answers(measured, cpus, held)),
         plots=_plots(directory, measured, laws, cpus) if measured else [],
         tables=[*_tables(measured), _laws(laws)],
-        method=_method(plan),
+        method=[*method, *calm.method()],
         files=[
             ("points.csv", "every measurement: rate, latency, CPU and busyness by part"),
             ("c10k.csv", "what one daemon held"),
@@ -293,28 +296,3 @@ def _laws(laws: Mapping[str, Law]) -> Table:
             "error": lambda shape: f"{laws[shape].error:.1%}",
         },
     )
-
-
-def _method(plan: Plan) -> list[str]:
-    return [
-        (
-            f"{plan.connections} connections in closed loop (one line of 64 bytes in flight each, the"
-            " next sent when the reply has come; every byte is compared) for"
-            f" {plan.seconds:g} s after {plan.warm_up_s:g} s of warm-up, {plan.repeats} times in"
-            " turns, with rising and with falling numbers of daemons, which are started afresh for"
-            f" every {REPEATS_OF_A_START} turns. What is compared is compared within a turn."
-            " The load generator is C, one process for each daemon. Redis has appendfsync"
-            f" {plan.appendfsync}, the daemons durability commit; without store it is none."
-        ),
-        (
-            "CPU is the kernel's count for each process in the measured seconds. A process that sends"
-            " over loopback also does the receiver's part of TCP, so each part is charged for some of"
-            " its neighbour's. Everything shares this machine's CPUs and nothing is pinned."
-        ),
-        (
-            f"A part counts as full when it used {percent(costs.FULL)} or more of what it can have, and as"
-            f" free below {percent(costs.FREE)}, if the whole interval of its repeats lies there; in between"
-            " the report does not decide. A part's own limit is named before the machine's."
-        ),
-        calm.METHOD,
-    ]

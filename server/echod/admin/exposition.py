@@ -1,7 +1,7 @@
 """Every metric's name and help, in one place. docs/metrics.md says what each is good for.
 
 The samples are made when somebody asks. No label has a value for each session, client or
-daemon (ADR 16).
+daemon, and few families have one for each shard (ADR 16).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     HistogramMetricFamily,
     InfoMetricFamily,
+    SummaryMetricFamily,
 )
 from prometheus_client.registry import Collector
 
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from echod.metrics import Metrics
     from echod.ports.port import Port
     from echod.rooms.hub import Hub
+    from echod.store.shard import Shard
+
+
+# The number is the daemon's own; by the master's address daemons and exporters agree.
+SHARD = ("shard", "master")
 
 
 class _Collector(Collector):
@@ -62,6 +68,7 @@ class _Collector(Collector):
         yield from self._counters()
         yield from self._labelled()
         yield from self._gauges()
+        yield from self._shards()
         yield from self._histograms()
         yield from self._settled
 
@@ -95,8 +102,11 @@ class _Collector(Collector):
             ("leases_lapsed", "Heartbeats that came too late.", metrics.rooms.leases_lapsed),
             ("subscriptions", "Connections made to listen.", metrics.rooms.subscriptions),
             ("subscriptions_deaf", "Those found deaf.", metrics.rooms.deafened),
-            ("store_connections", "Connections made to the store.", metrics.store_connections),
-            ("store_data_losses", "Times the store had lost data.", metrics.store_data_losses),
+            (
+                "slots_moved",
+                "Slots that came to another shard.",
+                self._committer.places.slots_moved,
+            ),
         ):
             yield CounterMetricFamily(f"echod_{name}", text, value=value)
 
@@ -151,7 +161,7 @@ class _Collector(Collector):
     def _gauges(self) -> Iterator[Metric]:
         committer = self._committer
         sums = committer.sums()
-        shards = committer.shards
+        shards, places = committer.shards, committer.places
         for name, text, value in (
             ("lines_waiting", "Lines read whose reply waits for the store.", sums.lines_waiting),
             ("held_bytes", "Replies that wait for the store.", sums.held_bytes),
@@ -160,12 +170,14 @@ class _Collector(Collector):
             ("unsent_bytes", "What waits for clients to take or end it.", self._unsent.bytes),
             ("async_lines", "Answered lines that a crash would lose.", sums.lines_answered),
             ("async_seconds", "Age of the oldest of them.", committer.unstored_s()),
-            ("degraded", "1 while the store is away or slow.", committer.degraded()),
+            ("degraded", "1 while every shard is away or slow.", committer.degraded()),
             ("draining", "1 since SIGTERM.", self._draining()),
-            ("deaf", "1 while publications don't arrive.", self._hub.deaf),
+            ("deaf", "1 while a shard's publications don't arrive.", self._hub.deaf),
             ("rooms", "Rooms that are listened to.", len(self._hub.rooms)),
             ("room_members", "Memberships of connections.", self._hub.memberships),
-            ("store_fill_ratio", "Of the fullest shard.", max(each.fill for each in shards)),
+            ("slots_moving", "Slots on their way between shards.", places.slots_moving),
+            ("clocks_apart_seconds", "Between the nodes' clocks.", places.clocks_apart_s),
+            ("store_replicas", "So many must have a line.", self._config.store_replicas),
             (
                 "store_generation",
                 "Raised when data was lost; of all shards the sum.",
@@ -182,6 +194,45 @@ class _Collector(Collector):
             family.add_metric([kind], count)
         yield family
 
+    def _shards(self) -> Iterator[Metric]:
+        """What is asked by shard: who has no slots any more only keeps its counters.
+
+        A shard's number is this daemon's own; its master's address is what daemons share. A
+        counter that is raised by a failover has no master: it would begin anew with it.
+        """
+        shards = self._committer.shards
+        serving = [shard for shard in shards if shard.place.slots]
+        for name, text, values in (
+            ("shard_serves", "Whether a new session is well there.", [s.serves for s in serving]),
+            ("shard_slots", "Slots that it has.", [len(s.place.slots) for s in serving]),
+            ("shard_replicas", "Replicas that are there.", [s.place.replicas for s in serving]),
+            ("store_fill_ratio", "How full its Redis is.", [s.fill for s in serving]),
+        ):
+            family = GaugeMetricFamily(f"echod_{name}", text, labels=SHARD)
+            for shard, value in zip(serving, values, strict=True):
+                if value is not None:
+                    family.add_metric(_names(shard), value)
+            yield family
+        summary = SummaryMetricFamily(
+            "echod_shard_commit_seconds", "A batch's round trip.", labels=SHARD
+        )
+        for shard in serving:
+            summary.add_metric(_names(shard), shard.metrics.commits, shard.metrics.commit_s)
+        yield summary
+        home = self._committer.home
+        info = InfoMetricFamily("echod_home", "Where new sessions are born.", labels=SHARD)
+        info.add_metric(_names(home), {})
+        yield info
+        for name, text, counts in (
+            ("store_connections", "Links made.", [s.metrics.connections for s in shards]),
+            ("store_data_losses", "Times it lost data.", [s.metrics.data_losses for s in shards]),
+            ("shard_failovers", "Other masters seen.", [s.place.failovers for s in shards]),
+        ):
+            counter = CounterMetricFamily(f"echod_{name}", text, labels=SHARD[:1])
+            for shard, count in zip(shards, counts, strict=True):
+                counter.add_metric(_names(shard)[:1], count)
+            yield counter
+
     def _histograms(self) -> Iterator[Metric]:
         metrics = self._metrics
         for name, text, histogram in (
@@ -193,6 +244,10 @@ class _Collector(Collector):
             yield HistogramMetricFamily(
                 f"echod_{name}", text, buckets=histogram.buckets(), sum_value=histogram.total
             )
+
+
+def _names(shard: Shard) -> list[str]:
+    return [str(shard.number), shard.place.master]
 
 
 def _limits(config: Config) -> Metric:

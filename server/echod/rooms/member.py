@@ -23,6 +23,7 @@ from echod.rooms.position import Position
 from echod.store import operations
 from echod.store.operations import (
     FENCED,
+    KEEP,
     Conflict,
     Enter,
     Find,
@@ -36,6 +37,7 @@ from echod.store.operations import (
     Remember,
     Stale,
 )
+from echod.store.store_client import StoreClient
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -221,16 +223,39 @@ class Member:
         self._connection.ask(post, posted)
 
     def _post_again(self, post: Post, reply: Callable[[bytes], None]) -> None:
-        """The room does not know the owner, who is confirmed: it joins again, and posts."""
-        call = self._hub.committer.call
+        """The room does not know the owner, who was confirmed: it joins again, and posts.
+
+        The owner is confirmed once more with the post: a later one may have come meanwhile.
+        """
+        hub, connection, session = self._hub, self._connection, self._session
+        post = Post(post.room, post.sender, session.fence, post.id, post.said)
+        came: list[Write | None] = []
+
+        def posted(write: Write | None) -> None:
+            came.append(write)
+            if confirmations:
+                reply(_said(post, write))
+
+        confirmations: list[Write] = []
+
+        def confirmed(write: Write | None) -> None:
+            if write is None:
+                connection.unavailable()
+            elif write.refused:
+                connection.owe(b"")  # refused likewise: the connection is told why
+            else:
+                confirmations.append(write)
+                if came:
+                    reply(_said(post, came[0]))
 
         def entered(write: Write | None) -> None:
             if write is not None and write.result:
-                call(post, lambda again: reply(_said(post, again)))
+                hub.committer.call(post, posted)
+                hub.committer.submit(StoreClient(confirmed), session, KEEP)
             else:
                 reply(AWAY.line())
 
-        call(self._enter(post.room), entered)
+        hub.committer.call(self._enter(post.room), entered)
 
     def _remember(self, room: bytes) -> None:
         """What the store knows of this sender's posts in `room` lives on with its session.

@@ -131,6 +131,9 @@ class Place(Protocol):
         number: its name here; others may count otherwise.
         slots: what lives there, lowest first; none if it is no part of the store any more.
         store: used by the shard's greenlet alone.
+        master: host:port of who serves it, for people; "" if nobody is known, or needed.
+        replicas: how many it has that nobody calls dead; None if this is not known.
+        failovers: how often another node has become its master, as far as was seen.
     """
 
     number: int
@@ -140,6 +143,18 @@ class Place(Protocol):
     def slots(self) -> Sequence[int]:
         """See the class; it may be another each time."""
 
+    @property
+    def master(self) -> str:
+        """See the class."""
+
+    @property
+    def replicas(self) -> int | None:
+        """See the class."""
+
+    @property
+    def failovers(self) -> int:
+        """See the class."""
+
 
 class Places(Protocol):
     """The shards that there are, as far as they are known."""
@@ -147,6 +162,14 @@ class Places(Protocol):
     @property
     def clocks_apart_s(self) -> float:
         """Between the nodes' clocks, the one ahead and the one behind, as they were seen last."""
+
+    @property
+    def slots_moving(self) -> int:
+        """Slots that are on their way from one shard to another, as nodes said last."""
+
+    @property
+    def slots_moved(self) -> int:
+        """Slots that have come to another shard since the shards were seen first."""
 
     @property
     def version(self) -> int:
@@ -164,10 +187,13 @@ class Alone:
 
     number = version = 0
     clocks_apart_s = 0.0
+    slots_moving = slots_moved = failovers = 0
+    replicas: int | None = None  # a Redis that has some does not say so to its daemons
     slots: Sequence[int] = ALL_SLOTS
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, master: str = "") -> None:
         self.store = store
+        self.master = master
 
     def all(self) -> Sequence[Place]:
         """See `Places`."""

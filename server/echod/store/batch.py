@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Of a line that asks the store for something: the objects that are made of it, for two shards
 # and of WHO for three questions (tests/unit/test_asked_bytes.py).
-ASKED_BYTES = 1_500
+ASKED_BYTES = 1_600
 
 
 class Client(Protocol):

@@ -18,7 +18,8 @@ of a room (PROTOCOL §3):
     x:{<room>}                  stream <offset>-<Unix ms>: m = "<sender> <text>"
     p:{<room>}                  hash   daemon → "<members there> <Unix ms of the announcement>"
     i:{<room>}:<name>           sorted id → "<offset>:<digest of the text>" of a sender's last
-                                       posts; 0 → its fence: who may post in its name (ADR 22)
+                                       posts; 0 → its fence: who may post in its name (ADR 22),
+                                       without an owner once that one has left
 
 of a slot:
 

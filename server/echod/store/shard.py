@@ -72,6 +72,7 @@ class Shard:
         deaf: what is published here does not reach this daemon (rooms/heartbeat.py).
         homes: daemons that have their home here, as its leases said last; `first_home` is the
             inbox of the first of them.
+        metrics: its own, beside those of the daemon.
         leaving: slots that are served elsewhere, and where: nothing is sent before these and
             what waits of them are handed over (ADR 26).
     """
@@ -118,6 +119,7 @@ class Shard:
         self._see(Fill())
         self._clock = clock
         self._metrics = metrics
+        self.metrics = metrics.shard(place.number)
         self._on_rollback = on_rollback
         self._reroute = reroute
         self._generation: int | None = None
@@ -316,9 +318,9 @@ class Shard:
 
     def _connect(self) -> None:
         lost = self.store.connect()
-        self._metrics.store_connections += 1
+        self.metrics.connections += 1
         if lost:
-            self._metrics.store_data_losses += 1
+            self.metrics.data_losses += 1
             log.error("store-lost-data shard=%d generation=%d", self.number, self.store.generation)
         self._notice_rollback()
         if self.store.elsewhere:
@@ -331,7 +333,7 @@ class Shard:
         slots = self._arrived | self._confirming
         self._arrived, self._confirming = set(), set()
         if slots and not told:
-            self._metrics.store_data_losses += 1
+            self.metrics.data_losses += 1
             log.error("store-lost-slots shard=%d count=%d", self.number, len(slots))
             self.store.raise_generation(sorted(slots))
             self._on_rollback(self, slots)
@@ -354,6 +356,8 @@ class Shard:
         acknowledged = self._batcher.acknowledge(missing)
         if acknowledged:
             self._metrics.commit_seconds.observe(now_s - self._sent_at)
+            self.metrics.commits += 1
+            self.metrics.commit_s += now_s - self._sent_at
             self._metrics.batch_writes.observe(len(acknowledged))
         try:
             if (self._batcher.pending or self.store.owes) and not self.leaving:

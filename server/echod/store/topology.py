@@ -42,6 +42,8 @@ class NodeView:
         master_id: whom it copies; "" if it is a master.
         epoch: in which it was made a master.
         slots: that it claims, as ranges; a replica claims none.
+        moving: slots that it says are on their way from it or to it; only the node that was
+            asked says so.
         itself: it is the node that was asked.
         reachable: nobody says that it has failed, or that its address is not known.
     """
@@ -51,6 +53,7 @@ class NodeView:
     master_id: str
     epoch: int
     slots: tuple[range, ...]
+    moving: tuple[int, ...] = ()
     itself: bool = False
     reachable: bool = True
 
@@ -79,8 +82,9 @@ def _node(line: str, *, by_name: bool) -> NodeView:
         Address(host.strip("[]"), int(port)),
         "" if master_id == "-" else master_id,
         int(epoch),
-        # What is on its way from one node to another stands in brackets.
+        # What is on its way from one node to another stands in brackets: `[93->-…]`, `[93-<-…]`.
         tuple(_range(word) for word in words[FIELDS:] if not word.startswith("[")),
+        tuple(int(word[1:].partition("-")[0]) for word in words[FIELDS:] if word.startswith("[")),
         itself="myself" in flags,
         reachable="noaddr" not in flags and "fail" not in flags and int(port) > 0,
     )
@@ -103,6 +107,8 @@ class Shard:
         master: where it is served, None while nobody has said so.
         slots: its own, lowest first.
         nodes: the ids of all that were seen in it.
+        replicas: of these, how many copy the master and are not said to have failed.
+        failovers: how often another one of them was seen to have become the master.
     """
 
     number: int
@@ -110,6 +116,8 @@ class Shard:
     master: Address | None = None
     master_id: str = ""
     nodes: frozenset[str] = field(default_factory=frozenset)
+    replicas: int = 0
+    failovers: int = 0
 
 
 class Topology:
@@ -119,12 +127,20 @@ class Topology:
         version: another one after each change of slots, masters or nodes.
         shards: by number; before anything was seen, one that has all slots and no master.
         addresses: of all nodes that may answer, by their id.
+        slots_moved: how many slots have come to another shard since the first were seen.
     """
 
     def __init__(self) -> None:
         self.version = 0
         self.shards = [Shard(0, ALL_SLOTS)]
         self.addresses: dict[str, Address] = {}
+        self.slots_moved = 0
+        self._moving: dict[str, tuple[int, ...]] = {}
+
+    @property
+    def slots_moving(self) -> int:
+        """Slots that are on their way, as each node has said last: both ends of a move do."""
+        return len({slot for slots in self._moving.values() for slot in slots})
 
     def see(self, views: Iterable[Sequence[NodeView]]) -> bool:
         """Take what several nodes said at about the same time; whether anything has changed."""
@@ -137,8 +153,12 @@ class Topology:
         if not slots_of:
             return False  # a node that has not joined, or is about to
         before = self._state()
+        self._moving |= {node.id: node.moving for node in newest.values() if node.itself}
+        self._moving = {id_: slots for id_, slots in self._moving.items() if id_ in newest}
+        first = not self.shards[0].nodes
         for owner, slots in sorted(slots_of.items(), key=lambda item: item[1][0]):
-            self._settle(newest, owner, slots)
+            came = self._settle(newest, owner, slots)
+            self.slots_moved += 0 if first else came
         for shard in self.shards:
             if shard.master_id not in slots_of:
                 shard.slots = ()
@@ -149,22 +169,29 @@ class Topology:
         self.version += changed
         return changed
 
-    def _settle(self, newest: Mapping[str, NodeView], owner: str, slots: Sequence[int]) -> None:
-        """`owner` has `slots`: say so of its shard, a new one if it was seen in none."""
-        members = frozenset(
-            [owner, *(node.id for node in newest.values() if node.master_id == owner)]
-        )
-        shard = self._shard_of(owner, slots)
+    def _settle(self, newest: Mapping[str, NodeView], owner: str, slots: Sequence[int]) -> int:
+        """`owner` has `slots`: say so of its shard, a new one if it was seen in none.
+
+        Returns:
+            How many of them the shard did not have.
+        """
+        replicas = [node for node in newest.values() if node.master_id == owner]
+        members = frozenset([owner, *(node.id for node in replicas)])
+        shard = self._shard_of(owner)
         if shard is None:
-            return
+            return 0
         for other in self.shards:
             if other is not shard:
                 other.nodes -= members
+        came = 0 if slots == shard.slots else len(set(slots).difference(shard.slots))
+        shard.failovers += shard.master_id not in ("", owner)
         shard.slots = slots
         shard.master, shard.master_id = newest[owner].address, owner
         shard.nodes |= members
+        shard.replicas = sum(node.reachable for node in replicas)
+        return came
 
-    def _shard_of(self, owner: str, slots: Sequence[int]) -> Shard | None:
+    def _shard_of(self, owner: str) -> Shard | None:
         for shard in self.shards:
             if owner in shard.nodes:
                 return shard
@@ -172,7 +199,7 @@ class Topology:
             return self.shards[0]
         if len(self.shards) >= SHARDS_MAX:
             return None
-        shard = Shard(len(self.shards), slots)
+        shard = Shard(len(self.shards))
         self.shards.append(shard)
         return shard
 

@@ -63,9 +63,9 @@ class MemoryRooms:
         """The owner leaves."""
         ids = self._ids_of(leave.room, leave.sender)
         if ids.fence == leave.fence:
-            ids.fence = b""
+            ids.fence = b"%d:%d:" % _counted(leave.fence)  # no post's
             if not ids.posts:
-                self._ids.pop(ids_key(leave.room, leave.sender), None)
+                ids.until_at = self._clock() + self._lives.tombstone_s
 
     def post(self, post: Post) -> tuple[Posted | Stale | Conflict | Fenced, bytes]:
         """The offset, and what is published; nothing, if that has been posted before."""

@@ -57,11 +57,28 @@ class ClusterPlace:
         self.number = shard.number
         self.store = store
         self._door = door
+        self._shard = shard
 
     @property
     def slots(self) -> Sequence[int]:
         """See `Place`."""
         return self._door.slots
+
+    @property
+    def master(self) -> str:
+        """See `Place`."""
+        address = self._shard.master
+        return f"{address.host}:{address.port}" if address else ""
+
+    @property
+    def replicas(self) -> int:
+        """See `Place`."""
+        return self._shard.replicas
+
+    @property
+    def failovers(self) -> int:
+        """See `Place`."""
+        return self._shard.failovers
 
 
 class ClusterShards:
@@ -76,6 +93,16 @@ class ClusterShards:
     def clocks_apart_s(self) -> float:
         """See `Places`."""
         return self._cluster.clocks_apart_s
+
+    @property
+    def slots_moving(self) -> int:
+        """See `Places`."""
+        return self._cluster.topology.slots_moving
+
+    @property
+    def slots_moved(self) -> int:
+        """See `Places`."""
+        return self._cluster.topology.slots_moved
 
     @property
     def version(self) -> int:

@@ -89,8 +89,8 @@ class Script:
 RAISE_GENERATION, OPEN, RESUME, REMEMBER, MOVE, END_SESSION = SESSION_SCRIPTS = tuple(
     Script(name) for name in ("raise_generation", "open", "resume", "remember", "move", "end")
 )
-ENTER, POST, READ, ANNOUNCE, BEAT, LEASE_LIST = ROOM_SCRIPTS = tuple(
-    Script(name) for name in ("enter", "post", "read", "announce", "beat", "leases")
+ENTER, LEAVE, POST, READ, ANNOUNCE, BEAT, LEASE_LIST = ROOM_SCRIPTS = tuple(
+    Script(name) for name in ("enter", "leave", "post", "read", "announce", "beat", "leases")
 )
 SCRIPTS = SESSION_SCRIPTS + ROOM_SCRIPTS
 
@@ -123,7 +123,7 @@ class RedisOperations:
             case Enter(_, sender, fence):
                 return ENTER.command((ids_key(key, sender),), fence, self.record_ms)
             case Leave(_, sender, fence):
-                return ("ZREM", ids_key(key, sender), fence)
+                return LEAVE.command((ids_key(key, sender),), fence, self._tombstone_ms)
             case Read(_, first, messages_max, begin):
                 keys = (history_key(key), stream_key(key), generation_key(slot_of(key)))
                 epoch = _epoch() if begin else b""

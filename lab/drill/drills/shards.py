@@ -1,0 +1,188 @@
+"""The drills on a cluster's nodes: one shard is hit, its sessions wait for a moment, others do not.
+
+`SHARD` is the shard that is hit. A node that is killed starts again, so that every drill ends
+with the cluster whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from lab.drill.drills.faults import freeze, hand_over, in_order, kill, lose, restart_at_once
+from lab.drill.drills.rooms import LOAD as MEMBERS
+from lab.drill.judge.expectations import goes_on, nothing_lost, others_go_on, shard_serves, spares
+from lab.drill.scenario import Drill, Load, Step
+from lab.drill.stage.base import SHARD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lab.drill.drills.faults import Fault
+    from lab.drill.judge.outcome import Expectation
+    from lab.drill.stage.base import Stage
+
+MASTER, REPLICA, REPLICAS = (
+    f"{what} of shard {SHARD}" for what in ("master", "replica", "replicas")
+)
+
+# From the fault on until the shard's sessions are served: two node timeouts and an election.
+KILLED_S, FROZEN_S = 4.0, 5.0
+# A replica that has gone is waited for by nobody, a shard is handed over in a tenth of a second.
+UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
+# Before the first fault: what is usual is known then.
+BEGIN_S = 5.0
+# So many shards take turns to lose a node.
+SHARDS = 3
+# So many slots move before the master is killed, and so many after it.
+SLOTS = 6
+
+CLIENTS = Load(quitters=6)
+# Sessions and rooms, which a load of one kind alone would leave untried.
+ALL_KINDS = Load(clients=40, members=MEMBERS.members, posts_rate=0.5, quitters=4)
+
+
+def on_a_node(
+    name: str, what: str, steps: Sequence[Step], serves_s: float, *more: Expectation
+) -> Drill:
+    """One shard's nodes have a fault; it is served again in time, and the others go on."""
+    return Drill(
+        name,
+        what,
+        steps,
+        seconds=steps[-1].at_s + 5,
+        expects=[shard_serves(serves_s), others_go_on(), goes_on(1.0), *more],
+        load=CLIENTS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )
+
+
+def lone_master() -> Drill:
+    """A master without its replicas may answer nothing: all that it took is lost then."""
+    members = Load(clients=30, members=MEMBERS.members, posts_rate=2.0)
+    gone, back = kill("echod1", "echod2").steps(6.4, 8)
+    return Drill(
+        "lone-master",
+        "A shard's replicas are killed; then its master, disk and all, and a replica takes over:"
+        " what the master took alone was answered to nobody, and heard by nobody.",
+        [
+            # `succeed` undoes all of it.
+            replace(kill(REPLICA).steps(3)[0], lasts=False),
+            # The last one has whatever was answered since the first one's death.
+            replace(kill(REPLICA).steps(4)[0], lasts=False),
+            # What these have posted is posted again later, behind what others post.
+            gone,
+            *lose(MASTER).steps(6.5, 0)[:1],
+            Step(
+                7, "start the last replica, make it master by force; start the others",
+                lambda stage: stage.succeed(SHARD), heals=True, of=MASTER,
+            ),
+            back,
+        ],
+        seconds=12,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=members,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
+def lose_node(times: int = 3) -> Drill:
+    """One node after the other, of each shard in turn."""
+    faults: list[Fault] = [lose(f"node of shard {n % SHARDS}") for n in range(times)]
+    # At once: the step before ends when the cluster is whole.
+    steps = in_order(*(one.steps(3 + n, 3.5 + n) for n, one in enumerate(faults)))
+    return Drill(
+        "lose-node",
+        f"A node is killed, its disk deleted, and it joins again; {times} in turn, under load.",
+        steps,
+        seconds=steps[-1].at_s + 3,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )
+
+
+def shards_move(times: int = 1) -> Drill:
+    """Slots go from one shard to another and back; between two of them their master is killed."""
+
+    def move(count: int, source: int, target: int) -> Callable[[Stage], None]:
+        return lambda stage: stage.move(count, source, target)
+
+    steps: list[Step] = []
+    there = (SHARD, (SHARD + 1) % SHARDS)
+    for n in range(times):
+        at_s, text = 3.0 + 4 * n, f"move {SLOTS} slots from shard {{}} to shard {{}}"
+        back = there[::-1]
+        steps += [
+            Step(at_s, text.format(*there), move(SLOTS, *there), lasts=False),
+            *kill(MASTER).steps(at_s + 0.1, 0)[:1],
+            Step(at_s + 0.2, text.format(*there), move(2 * SLOTS, *there), lasts=False),
+            *kill(MASTER).steps(0, at_s + 1)[1:],
+            Step(at_s + 2, text.format(*back), move(3 * SLOTS, *back), lasts=False),
+        ]
+    return Drill(
+        "shards-move",
+        "Slots with sessions and rooms move to another shard and back, under load; the shard's"
+        f" master is killed in the middle; {times} in turn.",
+        steps,
+        seconds=steps[-1].at_s + 3,
+        expects=[nothing_lost, goes_on(1.0)],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )
+
+
+ALL = (
+    on_a_node(
+        "kill-master",
+        "A shard's master is killed: a replica takes its place, nothing answered is lost.",
+        kill(MASTER).steps(BEGIN_S, BEGIN_S + 6),
+        KILLED_S,
+    ),
+    on_a_node(
+        "freeze-master",
+        "A shard's master stands still: a replica takes its place, and what it held comes late.",
+        freeze(MASTER).steps(BEGIN_S, BEGIN_S + 8),
+        FROZEN_S,
+    ),
+    on_a_node(
+        "restart-master",
+        "A shard's master is killed, and started at once: it is master again, or a replica is.",
+        restart_at_once(MASTER).steps(BEGIN_S),
+        KILLED_S,
+    ),
+    on_a_node(
+        "kill-replica",
+        "One of two replicas is killed: nobody notices.",
+        kill(REPLICA).steps(BEGIN_S, BEGIN_S + 4),
+        UNNOTICED_S,
+        spares(),
+    ),
+    on_a_node(
+        "kill-replicas",
+        "All replicas of a shard are killed: nothing is answered until one is back.",
+        kill(REPLICAS).steps(BEGIN_S, BEGIN_S + 2),
+        2 + KILLED_S,
+    ),
+    on_a_node(
+        "kill-master-and-replica",
+        "A master and a replica are killed together: the other one is master, and waits for one.",
+        # The other replica need not have what these two have acknowledged (docs/adr/0023).
+        kill(MASTER, REPLICA, loses=True).steps(BEGIN_S, BEGIN_S + 3),
+        3 + KILLED_S,
+    ),
+    on_a_node(
+        "hand-over",
+        "A shard is handed over to a replica, and to another: no line fails, none is lost.",
+        in_order(hand_over(SHARD).steps(BEGIN_S), hand_over(SHARD).steps(BEGIN_S + 3)),
+        HANDED_OVER_S,
+        spares(),
+    ),
+    lone_master(),
+    lose_node(),
+    shards_move(),
+)
