@@ -174,6 +174,8 @@ class RedisCluster(Store[ClusterNode]):
         if empty:
             self._forget_former()
             self._replicate(node)
+        else:
+            self._follow(node)
 
     def hand_over(self, replica: ClusterNode, *, force: bool = False) -> None:
         """Make a replica its shard's master, without a loss; all nodes know it then.
@@ -229,6 +231,8 @@ class RedisCluster(Store[ClusterNode]):
         Its master answers ASK for a key that it does not have (any more), and TRYAGAIN for
         several of which it has some.
         """
+        # Who has not heard of a new master yet refuses it.
+        self._await(self._agreed, ELECTION_S_MAX, "the nodes to agree about masters and slots")
         source, target = self.master(self.shard_of(slot)), self.master(to_shard)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
@@ -310,6 +314,25 @@ class RedisCluster(Store[ClusterNode]):
             return False
 
         self._await(follow, WHOLE_S_MAX, f"{node.name} to know the master of shard {node.shard}")
+
+    def _follow(self, node: ClusterNode) -> None:
+        """See that a former master is a replica of who has taken its place.
+
+        If slots have left the shard meanwhile, it may lose its last one to another shard: then it
+        would stay a master without slots, as replicas stay in their shard.
+        """
+
+        def settled() -> bool:
+            if self.masters().get(node.shard, node) is node:
+                return True
+            own = next((seen for seen in node.view() if "myself" in seen.flags), None)
+            if own is None or own.slots:
+                return False  # it has still to hear who has them
+            if "master" in own.flags:
+                self._replicate(node)
+            return True
+
+        self._await(settled, WHOLE_S_MAX, f"{node.name} to hear who has its slots")
 
     def _forget_former(self) -> None:
         """Make all nodes forget who has given up its identity."""

@@ -179,6 +179,21 @@ def test_half_a_move_and_the_rest(cluster: RedisCluster) -> None:
     assert source.ask("MGET", gone, here) == ["1", "2"]
 
 
+def test_a_former_master_follows_though_slots_have_left_meanwhile(cluster: RedisCluster) -> None:
+    """The last slot that it hears it has lost may be another shard's: it follows its own all the same."""
+    former = cluster.master(0)
+    moved = slot(a_key(cluster, 0))
+    cluster.kill(former)
+    until(lambda: cluster.master(0) is not former, ELECTION_S_MAX, "another master")
+    cluster.move_slot(moved, 1)
+
+    cluster.start_again(former)
+
+    cluster.await_whole()
+    assert former in cluster.replicas(0)
+    cluster.move_slot(moved, 0)
+
+
 def test_a_node_without_its_data_comes_back_as_a_replica(cluster: RedisCluster) -> None:
     """A master killed, its disk deleted and started at once: no acknowledged write is lost."""
     former, key = cluster.master(0), a_key(cluster, 0)

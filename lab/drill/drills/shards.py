@@ -34,7 +34,7 @@ from lab.drill.scenario import Drill, Load, Step
 from lab.drill.stage.base import REDIS, SHARD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from lab.drill.drills.faults import Fault
     from lab.drill.judge.outcome import Expectation
@@ -179,20 +179,26 @@ def lose_node(times: int = 3) -> Drill:
 def shards_move(times: int = 1) -> Drill:
     """Slots go from one shard to another and back; between two of them their master is killed."""
 
-    def move(count: int, source: int, target: int) -> Callable[[Stage], None]:
-        return lambda stage: stage.move(count, source, target)
+    def move(at_s: float, count: int, *way: int, whole: bool = True) -> Step:
+        def act(stage: Stage) -> None:
+            if whole:
+                stage.await_whole()
+            stage.move(count, *way)
 
-    steps: list[Step] = []
+        text = "move {} slots from shard {} to shard {}".format(count, *way)
+        return Step(at_s, text, act, lasts=False)
+
     there = (SHARD, (SHARD + 1) % SHARDS)
+    steps: list[Step] = []
     for n in range(times):
-        at_s, text = 3.0 + 4 * n, f"move {SLOTS} slots from shard {{}} to shard {{}}"
-        back = there[::-1]
+        at_s = 3.0 + 4 * n
+        dead, again = kill(MASTER).steps(at_s + 0.1, at_s + 1)
         steps += [
-            Step(at_s, text.format(*there), move(SLOTS, *there), lasts=False),
-            *kill(MASTER).steps(at_s + 0.1, 0)[:1],
-            Step(at_s + 0.2, text.format(*there), move(2 * SLOTS, *there), lasts=False),
-            *kill(MASTER).steps(0, at_s + 1)[1:],
-            Step(at_s + 2, text.format(*back), move(3 * SLOTS, *back), lasts=False),
+            move(at_s, SLOTS, *there),
+            dead,
+            move(at_s + 0.2, SLOTS, *there, whole=False),
+            again,
+            move(at_s + 2, 2 * SLOTS, *there[::-1]),
         ]
     return Drill(
         "shards-move",
