@@ -81,3 +81,14 @@ def test_a_slot_on_its_way_is_one_for_both_its_ends() -> None:
     assert topology.slots_moving == 1
     see(topology, [line("n1", one), line("n2", two, itself=True)])
     assert topology.slots_moving == 0
+
+
+def test_who_gives_a_slot_up_is_believed() -> None:
+    """Of its own accord, whoever has the newer epoch; what others still say of it is not."""
+    topology = Topology()
+    see(topology, [line("n1", f"0-{SLOTS - 1}", epoch=9, itself=True), line("n2", epoch=3)])
+    given = [line("n1", f"0-{HALF}", epoch=9), line("n2", f"{HALF + 1}-{SLOTS - 1}", epoch=3)]
+    see(topology, given)
+    assert [len(each.slots) for each in topology.shards] == [SLOTS]
+    see(topology, [line("n1", f"0-{HALF}", epoch=9, itself=True), given[1]])
+    assert [len(each.slots) for each in topology.shards] == [HALF + 1, SLOTS - HALF - 1]

@@ -153,8 +153,10 @@ class Topology:
         claims = _claims(newest.values())
         if not any(owner for _, owner in claims):
             return False  # a node that has not joined, or is about to
+        # Who speaks for itself and claims it no more has given it up.
+        silent = {node.id for node in newest.values() if not node.itself}
         self._claims = [
-            known if known > claim and known[1] in newest else claim
+            known if known > claim and known[1] in silent else claim
             for known, claim in zip(self._claims, claims, strict=True)
         ]
         slots_of: dict[str, list[int]] = {}
