@@ -12,7 +12,7 @@ UV_VERSION := 0.13.9
 
 # Notes that end a line with two #: `help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup local test check audit format bench lock secrets up down
+.PHONY: help setup local test check audit format bench model lock secrets up down
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' Makefile
@@ -64,6 +64,9 @@ format: $(STAMP) ## put the Python files in shape
 
 bench: $(STAMP) ## measure the servers against each other (ARGS: see fleet bench --help)
 	@exec $(VENV)/bin/fleet bench $(ARGS)
+
+model: $(STAMP) ## walk every state of the rules for many shards (ARGS: --trace WITHOUT_S7; needs spin)
+	@$(VENV)/bin/python -m lab.model $(ARGS)
 
 # Each lock is a superset of the one before and held to its versions, so a container runs
 # what was tested here.

@@ -14,6 +14,7 @@ from lab.drill import cli as drill
 from lab.errors import LabError
 from lab.fleet import secret_files
 from lab.fleet import up as local_up
+from lab.fleet.shards import cli as shards
 from lab.measure import experiments as experiment
 from lab.measure.bench import cli as bench
 from lab.top import cli as top
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "up": local_up,
     "top": top,
+    "shards": shards,
     "chat": chat,
     "drill": drill,
     "experiment": experiment,

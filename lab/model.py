@@ -1,31 +1,45 @@
-"""`python -m lab.model`: walk every state of docs/model/shards.pml, with and without each rule.
+"""`make model`: walk every state of docs/model/shards.pml, with all rules and without each.
 
     shards.pml ──spin──▶ a verifier in C ──gcc──▶ walks every state ──▶ verdict
                                                        └─ a trace ──spin──▶ in words
 
 With all rules there must be no violation, and nothing left unwalked. With one rule left out
-there must be one, and its trace is printed. What is modelled: docs/model.md.
+there must be one. What is modelled: docs/model.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 from lab.errors import LabError
 
 MODEL = Path(__file__).parents[1] / "docs/model/shards.pml"
 
-# The largest search takes 1.3 GB and, on a quiet CPU, half a minute: docs/model.md.
-MEMORY_MB_MAX = 4_000
+# The largest search takes 0.7 GB; one that grows past this ends.
+MEMORY_MB_MAX = 2_000
 SEARCH_S_MAX = 600.0
 DEPTH_MAX = 100_000
+# Of the program, where one is missing.
+EXIT_MISSING = 2
+
+
+# How spin begins what a process prints; how the model begins its last word.
+INDENT = 7 * " "
+BROKEN = "BROKEN: "
+
+
+class MissingError(LabError):
+    """A program is not there."""
 
 
 class Play(NamedTuple):
@@ -41,16 +55,24 @@ POSTS = Play("posts, a fault", ("POSTS", "FAULTS=1", "MOVES=0", "HICCUPS=0"))
 POSTS_LATE = Play("posts, late bytes", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=1"))
 POSTS_MOVE = Play("posts, a move", ("POSTS", "FAULTS=0", "MOVES=1", "HICCUPS=0"))
 BEYOND = Play("posts, lost data", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=0", "BEYOND"))
-BEYOND_FAULT = Play(
-    "posts, lost data and a fault", ("POSTS", "FAULTS=1", "MOVES=0", "HICCUPS=0", "BEYOND")
-)
 BEYOND_MOVE = Play(
     "posts, lost data and a move", ("POSTS", "FAULTS=0", "MOVES=1", "HICCUPS=0", "BEYOND")
 )
 BEYOND_SESSION = Play(
     "posts, a session's lost data", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=0", "BEYOND_SESSION")
 )
-WHOLE = (LINES, LINES_MOVE, POSTS, POSTS_LATE, POSTS_MOVE, BEYOND, BEYOND_SESSION)
+POSTS_LEAVE = Play(
+    "posts, a member that leaves", ("POSTS", "FAULTS=0", "MOVES=0", "HICCUPS=0", "LEAVES")
+)
+SLOTS = Play("slots, two faults and three moves", ("SLOTS", "FAULTS=2", "MOVES=3"))
+SLOTS_BEYOND = Play(
+    "slots, lost data, a fault and two moves", ("SLOTS", "FAULTS=1", "MOVES=2", "BEYOND")
+)
+WHOLE = (
+    *(LINES, LINES_MOVE),
+    *(POSTS, POSTS_LATE, POSTS_MOVE, POSTS_LEAVE, BEYOND, BEYOND_SESSION),
+    *(SLOTS, SLOTS_BEYOND),
+)
 
 
 class Without(NamedTuple):
@@ -65,43 +87,61 @@ RULES = (
     Without("WITHOUT_S6_CONFIRM", POSTS, "SAID does not wait for the session's shard"),
     Without("WITHOUT_S6_FENCE", POSTS, "a room takes posts of an earlier owner"),
     Without("WITHOUT_S6_GENERATION", BEYOND_SESSION, "epochs compare across a rollback"),
+    Without("S6_LEAVE_AS_SAID", POSTS_LEAVE, "who leaves a room takes its entry along"),
     Without("WITHOUT_S7", LINES, "acknowledged by the master alone"),
     Without("WITHOUT_S7_PROOF", LINES, "a later WAIT is believed without reading the marker"),
     Without("WITHOUT_S8", POSTS, "the script publishes"),
-    Without(
-        "WITHOUT_S8_REFUSED", POSTS_LATE, "a post that is there is refused before its id is seen"
-    ),
+    Without("WITHOUT_S8_REFUSED", POSTS_LATE, "a post that is there is refused, its id not seen"),
     Without("WITHOUT_S9_FORMER", LINES, "only the latest former link is killed"),
     Without("WITHOUT_S9_KEYS", LINES, "a batch in doubt is sent again under the same keys"),
     Without("WITHOUT_S9_MARKERS", LINES, "all links share one marker"),
+    Without("WITHOUT_S9_COMPARE", BEYOND, "no marker is compared at reconnect"),
     Without("WITHOUT_S9_PAGE", BEYOND, "a page is not held against what was sent"),
     Without("S9_PAGE_AS_SAID", BEYOND, "only the length of a page is"),
     Without("WITHOUT_S10", POSTS_MOVE, "a subscription stays where the slot was"),
     Without("WITHOUT_S11_ORDER", LINES_MOVE, "a route changes while a line is on its way"),
     Without("WITHOUT_S11_GENERATION", BEYOND_MOVE, "the generation does not move along"),
-    Without(
-        "WITHOUT_S11_RAISE",
-        BEYOND_FAULT,
-        "a raised generation is forgotten before it is acknowledged",
-    ),
     Without("WITHOUT_S11_MARKER", LINES_MOVE, "a marker that has moved counts as gone"),
     Without("WITHOUT_S11_ARRIVAL", LINES_MOVE, "what is absent after a move has ended"),
+    Without("WITHOUT_S11_LOOK", SLOTS_BEYOND, "who connects does not look at what it has there"),
+    Without("WITHOUT_S11_ARRIVAL_LOOK", SLOTS_BEYOND, "nor when a slot has come"),
+    Without("WITHOUT_S11_ABSENT", SLOTS, "what is absent before its time has ended"),
+    Without("S11_ARRIVAL_AS_SAID", SLOTS, "a marker on arrival, and no look"),
+    Without("S11_TAG_AS_SAID", SLOTS_BEYOND, "one marker for each shard, compared where it is"),
+    Without("WITHOUT_S11_SLOTS", SLOTS_BEYOND, "a loss is raised only in slots that are there now"),
+    Without("WITHOUT_S11_STEP", SLOTS, "a slot moves while a replica is behind"),
     Without("WITHOUT_S13_EMPTY", LINES, "a node without its data starts as a master"),
 )
 
 
 class Result(NamedTuple):
-    """Of one search."""
+    """Of one search.
+
+    Attributes:
+        states, depth: how many were walked, and steps of the longest way there, which is the
+            trace's length if a promise was broken; -1 if the search died.
+        violated: a promise was broken.
+        complete: none was, and every state was walked.
+        trace: the steps to the broken promise, in words, the promise last.
+        took_s: with the making of the verifier.
+    """
 
     states: int
     depth: int
     violated: bool
     complete: bool
     trace: str
+    took_s: float = 0.0
+
+    @property
+    def promise(self) -> str:
+        """The one that was broken."""
+        return self.trace.partition(BROKEN)[2]
 
 
 def walk(play: Play, without: str = "") -> Result:
     """Walk the states of one play; a trace is the first violation that the search met."""
+    began_at = monotonic()
     spin, gcc = need("spin"), need("gcc")
     flags = [f"-D{flag}" for flag in (*play.flags, *filter(None, [without]))]
     with tempfile.TemporaryDirectory() as at:
@@ -109,14 +149,14 @@ def walk(play: Play, without: str = "") -> Result:
         # Breadth first where a violation is looked for: its trace is the shortest, and found
         # before a compiler would have earned its pains.
         ways = ["-O0", "-DBFS"] if without else ["-O2"]
-        run([gcc, "-DSAFETY", "-DCOLLAPSE", "-DNOREDUCE", "-DVECTORSZ=2048",
+        run([gcc, "-DSAFETY", "-DNOREDUCE", "-DVECTORSZ=2048",
              f"-DMEMLIM={MEMORY_MB_MAX}", *ways, "-o", "pan", "pan.c"], at)  # fmt: skip
         said = run(["./pan", "-n", "-w24", f"-m{DEPTH_MAX}"], at)
         trails = list(Path(at).glob("*.trail"))
         trace = ""
         if trails:
             trace = run([spin, "-t", "-B", *flags, "-k", str(trails[0]), str(MODEL)], at)
-    return read(said, trace)
+    return read(said, trace)._replace(took_s=monotonic() - began_at)
 
 
 def switches(model: str) -> list[str]:
@@ -136,17 +176,19 @@ def read(said: str, trace: str) -> Result:
     }
     cut_short = re.search(r"Search not completed|max search depth too small|out of memory", said)
     complete = number["errors"] == 0 and cut_short is None
-    steps = [line[6:] for line in trace.splitlines() if not line.startswith("spin:")]
-    return Result(
-        number["states"], number["depth"], number["errors"] > 0, complete, "\n".join(steps)
-    )
+    # spin indents whatever is printed. The step that breaks a promise is printed to its end.
+    lines = [line[6:] for line in trace.splitlines() if not line.startswith("spin:")]
+    steps = "\n".join(lines).replace(f":{INDENT}", ": ")
+    before, broken, after = steps.partition(BROKEN)
+    steps = before + broken + after.partition("\n")[0]
+    return Result(number["states"], number["depth"], number["errors"] > 0, complete, steps)
 
 
 def need(program: str) -> str:
     """Where a program is."""
     path = shutil.which(program)
     if path is None:
-        raise LabError(f"{program} is not on PATH (Debian, Ubuntu: apt-get install {program})")
+        raise MissingError(f"{program} is not on PATH (Debian, Ubuntu: apt-get install {program})")
     return path
 
 
@@ -161,37 +203,64 @@ def run(argv: list[str], at: str) -> str:
 
 
 def main() -> int:
-    """One table, and the traces; 1 if a verdict is not what it must be."""
-    parser = argparse.ArgumentParser(prog="python -m lab.model", description=main.__doc__)
-    parser.add_argument("--only", metavar="FLAG", help="one rule left out, e.g. WITHOUT_S7")
-    only = parser.parse_args().only
-    if only and only not in {rule.flag for rule in RULES}:
-        parser.error(f"no such rule: {only}")
+    """Walk all, print one table, and end with 1 if a verdict is not what it must be."""
+    parser = argparse.ArgumentParser(prog="make model", description=main.__doc__)
+    parser.add_argument("--trace", metavar="RULE", choices=[rule.flag for rule in RULES],
+                        help="only the trace without this rule, e.g. WITHOUT_S7")  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
+                        help="searches at a time (a search: one CPU, 1 GB; default: %(default)s)")  # fmt: skip
+    args = parser.parse_args()
+    need("spin")
+    need("gcc")
+    if args.trace:
+        return show(next(rule for rule in RULES if rule.flag == args.trace))
+    return table(args.jobs)
+
+
+def show(rule: Without) -> int:
+    """What happens without a rule, step by step."""
+    result = walk(rule.play, rule.flag)
+    print(f"{rule.flag}: {rule.means} ({rule.play.name})\n")
+    print(result.trace if result.violated else "NO VIOLATION FOUND")
+    return 0 if result.violated else 1
+
+
+def table(jobs: int) -> int:
+    """Every play with all rules, and every rule left out; traces of what must not be."""
+    print(f"{'left out':24}{'states':>11}{'steps':>7}{'s':>6}  what comes of it")
     wrong = 0
-    print(f"{'rule':24}{'states':>12}{'depth':>7}  verdict")
-    for play in () if only else WHOLE:
-        result = walk(play)
-        verdict = "VIOLATED" if result.violated else "holds" if result.complete else "NOT WALKED"
-        wrong += verdict != "holds"
-        print(f"{'all rules':24}{result.states:12,}{result.depth:7}  {verdict}: {play.name}")
-        print(indented(result.trace), end="", flush=True)
-    for flag, play, means in RULES:
-        if only in (None, flag):
-            result = walk(play, flag)
-            verdict = "violated" if result.violated else "NO VIOLATION FOUND"
+    with ThreadPoolExecutor(jobs) as pool:
+        # All are begun here; what `jobs` leave waiting waits.
+        whole = [pool.submit(walk, play) for play in WHOLE]
+        without = [pool.submit(walk, rule.play, rule.flag) for rule in RULES]
+        for play, running in zip(WHOLE, whole, strict=True):
+            result = running.result()
+            verdict = "VIOLATED" if result.violated else "holds" if result.complete else "CUT SHORT"
+            wrong += verdict != "holds"
+            print(row("", result), f"{verdict}: {play.name}", indented(result.trace), flush=True)
+        for rule, running in zip(RULES, without, strict=True):
+            result = running.result()
             wrong += not result.violated
-            print(f"{flag:24}{result.states:12,}{result.depth:7}  {verdict}: {means}")
-            print(indented(result.trace), end="", flush=True)
+            verdict = f"not kept: {result.promise}" if result.violated else "NO VIOLATION FOUND"
+            print(row(rule.flag, result), verdict, flush=True)
     return 1 if wrong else 0
+
+
+def row(left_out: str, result: Result) -> str:
+    """One line of the table, but for its end."""
+    return f"{left_out or '(all rules)':24}{result.states:11,}{result.depth:7}{result.took_s:6.0f} "
 
 
 def indented(trace: str) -> str:
     """A trace as it stands below its line of the table."""
-    return "".join(f"        {line}\n" for line in trace.splitlines())
+    return "".join(f"\n        {line}" for line in trace.splitlines())
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except MissingError as error:
+        print(error, file=sys.stderr)
+        sys.exit(EXIT_MISSING)
     except LabError as error:
         sys.exit(str(error))

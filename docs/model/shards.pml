@@ -6,7 +6,9 @@
  * Rules and their names: docs/adr/0022 to 0027. What is modelled and what is not, and how to
  * read a trace: docs/model.md. `python -m lab.model` walks every state.
  *
- *   -DLINES | -DPOSTS   which promises are played: a session's lines, or a room's messages
+ *   -DLINES | -DPOSTS | -DSLOTS   what is played: a session's lines, a room's messages, what is
+ *                       told of a loss when slots move
+ *   -DLEAVES            who joins a room leaves it again
  *   -DBEYOND            the room's shard may lose data, and a daemon die: it must be told
  *   -DBEYOND_SESSION    the session's shard may lose data
  *   -DWITHOUT_…         one rule left out
@@ -14,6 +16,13 @@
  * One process, because the order of steps is all that counts: each `::` of the loop at the end
  * is something that may happen next, whole.
  */
+
+/* What must hold; `words` end the trace of a run in which it does not. */
+#define PROMISE(holds, words) \
+  if \
+  :: holds \
+  :: else -> printf(words); assert(false) \
+  fi
 
 #define OTHER(n) ((n) ^ 1) /* of the two nodes of a shard */
 #define SHARD(n) ((n) / 2)
@@ -55,6 +64,7 @@
 #define MOVES 1
 #endif
 
+#ifndef SLOTS
 typedef Node {
   unsigned up : 2;
   bool master; /* it believes so */
@@ -68,6 +78,9 @@ typedef Node {
   unsigned length : 2;  /*   the room's messages */
   byte message[2];      /*   their ids: 1 of the session that is taken over, 3 of the member */
   unsigned joined_as : 3; /* which owner of the session has joined last */
+#ifdef LEAVES
+  bool left; /*   and has left */
+#endif
   unsigned generation : 2;
 #endif
   byte marker[2] /* MARK(d, h) */
@@ -183,7 +196,7 @@ inline new_key(l) {
 
 inline found_lost(d) {
   printf("    daemon 0: ERR rolled-back\n");
-  assert(lost); /* nobody is told of a loss that is none */
+  PROMISE(lost, "BROKEN: nobody is told of a loss that is none\n");
   closed = 1
 }
 
@@ -191,26 +204,26 @@ inline answer(l, d) {
   if
   :: batch[l].op == RESUME && batch[l].result == OK ->
     printf("daemon 1: WELCOME, the store has line %d, line %d was answered\n", batch[l].value, answered);
-    assert(batch[l].value >= answered || lost); /* an answered line survives */
+    PROMISE(batch[l].value >= answered || lost, "BROKEN: an answered line survives\n");
     welcomed = 1
   :: batch[l].op == RESUME && batch[l].result == ABSENT ->
     printf("daemon 1: ERR unknown-session\n");
-    assert(lost)
+    PROMISE(lost, "BROKEN: an answered line survives\n")
   :: batch[l].op == LINE && !closed && batch[l].result == OK ->
     printf("daemon 0 answers line %d\n", batch[l].id);
-    assert(!batch[l].late); /* no answer to what was sent after the takeover */
+    PROMISE(!batch[l].late, "BROKEN: no answer to what was sent after the takeover\n");
     if
     :: batch[l].id > answered -> answered = batch[l].id
     :: else
     fi
   :: batch[l].op == LINE && !closed && batch[l].result == TAKEN ->
     printf("daemon 0: ERR taken-over\n");
-    assert(resumed); /* nobody is told so of a session that nobody took */
+    PROMISE(resumed, "BROKEN: nobody is told so of a session that nobody took\n");
     closed = 1
   :: batch[l].op == LINE && !closed && batch[l].result == ABSENT ->
 #ifdef WITHOUT_S11_ARRIVAL
     printf("daemon 0: ERR unknown-session, of a session that never ended\n");
-    assert(false)
+    PROMISE(false, "BROKEN: a loss is told as one\n")
 #else
     found_lost(0)
 #endif
@@ -229,6 +242,7 @@ inline answer(l, d) {
 #define JOIN 2
 #define READ 3
 #define PUBLISH 4
+#define LEAVE 5
 #define MEMBER 7 /* the member's own session, which nobody takes */
 
 byte owner = 1, generation_there; /* the session's record: 4 * generation + epoch */
@@ -247,7 +261,11 @@ byte must_raise[2]; /* to this generation, until a batch after it is acknowledge
 
 #define FINISHED false
 #define HAS_MARKER(d) true
+#ifdef WITHOUT_S9_COMPARE
+#define COMPARES(d) false
+#else
 #define COMPARES(d) (d == 1 || !dead)
+#endif
 #define MUST_RAISE(d) (must_raise[d] != 0)
 #define MARK(d, h) (d)
 #define MARKER_IS_AT(h) chosen[home]
@@ -263,6 +281,9 @@ inline move(from, to) {
   node[to].message[0] = node[from].message[0];
   node[to].message[1] = node[from].message[1];
   node[to].joined_as = node[from].joined_as;
+#ifdef LEAVES
+  node[to].left = node[from].left;
+#endif
 #ifndef WITHOUT_S11_GENERATION
   node[to].generation = node[from].generation;
 #endif
@@ -280,14 +301,25 @@ inline empty_slot(n) {
   node[n].joined_as = 0; node[n].generation = 0; node[n].marker[0] = 0; node[n].marker[1] = 0
 }
 
+#ifdef LEAVES
+#define FIRST_OWNER 0
+#define LEFT(n) node[n].left
+bool joining0, joined0, leaving; /* of daemon 0; daemon 1 */
+#else
+#define FIRST_OWNER 1
+#define LEFT(n) false
+#define joined0 true
+#endif
+
 inline begin(n) {
-  node[n].slot = 1; node[n].joined_as = 1
+  node[n].slot = 1; node[n].joined_as = FIRST_OWNER
 }
 
 inline say(b) {
   if
   :: batch[b].op == POST -> printf("post message %d\n", batch[b].id)
   :: batch[b].op == JOIN -> printf("join as owner %d\n", batch[b].key)
+  :: batch[b].op == LEAVE -> printf("leave, as owner %d\n", batch[b].key)
   :: batch[b].op == READ -> printf("read the room\n")
   :: else -> printf("publish message %d at offset %d\n", batch[b].id, batch[b].value)
   fi
@@ -312,7 +344,7 @@ inline publish(b, d) {
     :: generation_of[d] == history && batch[b].value == position + 1 ->
       printf("    daemon 1 gives the member message %d at offset %d\n", batch[b].id, batch[b].value);
       heard[position] = batch[b].id; position++;
-      assert(position < 2 || heard[0] != heard[1]) /* once */
+      PROMISE(position < 2 || heard[0] != heard[1], "BROKEN: no message is given twice\n")
     :: else
     fi
   :: else
@@ -332,7 +364,8 @@ inline ask(b, d) {
   :: batch[b].op == POST ->
     if
 #ifndef WITHOUT_S6_FENCE
-    :: batch[b].key != MEMBER && batch[b].key != node[where].joined_as && FENCED(b) -> batch[b].result = TAKEN
+    :: batch[b].key != MEMBER && (batch[b].key != node[where].joined_as || LEFT(where)) && FENCED(b) ->
+      batch[b].result = TAKEN
 #endif
     :: node[where].length > 0 && node[where].message[0] == batch[b].id -> batch[b].value = 1
     :: node[where].length > 1 && node[where].message[1] == batch[b].id -> batch[b].value = 2
@@ -340,7 +373,7 @@ inline ask(b, d) {
       if
       :: told_joined && batch[b].key == 1 && where == chosen[home] ->
         printf("    the earlier owner's message, after JOINED\n");
-        assert(lost) /* nothing of an earlier owner after the new one's JOINED */
+        PROMISE(lost, "BROKEN: nothing of an earlier owner after the new one's JOINED\n")
       :: else
       fi;
       node[where].message[node[where].length] = batch[b].id;
@@ -357,9 +390,20 @@ inline ask(b, d) {
 #else
     :: batch[b].key >= node[where].joined_as ->
 #endif
+#ifdef LEAVES
+      node[where].left = 0;
+#endif
       node[where].joined_as = batch[b].key
     :: else -> batch[b].result = TAKEN
     fi
+#ifdef LEAVES
+  :: batch[b].op == LEAVE ->
+#ifdef S6_LEAVE_AS_SAID
+    node[where].joined_as = 0 /* the entry is taken along */
+#else
+    node[where].left = 1 /* nobody posts, and no earlier owner joins */
+#endif
+#endif
   :: batch[b].op == READ ->
     batch[b].value = node[where].length;
     if
@@ -381,7 +425,7 @@ inline raise(n, d) {
   :: else
   fi;
   printf("    daemon %d raises the generation to %d\n", d, node[n].generation);
-  assert(lost); /* nobody tells of a loss that is none */
+  PROMISE(lost, "BROKEN: nobody tells of a loss that is none\n");
   if
   :: d == 0 -> seen = node[n].generation
   :: else -> must_read = 1
@@ -394,15 +438,13 @@ inline found_lost(d) {
   :: else
   fi;
   known[d] = 0;
-  raise(chosen[home], d);
-#ifdef WITHOUT_S11_RAISE
-  must_raise[d] = 0
-#endif
+  raise(chosen[home], d)
 }
 
 inline begin_anew(l) {
   printf("daemon 1 tells the member: JOINED … lost, at offset %d\n", batch[l].value);
-  assert(lost && !told); /* nobody is told of a loss that is none, or twice of one */
+  PROMISE(lost, "BROKEN: nobody is told of a loss that is none\n");
+  PROMISE(!told, "BROKEN: nobody is told twice of one loss\n");
   told = 1;
   position = batch[l].value;
   heard[0] = (batch[l].value > 0 -> page_of[0] : 0);
@@ -428,7 +470,7 @@ inline page(l) {
     :: position < batch[l].value ->
       printf("daemon 1 gives the member message %d at offset %d, from a page\n", page_of[position], position + 1);
       heard[position] = page_of[position]; position++;
-      assert(position < 2 || heard[0] != heard[1]) /* once */
+      PROMISE(position < 2 || heard[0] != heard[1], "BROKEN: no message is given twice\n")
     :: else -> break
     od
   fi
@@ -436,7 +478,7 @@ inline page(l) {
 
 inline say_said() {
   printf("daemon 0: SAID\n");
-  assert(!late); /* no answer to what was sent after the takeover */
+  PROMISE(!late, "BROKEN: no answer to what was sent after the takeover\n");
   answered = 1; posted = 0
 }
 
@@ -467,12 +509,19 @@ inline answer(l, d) {
     :: d == 1 && batch[l].key == MEMBER -> printf("daemon 1: SAID, to the member\n"); answered_member = 1
     :: else -> printf("daemon 1: SAID\n"); answered = 1
     fi
-  :: batch[l].op == JOIN && batch[l].result == OK ->
+#ifdef LEAVES
+  :: batch[l].op == JOIN && d == 0 ->
+    if
+    :: batch[l].result == OK -> printf("daemon 0: JOINED\n"); joined0 = 1
+    :: else
+    fi
+#endif
+  :: batch[l].op == JOIN && d == 1 && batch[l].result == OK ->
     printf("daemon 1: JOINED\n");
     if :: batch[l].key == mine -> told_joined = 1; joined = 1 :: else fi
-  :: batch[l].op == JOIN && batch[l].result == TAKEN && batch[l].key == mine ->
+  :: batch[l].op == JOIN && d == 1 && batch[l].result == TAKEN && batch[l].key == mine ->
     printf("daemon 1 is refused, and owns the session\n");
-    assert(false)
+    PROMISE(false, "BROKEN: a rightful owner is never refused\n")
   :: batch[l].op == READ -> page(l)
   :: else
   fi
@@ -560,7 +609,7 @@ inline carry_out(b, d, h) {
        :: else -> batch[OLD(LINK(d, h))].latest = 0 \
        fi; \
        if \
-       :: COMPARES(d) && (node[MARKED_AT(h)].marker[MARK(d, h)] < known[MARK(d, h)] || MUST_RAISE(d)) -> \
+       :: COMPARES(d) && node[MARKED_AT(h)].marker[MARK(d, h)] < known[MARK(d, h)] || MUST_RAISE(d) -> \
          printf("    its marker is %d, %d was acknowledged\n", \
                 node[MARKED_AT(h)].marker[MARK(d, h)], known[MARK(d, h)]); \
          found_lost(d) \
@@ -706,7 +755,7 @@ inline reroute(d) {
 #define STARTS_AS(n) node[n].master = 0
 #endif
 /* One death loses a slot that has just come: no rule prevents it, it must be told. */
-#define LOST_ON_ARRIVAL(h) assert(!node[chosen[h]].slot); lost = 1
+#define LOST_ON_ARRIVAL(h) PROMISE(lost || !node[chosen[h]].slot, "BROKEN: what was answered, or heard, survives one death\n"); lost = 1
 
 #define unblock(l, n) \
   if \
@@ -767,7 +816,13 @@ init {
   :: d_step { !resumed && FREE_LINK(1) -> take(1, route[1], RESUME, 0, 0); resumed = 1 }
 #endif
 #ifdef POSTS
-  :: d_step { !said && !dead && FREE_LINK(0) ->
+#ifdef LEAVES
+  /* Its session's shard is asked at the same time, and the first to answer: it is the owner. */
+  :: d_step { !joining0 && owner == 1 && FREE_LINK(0) -> joining0 = 1; take(0, route[0], JOIN, 0, 1) }
+  :: d_step { joined && !leaving && FREE_LINK(1) && to_publish[1] == 0 ->
+       leaving = 1; joined = 0; take(1, route[1], LEAVE, 0, mine) }
+#endif
+  :: d_step { joined0 && !said && !dead && FREE_LINK(0) ->
        said = 1; confirmed = 1; late = welcomed; take(0, route[0], POST, 1, 1) }
   :: d_step { confirmed == 1 && !dead ->
        confirmed = (owner == 1 && generation_there == 0 -> 2 : 3);
@@ -804,13 +859,13 @@ init {
        :: position != node[at].length || DIFFERS(at, 0) || DIFFERS(at, 1) ->
          printf("all is quiet: the room has %d messages (%d, %d), the member was given %d (%d, %d)\n",
                 node[at].length, node[at].message[0], node[at].message[1], position, heard[0], heard[1]);
-         assert(false) /* a member has every message, once and in order, or was told */
+         PROMISE(false, "BROKEN: a member has every message, once and in order, or was told\n")
        :: else
        fi;
        if
        :: node[at].generation == 0 && (answered && !dead && !HAS(at, 1) || answered_member && !HAS(at, 3)) ->
          printf("all is quiet: a message that was answered is gone, and nobody was told\n");
-         assert(false)
+         PROMISE(false, "BROKEN: a loss is told\n")
        :: else
        fi }
 #ifdef BEYOND
@@ -839,3 +894,285 @@ init {
 #endif
   od
 }
+#endif
+
+#ifdef SLOTS
+#ifdef S11_ARRIVAL_AS_SAID
+#define WITHOUT_S11_LOOK /* which are in its place */
+#define WITHOUT_S11_ABSENT
+#endif
+/* What is told by slot. A room is in slot S, in which one daemon's client says messages 1 and 2.
+ * The daemon's marker of shard 0 is in slot T, that of shard 1 in another; T and S move. A batch
+ * is carried out when it is sent: what is late, and in which order, the lines show. */
+
+#define T 0 /* slots: the first tag of shard 0, */
+#define S 1 /* the room's, */
+#define U 2 /* another tag of shard 0, */
+#define V 3 /* the tag of shard 1 */
+#define MASTER(h) (2 * (h))
+#define REPLICA(h) (2 * (h) + 1)
+#define OLDER 4 /* a copy of shard 0 that was laid by */
+
+typedef Copy {
+  bool there;             /* slot S is: */
+  unsigned length : 2;    /*   the room's messages, */
+  unsigned last : 2;      /*   the id of the last, */
+  unsigned generation : 2;
+  byte marker[4] /* in slots T, U and V; 0: it is not there */
+}
+
+typedef Way {
+  unsigned at : 3; /* IDLE, RUN, HELD, DOUBT */
+  bool post;       /* or a marker alone */
+  unsigned offset : 2;
+  unsigned length : 2; /* of the room, when it was carried out */
+  unsigned generation : 2;
+  bool absent; /* the room was not there */
+  byte number
+}
+
+Copy copy_[5];
+Way way[2]; /* the batch on its way to each shard */
+bool connected[2], joined[2], behind[2]; /* of shards; of replicas: has copied its master; lacks something */
+bool room_at, tag_at; /* the shard where S is, and T */
+bool route, arriving, changed; /* the daemon's view of S; its master changed before it was acknowledged there */
+byte tag = T, known[2], number;
+byte said, answered, answered_in, seen; /* ids; an offset, and its generation; the generation that the daemon knows */
+bool lost, suspected, laid_by, rolled;
+byte faults = FAULTS, moves = MOVES;
+byte at, to;
+
+#ifdef S11_TAG_AS_SAID
+#define TWO_TAGS false
+#else
+#define TWO_TAGS true
+#endif
+#define TAG(h) ((h) == 0 -> tag : V)
+#define WITNESS(h) ((h) == 0 && TWO_TAGS -> U : TAG(h))
+#define HERE MASTER(room_at)
+#define GONE (answered > 0 && (!copy_[HERE].there || copy_[HERE].generation <= answered_in && copy_[HERE].length < answered))
+
+inline clear_room(c) {
+  copy_[c].there = 0; copy_[c].length = 0; copy_[c].last = 0; copy_[c].generation = 0
+}
+
+inline move_room(t, f) {
+  copy_[t].there = copy_[f].there; copy_[t].length = copy_[f].length; copy_[t].last = copy_[f].last;
+  copy_[t].generation = copy_[f].generation
+}
+
+inline copy_all(t, f) {
+  move_room(t, f);
+  copy_[t].marker[T] = copy_[f].marker[T];
+  copy_[t].marker[U] = copy_[f].marker[U];
+  copy_[t].marker[V] = copy_[f].marker[V]
+}
+
+/* It counts as acknowledged: a raise that dies with its master is shown by the posts. */
+inline raise() {
+  printf("    the daemon raises the room's generation to %d\n", seen + 1);
+  PROMISE(lost || suspected, "BROKEN: nobody is told of a loss that is none\n");
+  seen++;
+  copy_[HERE].there = 1; copy_[HERE].generation = seen;
+  move_room(REPLICA(room_at), HERE);
+  answered = 0; answered_in = seen;
+  arriving = 0; changed = 0; suspected = 0
+}
+
+/* The daemon looks whether the room still has what it was acknowledged there. */
+inline look() {
+  if
+  :: GONE -> printf("    the daemon looks: the room has %d messages\n", copy_[HERE].length); raise()
+  :: else
+  fi
+}
+
+/* A master is replaced: what has become of what it had. */
+inline replaced(h) {
+  if :: room_at != h -> clear_room(MASTER(h)) :: else fi;
+  if :: h == 0 && tag_at == 1 -> copy_[MASTER(0)].marker[T] = 0 :: else fi;
+  if :: h == 1 && tag_at == 0 -> copy_[MASTER(1)].marker[T] = 0 :: else fi;
+  clear_room(REPLICA(h)); copy_[REPLICA(h)].marker[T] = 0; copy_[REPLICA(h)].marker[U] = 0; copy_[REPLICA(h)].marker[V] = 0;
+  joined[h] = 0; connected[h] = 0; behind[h] = 0;
+  if :: way[h].at != IDLE -> way[h].at = DOUBT :: else fi;
+  if :: arriving && route == h -> changed = 1; suspected = 1 :: else fi;
+  if
+  :: room_at == h && GONE -> printf("    a message that was answered is not there\n"); lost = 1
+  :: known[h] > 0 && copy_[MASTER(h)].marker[WITNESS(h)] < known[h] && \
+     !(TAG(h) == T && !TWO_TAGS && tag_at == 1) -> lost = 1
+  :: else
+  fi
+}
+
+inline send(h) {
+  number++; way[h].number = number;
+  printf("the daemon sends to shard %d: ", h);
+  if
+  :: way[h].post -> printf("post message %d\n", said)
+  :: else -> printf("its marker\n")
+  fi;
+  if
+  :: way[h].post && room_at != h -> printf("    refused: MOVED\n"); way[h].at = DOUBT
+  :: else ->
+    way[h].absent = room_at == h && !copy_[MASTER(h)].there;
+    if
+    :: way[h].post && copy_[MASTER(h)].last < said ->
+      if
+      :: way[h].absent -> copy_[MASTER(h)].there = 1; copy_[MASTER(h)].generation = seen + 1 /* it begins anew */
+      :: else
+      fi;
+      copy_[MASTER(h)].length++; copy_[MASTER(h)].last = said;
+      printf("    carried out, offset %d\n", copy_[MASTER(h)].length)
+    :: else
+    fi;
+    way[h].offset = copy_[MASTER(h)].length; way[h].generation = copy_[MASTER(h)].generation;
+    behind[h] = 1;
+    if
+    :: h == 0 && tag == T && tag_at == 1 ->
+      printf("    its marker is refused: MOVED\n"); way[h].at = DOUBT; connected[h] = 0
+    :: else -> copy_[MASTER(h)].marker[TAG(h)] = number; way[h].at = RUN
+    fi;
+    if :: h == 0 && TWO_TAGS -> copy_[MASTER(0)].marker[U] = number :: else fi
+  fi
+}
+
+/* What the daemon does when it has connected to a shard. */
+inline compare(h) {
+  connected[h] = 1;
+#ifdef S11_TAG_AS_SAID
+  at = ((h) == 0 && tag == T && tag_at == 1 -> MASTER(1) : MASTER(h)); /* where it is now */
+#else
+  at = MASTER(h);
+  if :: (h) == 0 && tag == T && tag_at == 1 -> tag = U; printf("the other marker of shard 0 counts\n") :: else fi;
+#endif
+  printf("the daemon connects to shard %d: its marker is %d, %d was acknowledged\n", h, copy_[at].marker[TAG(h)], known[h]);
+  if
+  :: copy_[at].marker[TAG(h)] < known[h] ->
+    known[h] = 0;
+    if
+#ifdef WITHOUT_S11_SLOTS
+    :: room_at == h -> raise() /* only in the slots that are there now */
+#else
+    :: route == h || room_at == h -> raise() /* in each slot that was there, where it is now */
+#endif
+    :: else
+    fi
+  :: else
+  fi;
+#ifdef S11_ARRIVAL_AS_SAID
+  if
+  :: changed && route == h -> printf("    the slot has come, and its master changed before that was acknowledged\n"); raise()
+  :: else
+  fi;
+#endif
+#ifndef WITHOUT_S11_LOOK
+  if :: route == h && room_at == h -> look() :: else fi;
+#endif
+#ifdef S11_TAG_AS_SAID
+  if
+  :: (h) == 0 && tag == T && tag_at == 1 -> tag = U; known[0] = 0; printf("    another tag takes over\n")
+  :: else
+  fi
+#endif
+}
+
+inline acknowledged(h) {
+  known[h] = way[h].number;
+  if
+  :: answered > 0 && (way[h].absent || way[h].post && way[h].generation > seen) ->
+    printf("    the room began anew\n");
+    raise()
+  :: else
+  fi;
+  if
+  :: way[h].post ->
+    printf("the daemon: SAID, offset %d\n", way[h].offset);
+    if
+    :: way[h].generation == answered_in ->
+      PROMISE(way[h].offset > answered, "BROKEN: no offset is given to another message\n")
+    :: else
+    fi;
+    answered = way[h].offset; answered_in = way[h].generation;
+    if :: GONE -> lost = 1 :: else fi; /* lost where the slot has come, while the answer was on its way */
+    if :: seen < answered_in -> seen = answered_in :: else fi
+  :: else
+  fi;
+  if :: route == h -> arriving = 0; suspected = 0 :: else fi;
+  way[h].at = IDLE; way[h].post = 0; way[h].number = 0; way[h].offset = 0; way[h].generation = 0; way[h].absent = 0
+}
+
+#define LOOKS(h) (route == h && arriving || h == 0 && known[0] == 0 && tag == U)
+/* A slot is moved while both replicas have all that their masters have. */
+#ifdef WITHOUT_S11_STEP
+#define MAY_MOVE (moves > 0 && joined[0] && joined[1])
+#else
+#define MAY_MOVE (moves > 0 && joined[0] && joined[1] && !behind[0] && !behind[1])
+#endif
+
+#define SLOT_STEPS(h) \
+  :: d_step { connected[h] && way[h].at == IDLE && route == h && said < 2 -> said++; way[h].post = 1; send(h) } \
+  :: d_step { connected[h] && way[h].at == IDLE && LOOKS(h) -> send(h) } \
+  :: d_step { connected[h] && way[h].at == DOUBT && (!way[h].post || route == room_at) -> send(h) } \
+  :: d_step { !connected[h] -> compare(h) } \
+  :: d_step { connected[h] && way[h].at == HELD -> acknowledged(h) } \
+  :: d_step { !joined[h] || behind[h] -> \
+       copy_all(REPLICA(h), MASTER(h)); joined[h] = 1; behind[h] = 0; \
+       if :: way[h].at == RUN -> way[h].at = HELD :: else fi; \
+       printf("the replica of shard %d copies its master\n", h) } \
+  :: d_step { faults > 0 && joined[h] -> \
+       faults--; printf("FAULT: the master of shard %d is dead, its replica takes its place\n", h); \
+       copy_all(MASTER(h), REPLICA(h)); replaced(h) }
+
+#define QUIET (connected[0] && connected[1] && way[0].at == IDLE && way[1].at == IDLE && route == room_at && !LOOKS(0) && !LOOKS(1) \
+               && !(tag == T && tag_at == 1) && !EARLY)
+/* What was acknowledged is not there, and cannot have expired. */
+#ifdef WITHOUT_S11_ABSENT
+#define EARLY false
+#else
+#define EARLY (connected[route] && route == room_at && GONE && !copy_[HERE].there)
+#endif
+
+init {
+  d_step {
+    copy_[0].there = 1; copy_[1].there = 1;
+    connected[0] = 1; connected[1] = 1; joined[0] = 1; joined[1] = 1
+  }
+end:
+  do
+  SLOT_STEPS(0)
+  SLOT_STEPS(1)
+  :: d_step { MAY_MOVE ->
+       moves--; to = 1 - room_at;
+       printf("FAULT: the room's slot moves from shard %d to %d\n", room_at, to);
+       move_room(MASTER(to), MASTER(room_at)); clear_room(MASTER(room_at));
+       behind[0] = 1; behind[1] = 1; room_at = to }
+  :: d_step { MAY_MOVE && tag_at == 0 ->
+       moves--;
+       printf("FAULT: the marker's slot moves from shard 0 to 1\n");
+       copy_[MASTER(1)].marker[T] = copy_[MASTER(0)].marker[T]; copy_[MASTER(0)].marker[T] = 0;
+       behind[0] = 1; behind[1] = 1; tag_at = 1 }
+  :: d_step { route != room_at && way[route].at != RUN && way[route].at != HELD && way[room_at].at == IDLE ->
+       printf("the daemon learns that the slot is on shard %d\n", room_at);
+       way[room_at].at = way[route].at; way[room_at].post = way[route].post; way[route].at = IDLE; way[route].post = 0;
+       route = room_at; changed = 0;
+#ifdef S11_ARRIVAL_AS_SAID
+       arriving = 1
+#else
+#ifndef WITHOUT_S11_ARRIVAL_LOOK
+       if :: connected[route] -> look() :: else fi
+#endif
+#endif
+     }
+#ifdef BEYOND
+  :: d_step { !laid_by && (answered > 0 || known[0] > 0 || room_at == 1) -> laid_by = 1; copy_all(OLDER, MASTER(0)) }
+  :: d_step { laid_by && !rolled -> rolled = 1;
+       printf("BEYOND: both nodes of shard 0 are dead, and what replaces them is an older copy\n");
+       copy_all(MASTER(0), OLDER); replaced(0) }
+#endif
+  :: d_step { EARLY -> printf("a sign of life finds nothing, before its time\n"); raise() }
+  :: d_step { QUIET && GONE ->
+       printf("all is quiet: a message that was answered is gone, and nobody was told\n");
+       PROMISE(false, "BROKEN: a loss is told\n") }
+  od
+}
+#endif

@@ -6,6 +6,8 @@
     {"do": "look"}                     {"fleet": the ready line, "lives": {part: "runs" | …}}
     {"do": "kill", "part": "echod2"}   {"done": "echod2: killed"}; a part: a daemon or a node
                                        {"error": "…"} where that can't be done
+    {"do": "add-shard", "replicas": "2"}  {"done": "…", "shard": 3}: its nodes run, in no cluster yet
+    {"do": "end-shard", "shard": "3"}     {"done": "…"}: its nodes have ended, their data are gone
 
 `fleet up` serves between its looks at the dead, in its main thread: children must be started
 there (`processes`). Only its user gets at the socket: the directory is nobody else's.
@@ -58,6 +60,8 @@ SIGNALS = {
 }
 START, HAND_OVER = "start", "hand-over"
 ACTIONS = (*SIGNALS, START, HAND_OVER)
+# What `fleet shards` asks for; it moves the slots itself.
+ADD_SHARD, END_SHARD = "add-shard", "end-shard"
 
 
 class ControlError(LabError):
@@ -119,12 +123,29 @@ def _answer(fleet: Fleet, line: bytes) -> dict[str, Any]:
         case {"do": "look"}:
             lives = {name: life(part) for name, part in fleet.parts.items()}
             return {"fleet": fleet.ready, "lives": lives}
+        case {"do": "add-shard" | "end-shard" as action, **others}:
+            try:
+                return _change_shards(fleet, action, others)
+            except (LabError, redis.RedisError) as error:
+                return {"error": str(error)}
         case {"do": str(action), **others} if isinstance(name := others.get("part", ""), str):
             try:
                 return {"done": f"{name}: {_do(fleet, action, name)}"}
             except (LabError, redis.RedisError) as error:
                 return {"error": str(error)}
     return {"error": "a request is a JSON object of words, with `do`"}
+
+
+def _change_shards(fleet: Fleet, action: str, others: dict[Any, Any]) -> dict[str, Any]:
+    """Start a shard's nodes, or end them; `fleet shards` does what is between."""
+    said = others.get("replicas" if action == ADD_SHARD else "shard")
+    if not isinstance(said, str) or not said.isdecimal():
+        raise ControlError(f"{action}: must have a number")
+    if action == ADD_SHARD:
+        shard = fleet.add_shard(int(said))
+        return {"done": f"shard {shard}: its nodes run", "shard": shard}
+    fleet.end_shard(int(said))
+    return {"done": f"shard {said}: its nodes have ended"}
 
 
 def _do(fleet: Fleet, action: str, name: str) -> str:

@@ -164,6 +164,29 @@ class Fleet:
             self.parts[name] = daemon
         self.dead.discard(name)
 
+    def add_shard(self, replicas: int) -> int:
+        """Start a new shard's nodes; they are in no cluster yet (`lab.fleet.shards`).
+
+        Returns:
+            The shard's number.
+
+        Raises:
+            LabError: One Redis has no shards, or a node did not start: none runs then.
+        """
+        nodes = self.store.new_shard(replicas)
+        self.parts |= {node.name: node.process for node in nodes}
+        return int(nodes[0].shard)
+
+    def end_shard(self, shard: int) -> None:
+        """End a shard's nodes, which the cluster has forgotten, and delete their empty folders.
+
+        Raises:
+            LabError: There is none, or one of its nodes still has slots or keys.
+        """
+        for name in self.store.end_shard(shard):
+            del self.parts[name]
+            self.dead.discard(name)
+
     def start_haproxy(self, replaces: int | None = None) -> None:
         """On the ports of the one before, if any; `replaces`: its pid, for a reload."""
         former = self.parts["haproxy"].ready if "haproxy" in self.parts else {}

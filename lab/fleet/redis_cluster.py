@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import redis as redis_py
 
+from lab.fleet import processes
 from lab.fleet.ports import HOST
 from lab.fleet.redis_node import DATA, IDENTITY, SETTINGS, ClusterNode
-from lab.fleet.store import Store, StoreError, node_name
+from lab.fleet.store import Store, StoreError, node_name, shards_in
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class RedisCluster(Store[ClusterNode]):
         super().__init__(nodes)
         self._former: set[str] = set()
         """The identities that nodes without their data have given up."""
+        self._last_shard = max(node.shard for node in self.nodes)
+        """The highest number that a shard has had: none is given twice."""
 
     @property
     def url(self) -> str:
@@ -219,6 +222,49 @@ class RedisCluster(Store[ClusterNode]):
             HAND_OVER_S_MAX,
             f"{replica.name} to be the master of shard {replica.shard}",
         )
+
+    def new_shard(self, replicas: int) -> list[ClusterNode]:
+        """See `Store`; `lab.fleet.shards` makes them members."""
+        like = self.nodes[0]
+        shard = self._last_shard + 1
+        made = [
+            ClusterNode(
+                like.directory.with_name(node_name(shard, number)),
+                shard,
+                like.options,
+                like.settings,
+            )
+            for number in range(1 + replicas)
+        ]
+        try:
+            for node in made:
+                node.start()
+        except BaseException:
+            processes.terminate_all([node.process for node in made if node.server])
+            for node in made:
+                shutil.rmtree(node.directory, ignore_errors=True)
+            raise
+        self._last_shard = shard
+        self.nodes += made
+        return made
+
+    def end_shard(self, shard: int) -> list[str]:
+        """See `Store`."""
+        leaving = [node for node in self.nodes if node.shard == shard]
+        if not leaving:
+            raise ClusterError(f"there is no shard {shard}")
+        for node in leaving:
+            if node.reachable and (len(node.view()) != 1 or node.ask("DBSIZE")):
+                raise ClusterError(f"{node.name} is still a member, or has keys")
+        ids = {node.id for node in leaving}
+        self.nodes = [node for node in self.nodes if node not in leaving]
+        if any(seen.id in ids for node in self.nodes for seen in node.view()):
+            self.nodes += leaving
+            raise ClusterError(f"other nodes still know shard {shard}")
+        processes.terminate_all([node.process for node in leaving if node.server])
+        for node in leaving:
+            shutil.rmtree(node.directory)
+        return [node.name for node in leaving]
 
     def move_slot(self, slot: int, to_shard: int) -> None:
         """Move a slot with its keys to another shard; all nodes know it then."""
@@ -435,10 +481,12 @@ def of(  # noqa: PLR0913 — each is one independent choice of the caller
     """
     settings = {**SETTINGS, "cluster-node-timeout": str(node_timeout_ms), **(more or {})}
     options = {"appendfsync": appendfsync, "secrets": secrets}
+    # Of an earlier cluster some numbers may be gone with their shards.
+    numbers = sorted(shards_in(directory)) if directory.is_dir() else []
     return RedisCluster(
         [
             ClusterNode(directory / node_name(shard, number), shard, options, settings)
-            for shard in range(shards)
+            for shard in (numbers if len(numbers) == shards else range(shards))
             for number in range(1 + replicas)
         ]
     )

@@ -230,7 +230,9 @@ class ClusterNode(Node):
             port, bus = numbers
             settings = {**self.settings, "cluster-port": str(bus)}
             # It ends if it can't have its bus port, before it answers anyone.
-            server = redis_server.start(self.directory, port=port, more=settings, **self.options)
+            server = redis_server.start(
+                self.directory, port=port, shard=str(self.shard), more=settings, **self.options
+            )
             self.bus_port = bus
             return server
 

@@ -86,6 +86,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     port: int = 0,
     cpu: int | None = None,
     secrets: Path | None = None,
+    shard: str = "",
     more: Mapping[str, str] | None = None,
 ) -> RedisServer:
     """Start a server whose data and log (`redis.log`) are in `directory`; it answers then.
@@ -96,6 +97,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         port: 0 for any free one (Redis itself takes 0 as none: see `lab.fleet.ports`).
         cpu: The only CPU it may use.
         secrets: The folder of its users' passwords (`secret_files`); None for no users.
+        shard: Of a cluster's node: it copies only who has the same (deploy/redis/start.sh).
         more: Redis's own settings by name, beside those here or in their place.
 
     Raises:
@@ -124,7 +126,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
             **(more or {}),
         }
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        return [*program, *words], {}
+        return [*program, *words], {"SHARD": shard}
 
     process = ports.start_listening(
         "Redis",

@@ -80,6 +80,22 @@ class Store(ABC, Generic[N]):
             LabError: That can't be done.
         """
 
+    @abstractmethod
+    def new_shard(self, replicas: int) -> list[N]:
+        """Start a new shard's nodes, each still alone; returns them, the first to be the master.
+
+        Raises:
+            LabError: One did not start, or one Redis can have none: nothing runs then.
+        """
+
+    @abstractmethod
+    def end_shard(self, shard: int) -> list[str]:
+        """End a shard's nodes, each alone and empty, and delete their folders; returns their names.
+
+        Raises:
+            LabError: There are none, or one is not alone or empty.
+        """
+
     @property
     def password_file(self) -> str:
         """The file with the daemons' password; empty if they need none."""
@@ -156,6 +172,14 @@ class OneRedis(Store[Node]):
     def hand_over(self, replica: Node) -> None:
         """See `Store`."""
         raise StoreError(f"{replica.name}: one Redis has no replicas to hand over to")
+
+    def new_shard(self, replicas: int) -> list[Node]:  # noqa: ARG002 — see `Store`
+        """See `Store`."""
+        raise StoreError("one Redis has no shards; `fleet up --shards 3` has")
+
+    def end_shard(self, shard: int) -> list[str]:
+        """See `Store`."""
+        raise StoreError(f"shard {shard}: one Redis has no shards to end")
 
     def ready(self) -> dict[str, Any]:
         """See `Store`; its pid too."""

@@ -146,7 +146,9 @@ class Model:
         for master in (row for row in rows if row["role"] == "master"):
             pairs = self._pairs[master["name"]]
             samples = pairs[0][1].samples if pairs else None
-            replicas = [row for row in rows if row["shard"] == master["shard"] and row != master]
+            replicas = [
+                row for row in rows if row["shard"] == master["shard"] and row is not master
+            ]
             for row in replicas:
                 row["link"], row["lag_s"] = link_of(samples, row["address"])
             master["replicas"] = len(replicas)

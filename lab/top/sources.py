@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import redis
@@ -25,6 +25,9 @@ from lab.fleet import control, metrics
 from lab.fleet.docker import DockerError, docker
 from lab.fleet.metrics import Reading, Samples
 from lab.top.model import LAG, Look, Node, Part, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 # One page: a part that takes longer is silent for this look. Shorter than a look's interval,
 # so that a frozen part slows nobody down.
@@ -61,7 +64,8 @@ ID_LENGTH = 12
 DOCKER_S_MAX = 10.0
 PROMETHEUS_S_MAX = 3.0
 
-JOBS = ("echod", "haproxy", "redis")
+# Prometheus's by the services of Compose.
+JOBS = {"server": "echod", "haproxy": "haproxy", "redis": "redis"}
 # What is shown of the jobs' samples. HAProxy's others are thousands.
 WANTED = (
     "echod_.*|process_.*"
@@ -69,9 +73,10 @@ WANTED = (
     "|redis_(up|connected_clients|memory_.*|aof_.*|cpu_.*|commands_processed_total"
     "|instance_info|connected_slave_lag_seconds)"
 )
-# The services that are a Redis: the only one, or the nodes of deploy/cluster.yml, by shard.
-# Their exporter speaks for them, by these names.
-REDIS = re.compile(r"redis(?:-(\d+)-\d+)?")
+# Redis's exporter speaks for it: as itself, or as the node that it was asked for (prometheus.yml).
+EXPORTER = "redis-exporter"
+# The services of Redis: the one, or a cluster's nodes (`lab.fleet.store.node_name`).
+REDIS_SERVICE = re.compile(r"redis(?:-(\d+)-\d+)?")
 REDIS_PORT = 6379
 
 # What `docker` is told to do, and how it is said when it is done.
@@ -198,6 +203,14 @@ def node_of(part: Part, address: str = "", shard: int = 0, role: str | None = "m
     return Node(part.name, part.state, part.readings, part.where, address, shard, role)
 
 
+def role_of(readings: Sequence[Reading]) -> str | None:
+    """What a node's exporter says that it is; None without one. Pure."""
+    if not readings:
+        return None
+    roles = readings[-1].samples.by_label("redis_instance_info", "role")
+    return {"master": "master", "slave": "replica"}.get(next(iter(roles), ""))
+
+
 class ComposeSource:
     """The containers of a Compose project."""
 
@@ -210,28 +223,36 @@ class ComposeSource:
         containers, said = self._containers(), self._said()
         now_s = time.time()
 
-        def parts(service: str, job: str) -> tuple[Part, ...]:
-            """The service's containers with what the job has of their addresses."""
+        def parts(service: str) -> tuple[Part, ...]:
+            """The service's containers with what its job has of their addresses."""
             return tuple(
-                part_of(name, one, _of_host(said[job], _addresses(one)), now_s)
+                part_of(name, one, _of_host(said[JOBS[service]], _addresses(one)), now_s)
                 for name, one in containers.items()
                 if _service(one) == service
             )
 
-        daemons = parts("server", "echod")
+        def nodes() -> Iterator[Node]:
+            for name, one in containers.items():
+                service = _service(one)
+                if of := REDIS_SERVICE.fullmatch(service):
+                    hosts = {service, EXPORTER} if service == "redis" else {service}
+                    part = part_of(name, one, _of_host(said["redis"], hosts), now_s)
+                    yield node_of(
+                        part,
+                        next((f"{host}:{REDIS_PORT}" for host in sorted(_addresses(one))), ""),
+                        int(of[1] or 0),
+                        role_of(part.readings) if of[1] else "master",
+                    )
+
+        daemons = parts("server")
         if not daemons:
             raise DockerError(f"no containers of a project {self._project}: docker compose up")
         return Look(
             at_s=now_s,
             fleet=f"containers, project {self._project}, as Prometheus saw them",
             daemons=daemons,
-            haproxy=next(iter(parts("haproxy", "haproxy")), Part("haproxy", State.DOWN)),
-            nodes=tuple(
-                node_in(name, one, said["redis"], now_s)
-                for name, one in containers.items()
-                if REDIS.fullmatch(_service(one))
-            )
-            or (Node("redis", State.DOWN),),
+            haproxy=next(iter(parts("haproxy")), Part("haproxy", State.DOWN)),
+            nodes=tuple(nodes()) or (Node("redis", State.DOWN),),
         )
 
     def act(self, action: str, part: str) -> str:
@@ -257,20 +278,21 @@ class ComposeSource:
 
     def _said(self) -> dict[str, dict[str, list[Reading]]]:
         """What Prometheus has, by job and instance; nothing if it does not answer."""
-        query = f'{{job=~"{"|".join(JOBS)}",__name__=~"{WANTED}"}}[{WINDOW_S}s]'
+        query = f'{{job=~"{"|".join(JOBS.values())}",__name__=~"{WANTED}"}}[{WINDOW_S}s]'
         try:
             url = f"{self._prometheus}/api/v1/query?query={quote(query)}"
             answer = json.loads(web.read(url, PROMETHEUS_S_MAX, metrics.PAGE_BYTES_MAX))
             found = answer["data"]["result"]
             return {
                 job: metrics.from_matrix(one for one in found if one["metric"]["job"] == job)
-                for job in JOBS
+                for job in JOBS.values()
             }
         except (OSError, ValueError, KeyError):
-            return {job: {} for job in JOBS}
+            return {job: {} for job in JOBS.values()}
 
 
 def _service(container: Container) -> str:
+    """Its name in the Compose file; empty if it has none."""
     return str(container["Config"]["Labels"].get("com.docker.compose.service", ""))
 
 
@@ -290,20 +312,3 @@ def part_of(name: str, container: Container, readings: list[Reading], now_s: flo
     state = STATES.get(container["State"]["Status"], State.DOWN)
     answers = bool(readings) and now_s - readings[-1].at_s <= READING_S_MAX
     return Part(name, state, tuple(readings[-2:]) if answers else (), container["Id"][:ID_LENGTH])
-
-
-def node_in(
-    name: str, container: Container, said: Mapping[str, list[Reading]], now_s: float
-) -> Node:
-    """A container that is a Redis, with what the exporter says of it. Pure."""
-    service = _service(container)
-    part = part_of(name, container, _of_host(said, {service}), now_s)
-    named = REDIS.fullmatch(service)
-    if named is None or named[1] is None:
-        return node_of(part)
-    roles = (
-        part.readings[-1].samples.by_label("redis_instance_info", "role") if part.readings else {}
-    )
-    role = None if not roles else "replica" if "slave" in roles else "master"
-    (address,) = _addresses(container) or {""}
-    return node_of(part, f"{address}:{REDIS_PORT}", int(named[1]), role)

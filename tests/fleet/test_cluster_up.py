@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import psutil
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
 # For a reply while a shard has no master: beyond the daemons' own deadline.
 PATIENCE_S = 30.0
 
+# As many as it takes for both daemons to have some.
+CLIENTS = 10
+
 
 @pytest.fixture
 def fleet(
@@ -42,9 +48,19 @@ def fleet(
     return controlled(fleet_up(*flags, env=programs))
 
 
+def talk_on(fleet: FleetUp, done: threading.Event) -> int:
+    """One client until it is done; how many of its lines were answered."""
+    with PlainClient(*fleet.address, reply_s_max=PATIENCE_S) as client:
+        for number in itertools.count():
+            if done.is_set():
+                return number
+            client.ask(b"line %d\n" % number)
+    return 0
+
+
 def talk(fleet: FleetUp) -> None:
-    """Ten clients, as many as it takes for both daemons to have some."""
-    for _ in range(10):
+    """Clients, one after the other."""
+    for _ in range(CLIENTS):
         with PlainClient(*fleet.address, reply_s_max=PATIENCE_S) as client:
             for number in range(5):
                 client.ask(b"line %d\n" % number)
@@ -121,12 +137,19 @@ def test_a_node_is_frozen_and_a_master_handed_over(fleet: FleetUp) -> None:
     watch.source.act("thaw", "redis-0-1")
     watch.until(whole, "the thaw")
 
-    for named, heir in (("redis-0-0", "redis-0-1"), ("redis-0-0", "redis-0-0")):
-        said = watch.source.act("hand-over", named)
-        assert said == f"{named}: {heir} is the master of shard 0 now"
-        view = watch.until(whole, "everybody in step")
-        assert of(view, heir)["role"] == "master"
-        talk(fleet)
+    done = threading.Event()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        talks = [pool.submit(talk_on, fleet, done) for _ in range(CLIENTS)]
+        try:
+            for named, heir in (("redis-0-0", "redis-0-1"), ("redis-0-0", "redis-0-0")):
+                said = watch.source.act("hand-over", named)
+                assert said == f"{named}: {heir} is the master of shard 0 now"
+                view = watch.until(whole, "everybody in step")
+                assert of(view, heir)["role"] == "master"
+        finally:
+            done.set()
+    # None was told an error, or given a wrong reply: that would be raised here.
+    assert all(talk.result() for talk in talks)
     with pytest.raises(ControlError, match="redis-0-0: only a daemon can be drained"):
         watch.source.act("drain", "redis-0-0")
     assert not [name for name in fleet.left() if name.status() == psutil.STATUS_STOPPED]

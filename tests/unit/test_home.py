@@ -136,6 +136,26 @@ def test_home_is_where_it_serves() -> None:
     assert slot_of(daemon.new_name()) in daemon.home.place.slots
 
 
+def test_a_home_that_is_full_is_left() -> None:
+    """While another has room; a newcomer to a full store is turned away."""
+    daemon = lone()
+    for shard in daemon.shards:
+        assert daemon.newcomer()
+        assert daemon.home is shard
+        shard.homes = shard.number  # the next is the emptiest of those behind it
+        for other in daemon.shards[shard.number + 1 :]:
+            other.homes = other.number
+        shard.fill = 0.9
+    assert not daemon.newcomer()
+    assert daemon.serves()
+    daemon.shards[2].fill = 0.1
+    assert daemon.newcomer()
+    assert daemon.home is daemon.shards[2]
+    daemon.home.homes, daemon.home.first_home = 9, b"d0"
+    daemon.spread_homes(b"d0")
+    assert daemon.home is daemon.shards[2]
+
+
 def test_with_nowhere_to_go_it_stays() -> None:
     """And the daemon says that it does not serve."""
     daemon = lone()

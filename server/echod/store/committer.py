@@ -177,11 +177,13 @@ class Committer:
     # The home.
 
     def choose_home(self) -> None:
-        """One that serves, while there is one; of those the one with the fewest daemons."""
-        if not self.home.serves:
-            serving = [shard for shard in self.shards if shard.serves]
-            if serving:
-                self._move_home(_emptiest(serving))
+        """One that serves and has room, while there is one; of those the one with fewest daemons."""
+        if self.home.serves and not self.home.full_up:
+            return
+        serving = [shard for shard in self.shards if shard.serves]
+        with_room = [shard for shard in serving if not shard.full_up]
+        if with_room or (serving and not self.home.serves):
+            self._move_home(_emptiest(with_room or serving))
 
     def spread_homes(self, inbox: bytes) -> None:
         """After a heartbeat: move, if this home has too many daemons and this is its first.
@@ -189,7 +191,8 @@ class Committer:
         `inbox` is this daemon's at its home. One at a time, or all would come back together.
         """
         home = self.home
-        emptiest = _emptiest([shard for shard in self.shards if shard.serves] or [home])
+        others = [shard for shard in self.shards if shard.serves and not shard.full_up]
+        emptiest = _emptiest(others or [home])
         if home.homes >= emptiest.homes + HOMES_APART and home.first_home == inbox:
             home.homes -= 1
             emptiest.homes += 1

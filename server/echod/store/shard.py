@@ -186,10 +186,15 @@ class Shard:
 
     # What connections ask.
 
+    @property
+    def full_up(self) -> bool:
+        """Whether it takes no new session: those that are there need what is left."""
+        return self.fill >= self._config.store_fill_max
+
     def newcomer(self) -> bool:
         """Somebody asks for a place in the store; whether there is one."""
         self._newcomers += 1
-        return self.fill < self._config.store_fill_max and self._newcomers <= NEWCOMERS_MAX
+        return not self.full_up and self._newcomers <= NEWCOMERS_MAX
 
     def full(self) -> bool:
         """Whether so many bytes of replies wait that nobody should be read."""

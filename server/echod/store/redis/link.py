@@ -98,7 +98,9 @@ class Link:
         self._parking = Parking(self._socket.fileno(), self._silence_s)
         try:
             self._introduce(place, password)
-        except StoreError:
+        except BaseException:
+            # Whoever waits here may be killed. A closed file that is still watched ends the
+            # process: libev aborts when the kernel does not know it.
             self.reset()
             raise
 
