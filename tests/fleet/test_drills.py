@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.drill import drills
+from lab.drill.drills import mixture
 from lab.drill.judge import violations as rules
+from lab.drill.judge.expectations import all_served
 from lab.drill.report import verdicts
 from lab.drill.run import play
 from lab.drill.stage.local import LocalStage
@@ -93,6 +95,30 @@ def test_the_daemon_passes_what_the_mutants_fail(drill: Drill, tmp_path: Path) -
 
     assert outcome.violations == []
     assert [one.text for one in verdicts(drill, outcome) if not one.passed] == []
+
+
+# A few kills, and two seeds: with the mutants above this is what a cluster costs CI.
+ON_A_CLUSTER = [
+    short("kill-master"),
+    short("freeze-master"),
+    short("shards-move"),
+    short("late-shard"),
+    short("redis-truncate"),
+    *(mixture.mix(seed, 20.0, shards=SHARDS) for seed in (1, 2)),
+]
+
+
+@pytest.mark.parametrize(
+    "drill", ON_A_CLUSTER, ids=[f"{drill.name}-{n}" for n, drill in enumerate(ON_A_CLUSTER)]
+)
+def test_a_cluster_keeps_the_rules(drill: Drill, tmp_path: Path) -> None:
+    """Whatever happens to its nodes; how long it takes is for `fleet drill` to say."""
+    outcome = played(dataclasses.replace(drill, needs_shards=True), tmp_path)
+
+    assert outcome.violations == []
+    assert all_served(outcome).passed
+    assert not outcome.checker.rooms.ledger.broken
+    assert not outcome.facts["tracebacks"]
 
 
 def test_redis_comes_back_with_all_that_scripts_wrote(tmp_path: Path) -> None:
