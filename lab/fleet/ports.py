@@ -9,6 +9,7 @@ that it is its own process that listens there (`processes.Process.listens_on`).
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import sys
 from collections import deque
@@ -34,8 +35,9 @@ HOST = "127.0.0.1"
 TRIES_MAX = 4
 
 # A fleet has some thirty ports, its links included, and a process seldom more than one fleet at a
-# time. The longest reserved are given up: a hundred fleets later nobody starts on them.
-RESERVED_MAX = 3_000
+# time. The longest reserved are given up, so that they take no more than a quarter of the files
+# that this process may have open.
+RESERVED_SHARE = 4
 
 _reserved: deque[socket.socket] = deque()
 
@@ -57,7 +59,7 @@ def reserve() -> int:
     port = int(keeper.getsockname()[1])
     if sys.platform == "linux":
         _reserved.append(keeper)
-        if len(_reserved) > RESERVED_MAX:
+        while len(_reserved) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // RESERVED_SHARE:
             _reserved.popleft().close()
     else:
         keeper.close()

@@ -142,7 +142,7 @@ def test_rolled_back_while_hello_waits(
     one.hello()
     one.ask(b"ECHO 1 a\n")
     with redis_py.Redis.from_url(own_redis.url) as store, store.pipeline() as pipe:
-        store.client_pause(1_500, all=True)
+        store.client_pause(1_000, all=True)
         new, resumed = (client(pair[0].session_port) for _ in range(2))
         new.send(b"HELLO\nECHO 1 x\n")
         resumed.send(b"HELLO %b 1\n" % one.token)

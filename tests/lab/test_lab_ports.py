@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import resource
 import socket
 import sys
 from collections import deque
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.fleet import ports
-from lab.fleet.ports import HOST, TRIES_MAX, PortError, check, reserve, start_on
+from lab.fleet.ports import HOST, RESERVED_SHARE, TRIES_MAX, PortError, check, reserve, start_on
 from lab.fleet.processes import StartError
 from tests.lab.port_taker import could_be_given
 
@@ -84,7 +85,7 @@ def test_a_reserved_port_is_given_to_nobody_else() -> None:
 def test_the_longest_reserved_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is a limit to what is kept."""
     monkeypatch.setattr(ports, "_reserved", deque())
-    monkeypatch.setattr(ports, "RESERVED_MAX", 2)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (2 * RESERVED_SHARE, 2 * RESERVED_SHARE))
 
     first, *others = (reserve() for _ in range(3))
 
