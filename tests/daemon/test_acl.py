@@ -286,3 +286,15 @@ def test_passwords_are_nowhere_to_be_seen(
         shown = psutil.Process(process.pid)
         seen = f"{shown.cmdline()} {shown.environ()} {process.log.read_text()}"
         assert not [password for password in secrets if password in seen]
+
+
+def test_scripts_need_no_more_than_the_list_allows() -> None:
+    """What a script asks that its user may not is an error in the middle of a batch."""
+    asked = {
+        (path.name, command.lower())
+        for path in (ECHOD / "store" / "redis" / "lua").glob("*.lua")
+        for command in re.findall(r"redis\.p?call\('([A-Za-z]+)'", path.read_text())
+    }
+    assert asked
+    may = allowed("echod")
+    assert {(name, command) for name, command in asked if command not in may} == set()

@@ -8,7 +8,7 @@ if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then
   return 0
 end
 redis.call('ZADD', KEYS[1], 0, string.match(ARGV[1], '^%d+:%d+:'))
-if redis.call('ZCARD', KEYS[1]) == 1 then
+if #redis.call('ZRANGE', KEYS[1], 0, 1) == 1 then
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 1
