@@ -356,6 +356,8 @@ class Checker:
         elif due.late is not None:
             wrong = f"a {due.event['e']} was sent after a takeover, and is answered by an error"
             self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
+        elif code == "room-unavailable" and due.event["e"] == "join":
+            return  # a daemon may be deaf for as long as a line may wait; it is asked again
         elif due.right or connection.kind:  # a soak's clients ask for nothing that they may not
             wrong = f"a {due.event['e']} was right, and is answered `{code}`"
             self.broken(rules.REFUSED, session.name, wrong, due.event, event)
