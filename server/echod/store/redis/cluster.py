@@ -72,8 +72,11 @@ class Cluster:
         asking = self._asking = AsyncResult()
         try:
             self._look()
-        except StoreError as error:
-            asking.set_exception(error)
+        except BaseException as error:
+            # Who asks may be killed, or meet a bug: whoever waits for its answers must not for ever.
+            text = f"whoever asked has failed: {error!r}"
+            known = isinstance(error, StoreError)
+            asking.set_exception(error if known else StoreError("unreachable", text))
             raise
         else:
             asking.set(None)
