@@ -24,7 +24,7 @@ from echod.values import store_url
 from lab.fleet import redis_cluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from echod.store.operations import Operation
     from lab.fleet.redis_cluster import RedisCluster
@@ -51,7 +51,7 @@ class Way:
         self.store = RedisStore(
             ShardOfCluster(seen, shard), "d", Lives(60, 30), TIMEOUT_S, replicas=1
         )
-        assert self.store.connect() is False
+        assert not self.store.connect()
 
     def write(self, session: Session, seq: int) -> None:
         """Queue a state."""
@@ -78,8 +78,8 @@ class Way:
         self.store.reset()
         return sent[0]
 
-    def connect(self) -> bool:
-        """As `Shard._connect`; whether it takes data for lost."""
+    def connect(self) -> Collection[int]:
+        """As `Shard._connect`; what it takes for lost."""
         lost = self.store.connect()
         if self.store.elsewhere:
             self.batcher.doubt()
@@ -122,13 +122,13 @@ def test_late_lines_set_nothing_back(
     way.write(session, 2)
     held = way.begin_held(monkeypatch)
     cluster.hand_over(cluster.replicas(SHARD)[0])
-    assert way.connect() is False
+    assert not way.connect()
     way.commit()
     way.write(session, 3)
     way.commit()
     cluster.hand_over(cluster.replicas(SHARD)[0])  # the first one is master again
     deliver(cluster, held)
-    assert way.connect() is False
+    assert not way.connect()
     state = cluster.master(SHARD).ask("GET", session.state_key)
     assert state == encode_state(3, 0, b"x3").decode()
 
@@ -142,13 +142,13 @@ def test_a_late_opening_makes_no_session_anew(
     way.ask(session, Open(b"digest"))
     held = way.begin_held(monkeypatch)
     cluster.hand_over(cluster.replicas(SHARD)[0])
-    assert way.connect() is False
+    assert not way.connect()
     way.commit()
     session.own(1)
     way.write(session, 1)
     way.commit()
     cluster.hand_over(cluster.replicas(SHARD)[0])
     deliver(cluster, held)
-    assert way.connect() is False
+    assert not way.connect()
     state = cluster.master(SHARD).ask("GET", session.state_key)
     assert state == encode_state(1, 0, b"x1").decode()

@@ -62,7 +62,7 @@ def client(own_redis: RedisServer) -> Iterator[redis_py.Redis]:
 def connected(server: RedisServer, name: str = "d1") -> RedisStore:
     """A store that has committed twice."""
     store = redis_store(server.url, name, LIVES, timeout_s=TIMEOUT_S)
-    assert store.connect() is False
+    assert not store.connect()
     commit(store, [write(session(), 1)])
     commit(store, [write(session(), 1)])
     return store
@@ -79,13 +79,13 @@ def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_
     client.flushall()
     for store in stores:
         store.reset()
-        assert store.connect() is True
+        assert store.connect()
         commit(store, [])
     # In every slot, each of which may move to another shard.
     assert client.mget([generation_key(slot) for slot in ALL_SLOTS]) == [b"1"] * len(ALL_SLOTS)
     assert [store.generation for store in stores] == [1, 1]
     stores[0].reset()
-    assert stores[0].connect() is False
+    assert not stores[0].connect()
 
 
 def test_an_older_copy_is_noticed(own_redis: RedisServer, client: redis_py.Redis) -> None:
@@ -94,7 +94,7 @@ def test_an_older_copy_is_noticed(own_redis: RedisServer, client: redis_py.Redis
     (marker,) = markers(client)
     client.set(marker, 1)
     store.reset()
-    assert store.connect() is True
+    assert store.connect()
 
 
 def test_a_loss_under_a_living_connection_is_noticed(
@@ -107,10 +107,10 @@ def test_a_loss_under_a_living_connection_is_noticed(
         commit(store, [write(session(), 1)])
     assert caught.value.kind == "rolled-back"
     store.reset()
-    assert store.connect() is True
+    assert store.connect()
     assert commit(store, [write(session(), 1)]) == []
     store.reset()
-    assert store.connect() is False
+    assert not store.connect()
 
 
 def test_two_daemons_of_one_name_lose_nothing(own_redis: RedisServer) -> None:
@@ -119,17 +119,22 @@ def test_two_daemons_of_one_name_lose_nothing(own_redis: RedisServer) -> None:
     for store in (*stores, *stores):
         commit(store, [])
         store.reset()
-        assert store.connect() is False
+        assert not store.connect()
 
 
 def test_generation_is_seen_with_the_next_batch(
     own_redis: RedisServer, client: redis_py.Redis
 ) -> None:
-    """Another daemon's finding reaches this one with its heartbeat."""
+    """Another daemon's finding reaches this one with its heartbeat, and is a loss to it, too."""
     store = connected(own_redis)
     client.set(generation_key(0), 7)
-    commit(store, [])
+    with pytest.raises(StoreError) as caught:
+        commit(store, [])
+    assert caught.value.kind == "rolled-back"
+    store.reset()
+    assert store.connect()
     assert store.generation == 7
+    commit(store, [])
 
 
 def test_the_former_connection_is_killed(own_redis: RedisServer, client: redis_py.Redis) -> None:
@@ -229,7 +234,7 @@ def test_what_tls_looks_at(host: str, options: str, kind: str, tls_redis: TlsRed
             store.connect()
         assert caught.value.kind == kind
     else:
-        assert store.connect() is False
+        assert not store.connect()
         store.close()
 
 

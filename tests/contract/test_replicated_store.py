@@ -73,7 +73,7 @@ class Replicated:
     def again(self) -> None:
         """What the committer does after an error."""
         self.store.reset()
-        assert self.store.connect() is False
+        assert not self.store.connect()
 
     def heard(self) -> list[bytes]:
         """All that has been published."""

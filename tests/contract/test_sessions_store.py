@@ -164,7 +164,7 @@ def test_nobody_resumes_what_is_not_his(owner: Callable[..., Owner]) -> None:
 def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
     """QUIT leaves a tombstone: no resume, and its earlier owner learns that it was taken over.
 
-    The tombstone is small, and soon gone.
+    The tombstone is small. It lives for as long as that owner may take the session for alive.
     """
     one, two = owner(), owner()
     one.open()
@@ -179,8 +179,16 @@ def test_an_ended_session_stays_ended(owner: Callable[..., Owner]) -> None:
     assert two.ask(INQUIRE) == (False, False)
     tombstone = {b"owner": two.session.owner, b"ended": two.session.owner}
     assert one.at.record(one.session) == tombstone
-    until(lambda: not one.at.record(one.session), 30, "the tombstone to expire")
+    assert LIVES.tombstone_s < one.at.record_ttl_s(one.session) <= LIVES.state_s
+
+
+def test_of_a_session_with_one_owner_little_is_left(owner: Callable[..., Owner]) -> None:
+    """Nobody else was told that it is his: a tombstone is soon gone."""
+    one = owner()
+    one.open()
+    assert one.ask(END) == (None, False)
     assert one.ask(INQUIRE) == (False, False)
+    until(lambda: not one.at.record(one.session), 30, "the tombstone to expire")
 
 
 def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> None:
@@ -248,7 +256,7 @@ def test_where_a_session_posted_is_remembered(owner: Callable[..., Owner]) -> No
     three.ask(END)
     two.ask(Remember((b"x",)))
     assert b"posted" not in three.at.record(three.session)
-    assert three.at.record_ttl_s(three.session) <= LIVES.tombstone_s
+    assert three.at.record_ttl_s(three.session) <= LIVES.state_s
 
 
 def test_until_the_first_line_a_record_lives_shorter(owner: Callable[..., Owner]) -> None:

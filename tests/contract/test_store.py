@@ -214,7 +214,7 @@ def test_after_reset_nothing_is_taken_until_connect(subject: Subject) -> None:
     assert not subject.store.connected
     with pytest.raises(StoreError):
         commit(subject.store, [write(one, 2)])
-    assert subject.store.connect() is False
+    assert not subject.store.connect()
     assert commit(subject.store, [write(one, 2)]) == []
 
 

@@ -245,17 +245,17 @@ def test_a_frozen_daemon_answers_nothing_after_a_takeover(
     assert re.fullmatch(rb"ERR taken-over [^\n]+\n", one.end())
 
 
-def test_an_expired_session_is_unknown_to_its_connection(
+def test_a_session_that_is_gone_before_its_time_is_lost(
     pair: tuple[Echod, Echod], client: Callable[[int], Client], own_redis: RedisServer
 ) -> None:
-    """Nothing is restored from the daemon's memory (ADR 2)."""
+    """Its connection is told (ADR 26); nothing is restored from the daemon's memory (ADR 2)."""
     one = client(pair[0].session_port)
     one.hello()
     one.ask(b"ECHO 1 a\n")
     with redis_py.Redis.from_url(own_redis.url) as store:
         store.delete(*store.keys("s:*"))
     one.send(b"PING\n")
-    assert re.fullmatch(rb"ERR unknown-session [^\n]+\n", one.end())
+    assert re.fullmatch(rb"ERR rolled-back [^\n]+\n", one.end())
 
 
 def test_rolled_back(

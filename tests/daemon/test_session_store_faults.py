@@ -60,7 +60,7 @@ def test_a_batch_cut_short_is_noticed(own_redis: RedisServer, tmp_path: Path) ->
     log.write_bytes(kept[: kept.index(b"answered")])
     with redis_server.start(tmp_path / "redis", port=own_redis.port):
         store.reset()
-        assert store.connect() is True
+        assert store.connect()
 
 
 def resumed(daemon: Echod, token: bytes, acked: int) -> tuple[bytes, bytes]:

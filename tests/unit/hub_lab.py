@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from echod.client.errand import Answer, Answers, Errand
@@ -201,6 +202,8 @@ class Lab:
         self.heard: set[bytes] = set()
         self.stream: deque[tuple[str, bytes, float]] = deque()
         self.metrics = Metrics()
+        if settings.get("store_replicas"):
+            settings["store"] = "redis://with-replicas"
         config = Config(name="d", room_route=route, room_linger_s=1.0, **settings)
         self.committer = Stepwise(
             *(Alone(self.store), config, self.lives, self.clock, self.metrics),
@@ -214,6 +217,8 @@ class Lab:
         )
         if page_bytes_max:
             self.hub.recoveries.page_bytes_max = page_bytes_max
+        self.holes: list[Callable[[], object]] = []
+        self.hub.catching_up.later = self._later
         (self.feed,) = self.hub.feeds
         self.posted = 0
         self.poster = Connection(self, b"poster2222")
@@ -227,6 +232,9 @@ class Lab:
     def carried(self) -> list[Write]:
         """What the store has done, and the daemon does not know it yet."""
         return self.committer.batcher.flying
+
+    def _later(self, _: float, call: Callable[..., object], *about: object) -> None:
+        self.holes.append(partial(call, *about))
 
     # As the subscription.
 
@@ -290,6 +298,18 @@ class Lab:
             else:
                 self.feed.confirmed(value)
         self.feed.flush()
+
+    def overtake(self) -> None:
+        """Of two publications that are on their way the later one arrives first."""
+        if len(self.stream) > 1 and {kind for kind, _, _ in (*self.stream,)[:2]} == {"message"}:
+            first, second, *others = self.stream
+            self.stream = deque((second, first, *others))
+
+    def hole_over(self) -> None:
+        """What was missing has had its moment."""
+        holes, self.holes = self.holes, []
+        for read in holes:
+            read()
 
     def fall(self) -> None:
         """The subscription breaks, with all that is on its way."""

@@ -1,76 +1,148 @@
-"""Slots that have come to a shard, whose master may die before its replicas have them (ADR 26)."""
+"""Slots that have come to a shard, and what is lost where they were or are (ADR 26)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
-from echod.store.base import Alone, Lives
+from echod.store.base import Lives, Place
 from echod.store.committer import Committer
 from echod.store.memory.store import MemoryStore
+from echod.store.slots import ALL_SLOTS, slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from echod.store.shard import Shard
+    from collections.abc import Callable, Collection, Sequence
 
 LIVES = Lives(60, 30)
+# What lives in slot 0's half, and in the other.
+LOW, HIGH = b"room-3", b"room-0"
+HALF = len(ALL_SLOTS) // 2
 
 
-class Elsewhere(MemoryStore):
-    """A store whose next connection leads to another master."""
+class Half(MemoryStore):
+    """A shard's store, which loses what it is told to, and notes what it is asked."""
 
     def __init__(self) -> None:
         super().__init__(LIVES)
-        self.raised: list[int] = []
+        self.learned: list[int] = []
+        self.losing: set[int] = set()
+        self.told_all = False
 
-    def raise_generation(self, slots: Sequence[int]) -> None:
+    def connect(self) -> Collection[int]:
         """See `Store`."""
-        self.raised += slots
+        super().connect()
+        losing, self.losing = self.losing, set()
+        return losing
+
+    def learn(self, slots: Collection[int]) -> None:
+        """See `Store`."""
+        self.learned += slots
+
+    def lose(self, slots: Collection[int] | None = None) -> None:
+        """See `Store`."""
+        self.told_all = self.told_all or slots is None
+        self.losing.update(slots or ())
 
 
-def shard_and_told() -> tuple[Shard, Elsewhere, list[Callable[[int], bool]]]:
-    """A shard that is connected, its store, and what it tells of losses."""
+class Spot:
+    """See `Place`."""
+
+    def __init__(self, number: int, slots: Sequence[int]) -> None:
+        self.number = number
+        self.slots = slots
+        self.store = Half()
+
+
+class Halves:
+    """Two shards; see `Places`."""
+
+    version = 1
+    clocks_apart_s = 0.0
+    slots_moving = slots_moved = 0
+
+    def __init__(self) -> None:
+        self.low = Spot(0, list(ALL_SLOTS[:HALF]))
+        self.high = Spot(1, list(ALL_SLOTS[HALF:]))
+
+    def all(self) -> Sequence[Place]:
+        """See `Places`."""
+        return cast("list[Place]", [self.low, self.high])
+
+    def look(self) -> None:
+        """See `Places`."""
+
+    def move(self, slot: int) -> None:
+        """From the low half to the high one."""
+        self.low.slots = [each for each in self.low.slots if each != slot]
+        self.high.slots = sorted([*self.high.slots, slot])
+        self.version += 1
+
+
+def halves() -> tuple[Halves, Committer, list[Callable[[int], bool]]]:
+    """Two shards that are connected, and what the daemon is told of losses."""
     told: list[Callable[[int], bool]] = []
-    store = Elsewhere()
+    places = Halves()
     committer = Committer(
-        *(Alone(store), Config(), LIVES, Clock(0.0), Metrics()), on_rollback=told.append
+        *(places, Config(), LIVES, Clock(0.0), Metrics()), on_rollback=told.append
     )
-    (shard,) = committer.shards
-    shard._connect()  # noqa: SLF001 — what its greenlet does, step by step
-    return shard, store, told
+    for shard in committer.shards:
+        shard._connect()  # noqa: SLF001 — what its greenlet does, step by step
+    return places, committer, told
 
 
-def test_what_had_just_come_is_lost_with_the_master() -> None:
-    """Nothing was acknowledged since: whoever has keys there is told, and nobody else."""
-    shard, store, told = shard_and_told()
-    shard.arrive([3, 5])
-    shard._send()  # noqa: SLF001 — it is not answered
-    shard.arrive([9])
-    store.elsewhere = True
-    shard._connect()  # noqa: SLF001 — after its greenlet has noticed
+def test_the_names_are_in_the_halves() -> None:
+    """Or the tests below would show nothing."""
+    assert slot_of(LOW) < HALF <= slot_of(HIGH)
+
+
+def test_what_has_come_is_learned_before_anything_is_sent() -> None:
+    """How often it has lost data: a loss is told above that."""
+    places, committer, _ = halves()
+    slot = slot_of(LOW)
+    high = committer.shards[1]
+    high._turn()  # noqa: SLF001 — what it has begun with
+    places.high.store.learned.clear()
+    places.move(slot)
+    committer.tick()
+    assert committer.shard_of(LOW) is high
+    high._turn()  # noqa: SLF001
+    assert places.high.store.learned == [slot]
+
+
+def test_what_is_missing_in_a_slot_that_stayed_is_missing_in_the_shard() -> None:
+    """An older copy may have taken its master's place."""
+    places, committer, _ = halves()
+    committer.lose(HIGH, "a message")
+    assert places.high.store.told_all
+    assert not places.high.store.connected
+
+
+def test_what_is_missing_in_a_slot_that_has_just_come_is_missing_there_alone() -> None:
+    """Who took it may have died before its replicas had it: the others lack nothing."""
+    places, committer, told = halves()
+    places.move(slot_of(LOW))
+    committer.tick()
+    committer.lose(LOW, "a message")
+    assert not places.high.store.told_all
+    assert places.high.store.losing == {slot_of(LOW)}
+    committer.shards[1]._connect()  # noqa: SLF001
     (concerns,) = told
-    assert [slot for slot in range(20) if concerns(slot)] == [3, 5, 9]
-    assert store.raised == [3, 5, 9]
-    shard._connect()  # noqa: SLF001 — once
-    assert len(told) == 1
+    assert [slot for slot in ALL_SLOTS if concerns(slot)] == [slot_of(LOW)]
 
 
-def test_what_was_acknowledged_since_is_not() -> None:
-    """An empty batch is enough: replicas that have it have all that came before."""
-    shard, store, told = shard_and_told()
-    shard.arrive([3, 5])
-    shard._turn()  # noqa: SLF001 — there and back
-    store.elsewhere = True
-    shard._connect()  # noqa: SLF001 — another master
-    assert (told, store.raised) == ([], [])
-
-
-def test_the_same_master_again_loses_nothing() -> None:
-    """A link that broke is no other master."""
-    shard, store, told = shard_and_told()
-    shard.arrive([3])
-    shard._connect()  # noqa: SLF001 — to where it was
-    assert (told, store.raised) == ([], [])
+def test_a_loss_is_told_where_its_slots_are_now() -> None:
+    """One has moved since it was acknowledged: its sessions are told by the shard that has it."""
+    places, committer, told = halves()
+    slot = slot_of(LOW)
+    places.low.store.losing = {slot, slot + 1}
+    places.move(slot)
+    low, high = committer.shards
+    low._connect()  # noqa: SLF001 — before the daemon has handed over
+    (concerns,) = told
+    assert [each for each in ALL_SLOTS if concerns(each)] == [slot + 1]
+    assert places.high.store.losing == {slot}
+    high._connect()  # noqa: SLF001
+    assert [each for each in ALL_SLOTS if told[-1](each)] == [slot]
+    assert len(told) == 2

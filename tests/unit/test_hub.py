@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 
 import pytest
 
@@ -64,6 +65,51 @@ def test_published_while_a_page_is_on_its_way() -> None:
         lab.answer()
     assert reads == 1
     assert judge(one.sent) == (lab.room().epoch, 3)
+
+
+def test_what_was_overtaken_gets_a_moment_to_arrive() -> None:
+    """With replicas, each daemon publishes with its next batch (ADR 23): nothing is read for that."""
+    lab = Lab(store_replicas=1)
+    one = joined(lab)
+    lab.post(4)
+    first, second, third, fourth = lab.stream
+    lab.stream = deque((fourth, second, third, first))
+    lab.deliver(2)
+    assert judge(one.sent) == (lab.room().epoch, 0)
+    lab.deliver(2)
+    assert judge(one.sent) == (lab.room().epoch, 4)
+    lab.hole_over()
+    assert not lab.asked
+    assert lab.metrics.rooms.holes == 3
+
+
+def test_what_does_not_arrive_in_a_moment_is_read() -> None:
+    """It was lost; what came after it follows the page."""
+    lab = Lab(store_replicas=1)
+    one = joined(lab)
+    lab.post(3)
+    lab.stream.popleft()
+    lab.deliver(2)
+    assert not lab.asked
+    lab.hole_over()
+    assert len(lab.asked) == 1
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 3)
+
+
+def test_two_holes_are_one_moment() -> None:
+    """The first closes and the second does not: what is behind it is read when that is over."""
+    lab = Lab(store_replicas=1)
+    one = joined(lab)
+    lab.post(5)
+    first, second, third, _, fifth = lab.stream
+    lab.stream = deque((second, fifth, first, third))
+    lab.deliver(4)
+    assert judge(one.sent) == (lab.room().epoch, 3)
+    assert not lab.asked
+    lab.hole_over()
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 5)
 
 
 def test_a_recovery_ends_while_posts_go_on() -> None:
@@ -504,15 +550,16 @@ def test_a_tick_that_gathers_too_much_is_cut_short(monkeypatch: pytest.MonkeyPat
     lab.tick_over()
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route, replicas", [*((route, 0) for route in ROUTES), ("room", 1)])
 @pytest.mark.parametrize("tick_s", [0.0, 0.05])
 @pytest.mark.parametrize("seed", range(60))
-def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
-    route: str, tick_s: float, seed: int
+def test_any_order_of_things(  # noqa: C901, PLR0912, PLR0915 — a case for each step
+    route: str, replicas: int, tick_s: float, seed: int
 ) -> None:
     """Whatever comes when: each member's stream is whole, and nothing was lost without a trace."""
     dice = random.Random(seed)
-    lab = Lab(route, room_tick_s=tick_s, page_bytes_max=dice.choice([100, 0]))
+    page_bytes_max = dice.choice([100, 0])
+    lab = Lab(route, room_tick_s=tick_s, page_bytes_max=page_bytes_max, store_replicas=replicas)
     clients = [lab.client(number) for number in range(4)]
     seen: dict[Connection, tuple[bytes, int] | None] = dict.fromkeys(clients)
     for _ in range(dice.choice([50, 400])):
@@ -545,7 +592,11 @@ def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
             case "post" | "answer" as step:
                 getattr(lab, step)()
             case "execute" | "deliver" as step:
+                if replicas and dice.random() < 0.5:
+                    lab.overtake()
                 getattr(lab, step)(dice.randint(1, 4))
+                if dice.random() < 0.5:
+                    lab.hole_over()
         sums_are_sums(lab)
     if not lab.connected:
         lab.rise()
@@ -555,6 +606,7 @@ def test_any_order_of_things(  # noqa: C901, PLR0912 — a case for each step
         lab.settle()
         lab.tick(0.4)
         lab.tick_over()
+        lab.hole_over()
     here = lab.hub.rooms.get(b"r")
     assert here is None or (here.coming, len(here.recovering)) == (0, 0)
     for one in clients:

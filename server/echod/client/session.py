@@ -257,6 +257,7 @@ class SessionConversation(Conversation):
         resumed = isinstance(write.operation, Resume)
         if isinstance(result, Opened):
             session.own(result.epoch, result.generation)
+            session.lives_until = write.queued_at + connection.terms.committer.lives.unused_s
             session.seq, session.posted = result.state.seq, result.posted
             self._dialogue = Dialogue(result.state)
             connection.go_on()
@@ -278,7 +279,7 @@ class SessionConversation(Conversation):
 
     def refused(self, write: Write) -> None:
         """Ask the store why."""
-        Inquiry(self._connection, write.session)
+        Inquiry(self._connection, write)
 
     def settled(self) -> None:
         """A member that recovers reads on."""
@@ -331,13 +332,20 @@ class Inquiry:
     any more.
     """
 
-    __slots__ = ("_connection", "gathering", "gone")
+    __slots__ = ("_connection", "_lives_until", "gathering", "gone")
 
-    def __init__(self, connection: Connection, session: Session) -> None:
+    def __init__(self, connection: Connection, refused: Write) -> None:
         self.gathering: Write | None = None
         self.gone = False
         self._connection = connection
-        connection.terms.committer.submit(self, session, INQUIRE)
+        session = refused.session
+        committer, lives = connection.terms.committer, connection.terms.committer.lives
+        renewed_at = session.renew_at - lives.renewal_s
+        # The last renewal counts if it was not this write's own, or of what is refused with it.
+        self._lives_until = (
+            renewed_at + lives.state_s if renewed_at < refused.queued_at else session.lives_until
+        )
+        committer.submit(self, session, INQUIRE)
 
     def acknowledged(self, write: Write, now_s: float) -> None:
         """See `store.batch.Client`."""
@@ -345,10 +353,9 @@ class Inquiry:
         self.gone = True
         if write.result:
             self._connection.abandon(Code.TAKEN_OVER, "the session was resumed elsewhere")
-        elif self._connection.terms.committer.has_moved(write.session.slot):
-            self._connection.abandon(
-                Code.ROLLED_BACK, "its part of the store has moved, and lost it"
-            )
+        elif self._connection.terms.clock.now_s < self._lives_until:
+            # It had to be there, and nobody has ended it: of that a tombstone would be left.
+            self._connection.abandon(Code.ROLLED_BACK, "the store has lost it")
         else:
             self._connection.abandon(UNKNOWN_SESSION.code, UNKNOWN_SESSION.text)
 

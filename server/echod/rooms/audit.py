@@ -92,7 +92,7 @@ class Audit:
             if not isinstance(page, Page):
                 return
             if asked.lacks(page):
-                room.feed.shard.lose(f"message {asked.offset} of a room")
+                self._committer.lose(room.name, f"message {asked.offset} of a room")
             elif page.epoch != room.position.epoch:
                 self._catching_up.read(room)  # another history, of which nobody has told
             elif page.last > room.position.offset:

@@ -4,12 +4,17 @@
                                           └▶ the end ─▶ ready: who waits comes in
 
 A publication that is not the next one is ahead of what is read (`overtaken`): it is kept until
-the page has come. Reads are retried with the next tick while the store is away.
+the page has come. Where daemons publish once replicas have a post, each with its next batch,
+neighbours overtake each other (ADR 23): what is missing gets a moment to arrive before it is read.
+Reads are retried with the next tick while the store is away.
 """
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING
+
+import gevent
 
 from echod.loop.guard import guarded
 from echod.protocol.rooms import message
@@ -18,6 +23,8 @@ from echod.rooms.position import Heard
 from echod.store.operations import Page, Read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from echod.metrics import RoomMetrics
     from echod.rooms.admission import Admission
     from echod.rooms.delivery import Delivery
@@ -29,10 +36,16 @@ if TYPE_CHECKING:
 
 # Of a stream at once: bounds what a batch carries for a room to some 100 lines.
 PAGE_MESSAGES = 100
+# What is missing gets so long to arrive, where publications overtake each other: some batches.
+HOLE_S = 0.02
 
 
 class CatchingUp:
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        later: calls somebody in so many seconds.
+    """
 
     def __init__(  # noqa: PLR0913 — its parts
         self,
@@ -43,7 +56,9 @@ class CatchingUp:
         admission: Admission,
         delivery: Delivery,
         kept: Kept,
+        hole_s: float,
     ) -> None:
+        """`hole_s`: what is missing gets so long to arrive; 0: it is read at once."""
         self._committer = committer
         self._pages = Pages(committer, ROOM_PAGES_MAX)
         self._metrics = metrics
@@ -51,6 +66,8 @@ class CatchingUp:
         self._admission = admission
         self._delivery = delivery
         self._kept = kept
+        self._hole_s = hole_s
+        self.later: Callable[..., object] = gevent.spawn_later
         self._failed: dict[Room, None] = {}
 
     def read(self, room: Room) -> None:
@@ -77,7 +94,7 @@ class CatchingUp:
             elif asked.lacks(write.result):
                 room.read_again = True  # once all are told
                 self._failed[room] = None
-                room.feed.shard.lose(f"message {asked.offset} of a room")
+                self._committer.lose(room.name, f"message {asked.offset} of a room")
             else:
                 self._take(room, write.result)
 
@@ -87,12 +104,36 @@ class CatchingUp:
             self._committer.call(operation, done)
 
     def overtaken(self, room: Room, epoch: bytes, offset: int, said: bytes) -> None:
-        """A publication that is not the next one: read, or keep it until what is read comes."""
+        """A publication that is not the next one: read, or keep it until what is missing comes."""
         if room.position.epoch:
             self._metrics.holes += 1
         elif not room.reading:
             return  # it will be in the first page
-        if not (room.reading and self._kept.overtook(room, epoch, offset, said)):
+        waits = room.reading or (self._hole_s and epoch == room.position.epoch)
+        first = not room.early
+        if not (waits and self._kept.overtook(room, epoch, offset, said)):
+            self.read(room)
+        elif first and not room.reading:
+            self.later(self._hole_s, guarded, self._read_hole, room)
+
+    def closed(self, room: Room) -> None:
+        """What was missing has come before it was read: what waited for it follows."""
+        early = sorted(self._kept.take_early(room), key=itemgetter(1))
+        for number, (epoch, offset, said) in enumerate(early):
+            heard = room.position.hear(epoch, offset, said)
+            if heard is Heard.NEXT:
+                self._metrics.counts.published += 1
+                self._delivery.gather(room, offset, said)
+            elif heard is Heard.KNOWN:
+                self._metrics.counts.known += 1
+            else:
+                for later in early[number:]:
+                    self._kept.overtook(room, *later)  # until the moment that began is over
+                return
+
+    def _read_hole(self, room: Room) -> None:
+        """The moment is over."""
+        if room.early and not room.reading and not room.gone:
             self.read(room)
 
     def tick(self) -> None:

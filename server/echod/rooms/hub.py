@@ -17,7 +17,7 @@ from echod.loop.guard import guarded
 from echod.protocol.wire import LF
 from echod.rooms.admission import Admission
 from echod.rooms.audit import Audit
-from echod.rooms.catching_up import CatchingUp
+from echod.rooms.catching_up import HOLE_S, CatchingUp
 from echod.rooms.delivery import Delivery
 from echod.rooms.feed import Feed
 from echod.rooms.kept import Kept
@@ -97,6 +97,7 @@ class Hub:
             admission=admission,
             delivery=delivery,
             kept=kept,
+            hole_s=HOLE_S if config.store_replicas else 0.0,
         )
         self.recoveries = Recoveries(
             *(committer, self.metrics, config.outbox_bytes_max // 16),
@@ -283,6 +284,8 @@ class Hub:
         if heard is Heard.NEXT:
             metrics.counts.published += 1
             self.delivery.gather(room, offset, said)
+            if room.early and not room.reading:
+                self.catching_up.closed(room)
         elif heard is Heard.KNOWN:
             metrics.counts.known += 1
         else:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 from echod.store.slots import ALL_SLOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Mapping, Sequence
+    from collections.abc import Collection, Container, Mapping, Sequence
 
     from echod.config import Config
     from echod.store.batch import Write
@@ -36,7 +36,7 @@ class Lives:
         state_s: a session after its last sign of life.
         unused_s: the same from `HELLO` to the first line.
         tombstone_s: what is left of a session that has ended: as long as its end may be
-            asked for again, because the answer was lost.
+            asked for again, because the answer was lost; see `ended_s`.
         room_s: a room's oldest message, and the room after its last one or last member.
         room_messages_max: of a room, about.
         announcement_s: how many members a daemon has in a room.
@@ -85,6 +85,14 @@ class Lives:
         the clock of a daemon that was frozen may be slow.
         """
         return self.state_s + 2 * self.renewal_s
+
+    def ended_s(self, epoch: int) -> float:
+        """What is left of a session that owner number `epoch` has ended.
+
+        An earlier owner is told that it was taken over, not that it was lost, for as long as it
+        may take the session for alive.
+        """
+        return self.tombstone_s if epoch == 1 else max(self.tombstone_s, self.state_s)
 
     @property
     def unused_record_s(self) -> float:
@@ -173,7 +181,7 @@ class Places(Protocol):
 
     @property
     def version(self) -> int:
-        """Another one after each change."""
+        """Another one after each change; 0 before anything was seen."""
 
     def all(self) -> Sequence[Place]:
         """By number; there is always one, and every slot may be at none."""
@@ -212,11 +220,12 @@ class Store(Protocol):
     sent_bytes: int  # of all batches, so that the committer knows when to ask for the fill
     generation: int  # raised by whoever finds that the store lost data (ADR 17)
 
-    def connect(self) -> bool:
+    def connect(self) -> Collection[int]:
         """Connect, and silence the connection before this one (ADR 3).
 
         Returns:
-            Whether the store lost writes that it had acknowledged to this daemon.
+            Slots that may have lost what was acknowledged in them: it has said so where they
+            are here (ADR 26). Some may have moved since.
 
         Raises:
             StoreError: it can't be had now; try again later.
@@ -243,11 +252,14 @@ class Store(Protocol):
                 store must be `reset` before anything else is asked of it.
         """
 
-    def lose(self) -> None:
-        """Something is not there that was acknowledged: the next connection counts it as lost."""
+    def lose(self, slots: Collection[int] | None = None) -> None:
+        """Something is not there that was acknowledged: the next connection counts it as lost.
 
-    def raise_generation(self, slots: Sequence[int]) -> None:
-        """What had just come to these slots is lost: say so, to who has read of it (ADR 26).
+        In these slots, or in all of the shard's.
+        """
+
+    def learn(self, slots: Collection[int]) -> None:
+        """These have come from another shard: how often they have lost data.
 
         Raises:
             StoreError: as `finish`.

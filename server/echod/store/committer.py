@@ -86,6 +86,7 @@ class Committer:
         self.routes = [self.home] * SLOTS
         self.routes_version = 0
         self._moved_at: dict[int, float] = {}
+        self._placed = False  # it was seen where everything is: from then on slots move
         self._version = -1
         self._reroute()
 
@@ -138,6 +139,8 @@ class Committer:
 
         What stands beside the state lives longer, and is renewed a few times in a life.
         """
+        if session.renew_at:
+            session.lives_until = session.renew_at - self.lives.renewal_s + self.lives.state_s
         session.renew_at = self._clock.now_s + self.lives.renewal_s
         if session.restored:
             session.stored = False
@@ -272,6 +275,7 @@ class Committer:
         for shard in self.shards:
             if shard.leaving:
                 self._hand_over(shard)
+        self._placed = self._version > 0
 
     def _hand_over(self, shard: Shard) -> None:
         """What leaves `shard` goes in order, what is in doubt first, before anything newer."""
@@ -291,23 +295,30 @@ class Committer:
             ",".join(str(target.number) for target in targets),
         )  # fmt: skip
         self.routes_version += 1
-        now_s = self._clock.now_s
-        self._moved_at.update(dict.fromkeys(leaving, now_s))
+        if self._placed:
+            self._moved_at.update(dict.fromkeys(leaving, self._clock.now_s))
         for target in targets:
             target.arrive([slot for slot, to in leaving.items() if to is target])
 
-    def _rolled_back(self, shard: Shard, slots: Collection[int] | None) -> None:
-        routes = self.routes
-        self._on_rollback(
-            (lambda slot: routes[slot] is shard) if slots is None else slots.__contains__
-        )
+    def lose(self, name: bytes, what: str) -> None:
+        """`what` of a room or session of this name was acknowledged, and is not there.
 
-    def has_moved(self, slot: int) -> bool:
-        """Whether the slot has come to its shard within the life of a session.
-
-        What is absent there may be lost, and not only expired: who took it may have died before
-        its replicas had it, and before this daemon knew (ADR 26).
+        Then its shard has lost data. Or its slot alone has, if that has just moved: who took it
+        may have died before its replicas had it.
         """
+        slot = slot_of(name)
+        self.routes[slot].lose(what, (slot,) if self._has_moved(slot) else None)
+
+    def _rolled_back(self, shard: Shard, slots: Collection[int]) -> None:
+        """`shard` has lost data of these slots. Those that have moved say so where they are now."""
+        self._on_rollback(frozenset(slots).intersection(shard.place.slots).__contains__)
+        for other in self.shards:
+            theirs = frozenset(slots).intersection(other.place.slots)
+            if theirs and other is not shard:
+                other.lose(f"slots of shard {shard.number}", theirs)
+
+    def _has_moved(self, slot: int) -> bool:
+        """Whether the slot has come to its shard within the life of a session."""
         moved_at = self._moved_at.get(slot)
         return moved_at is not None and self._clock.now_s - moved_at < self.lives.state_s
 

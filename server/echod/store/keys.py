@@ -129,6 +129,8 @@ class Session:
         posted: the rooms in which it posted last: the ids of its posts there live as long as
             its record.
         renew_at: when, on the daemon's clock, a sign of life renews the record and these.
+        lives_until: so long, on that clock, the state does not expire, by the sign of life
+            before the last renewal.
         seq: lines answered or waiting to be.
         wire_prefix: what the store's client likes to keep beside the key; its own business.
         restored: whether its daemon writes it anew when the store does not have it.
@@ -140,6 +142,7 @@ class Session:
         "fence",
         "former_keys",
         "generation",
+        "lives_until",
         "name",
         "owner",
         "posted",
@@ -169,7 +172,7 @@ class Session:
         self.stored = True
         self.sent = False
         self.posted: tuple[bytes, ...] = ()
-        self.renew_at = 0.0
+        self.renew_at = self.lives_until = 0.0
         self.seq = 0
         self.wire_prefix = b""
 

@@ -85,10 +85,10 @@ class Shard:
         clock: Clock,
         metrics: Metrics,
         *,
-        on_rollback: Callable[[Shard, Collection[int] | None], None],
+        on_rollback: Callable[[Shard, Collection[int]], None],
         reroute: Callable[[], None],
     ) -> None:
-        """`on_rollback`: all that is here, or in these slots, may be lost; see `Committer`.
+        """`on_rollback`: what is in these slots may be lost; see `Committer`.
 
         `reroute` is called where slots can leave.
         """
@@ -103,10 +103,7 @@ class Shard:
         self.take_out = self._batcher.take_out
         self.adopt = self._batcher.adopt
         self.leaving: dict[int, Shard] = {}
-        # Slots that have come: none of their lines was acknowledged here yet, or the batch that
-        # may be the first is on its way.
-        self._arrived: set[int] = set()
-        self._confirming: set[int] = set()
+        self._arrived: set[int] = set()  # slots that have come, and are not known yet
         self.deaf = False
         self.homes, self.first_home = 0, b""
         self._config = config
@@ -122,7 +119,6 @@ class Shard:
         self.metrics = metrics.shard(place.number)
         self._on_rollback = on_rollback
         self._reroute = reroute
-        self._generation: int | None = None
         self._idle = Parking()
         # When the batch on its way left, on the daemon's clock and on the machine's.
         self._begun_at: float | None = None
@@ -162,17 +158,14 @@ class Shard:
         self._idle.wake()
 
     def arrive(self, slots: Iterable[int]) -> None:
-        """They are served here from now on, by a master whose replicas may not have them yet.
-
-        A batch is sent, be it empty: once it is acknowledged, they have (ADR 26).
-        """
+        """They are served here from now on."""
         self._arrived.update(slots)
         self._idle.wake()
 
-    def lose(self, what: str) -> None:
-        """Somebody looked for what was acknowledged, and it is not there: as a marker behind."""
+    def lose(self, what: str, slots: Collection[int] | None = None) -> None:
+        """`what` was acknowledged, and is not there: in these slots, or all, others may miss too."""
         log.error("store-lacks shard=%d: %s", self.number, what)
-        self.store.lose()
+        self.store.lose(slots)
         self.store.reset()  # the greenlet connects, and tells all
 
     def wake(self) -> None:
@@ -326,22 +319,12 @@ class Shard:
         self.metrics.connections += 1
         if lost:
             self.metrics.data_losses += 1
-            log.error("store-lost-data shard=%d generation=%d", self.number, self.store.generation)
-        self._notice_rollback()
+            log.error("store-lost-data shard=%d slots=%d generation=%d",
+                      self.number, len(lost), self.store.generation)  # fmt: skip
+            self._on_rollback(self, lost)
         if self.store.elsewhere:
             self._batcher.doubt()
-            self._lose_arrivals(told=lost)
         log.info("store-connected shard=%d waiting=%d", self.number, self.sums.lines_waiting)
-
-    def _lose_arrivals(self, *, told: bool) -> None:
-        """Another master serves: it may not have what had just come."""
-        slots = self._arrived | self._confirming
-        self._arrived, self._confirming = set(), set()
-        if slots and not told:
-            self.metrics.data_losses += 1
-            log.error("store-lost-slots shard=%d count=%d", self.number, len(slots))
-            self.store.raise_generation(sorted(slots))
-            self._on_rollback(self, slots)
 
     def _turn(self) -> None:
         """The answer to the batch on its way; the next batch out; then the first one's replies.
@@ -352,12 +335,13 @@ class Shard:
             if self.settled() and not self._arrived:
                 self._idle.park()
                 return  # for new lines, or for slots that leave
+            if self._arrived:
+                arrived, self._arrived = self._arrived, set()
+                self.store.learn(arrived)
             self._send()
         missing = self.store.finish()
         self._begun_at = None
         now_s = perf_counter()
-        self._confirming.clear()
-        self._notice_rollback()
         acknowledged = self._batcher.acknowledge(missing)
         if acknowledged:
             self._metrics.commit_seconds.observe(now_s - self._sent_at)
@@ -370,18 +354,7 @@ class Shard:
         finally:
             self._deliver(acknowledged, now_s)
 
-    def _notice_rollback(self) -> None:
-        """The generation is another: this daemon, or one that told all, found data lost."""
-        generation = self.store.generation
-        if generation != self._generation:
-            known, self._generation = self._generation, generation
-            if known is not None:
-                log.warning("rolled-back shard=%d generation=%d", self.number, generation)
-                self._on_rollback(self, None)
-
     def _send(self) -> None:
-        if self._arrived:
-            self._confirming, self._arrived = self._arrived | self._confirming, set()
         batch = self._batcher.take(self._config.batch_writes_max)
         self._sent_at = perf_counter()
         self._begun_at = self._clock.now_s

@@ -41,7 +41,7 @@ from echod.store.operations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Sequence
+    from collections.abc import Callable, Collection, Container, Sequence
 
     from echod.store.base import Lives
     from echod.store.batch import Write
@@ -72,10 +72,10 @@ class MemoryStore:
         self._sweep_at = 0.0
         self._missing: list[Write] = []
 
-    def connect(self) -> bool:
+    def connect(self) -> Collection[int]:
         """See `Store.connect`; always there, never behind."""
         self.connected = True
-        return False
+        return ()
 
     def finish(self) -> list[Write]:
         """See `Store.finish`."""
@@ -91,11 +91,11 @@ class MemoryStore:
         if now_s >= self._sweep_at:
             self._sweep(now_s)
 
-    def lose(self) -> None:
+    def lose(self, slots: Collection[int] | None = None) -> None:
         """See `Store.lose`: this one loses nothing."""
 
-    def raise_generation(self, slots: Sequence[int]) -> None:
-        """See `Store.raise_generation`: here nothing comes, and nothing is lost."""
+    def learn(self, slots: Collection[int]) -> None:
+        """See `Store.learn`: here nothing comes."""
 
     def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
         """See `Store.give_unpublished`."""
@@ -254,7 +254,7 @@ class MemoryStore:
         if not there and fields.get(b"ended") != session.owner:
             return False
         fields = {b"owner": session.owner, b"ended": session.owner}
-        self._keep_record(session, fields, self._lives.tombstone_s)
+        self._keep_record(session, fields, self._lives.ended_s(session.epoch))
         return True
 
     def _sweep(self, now_s: float) -> None:

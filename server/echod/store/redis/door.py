@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 
 class Door(Protocol):
-    """See the module."""
+    """See the module.
+
+    Attributes:
+        fixed: no slot ever comes, or goes.
+    """
+
+    fixed: bool
 
     @property
     def slots(self) -> Sequence[int]:
@@ -40,13 +46,6 @@ class Door(Protocol):
 
         Raises:
             StoreError: it does not.
-        """
-
-    def link_to(self, slot: int) -> Link:
-        """A connection to where a slot is now.
-
-        Raises:
-            StoreError: it can't be had now.
         """
 
 
@@ -129,6 +128,7 @@ class ClusterShards:
 class OneRedis:
     """The one at a URL, which has everything; see `Door`, of all methods."""
 
+    fixed = True
     slots: Sequence[int] = ALL_SLOTS
 
     def __init__(self, place: StoreUrl, timeout_s: float, password_file: str = "") -> None:
@@ -143,14 +143,11 @@ class OneRedis:
     def check(self) -> None:
         """See `Door`."""
 
-    def link_to(self, slot: int) -> Link:
-        """See `Door`."""
-        del slot
-        return self.link()
-
 
 class ShardOfCluster:
     """The master of a shard, whoever that is; see `Door`, of all methods."""
+
+    fixed = False
 
     def __init__(self, cluster: Cluster, shard: Shard) -> None:
         self._cluster = cluster
@@ -171,10 +168,3 @@ class ShardOfCluster:
     def check(self) -> None:
         """See `Door`."""
         self._cluster.check(self._shard, self._master_id)
-
-    def link_to(self, slot: int) -> Link:
-        """See `Door`."""
-        for shard in self._cluster.topology.shards:
-            if slot in shard.slots:
-                return self._cluster.link(shard)
-        raise StoreError("unreachable", f"nobody serves slot {slot}")

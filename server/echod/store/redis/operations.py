@@ -101,6 +101,7 @@ class RedisOperations:
     def __init__(self, lives: Lives, *, publishes: bool) -> None:
         """With `publishes` a post is published by its script, else the store does it (ADR 23)."""
         self._publishes = publishes
+        self._lives = lives
         self.route = ROUTES[lives.route]
         self.state_ms = milliseconds(lives.state_s)
         self.record_ms = milliseconds(lives.record_s)
@@ -164,7 +165,8 @@ class RedisOperations:
             case Drop():
                 return ("DEL", ids_key(key, session.name))
         if operation is END:
-            return END_SESSION.command((record, state), session.owner, self._tombstone_ms)
+            life_ms = milliseconds(self._lives.ended_s(session.epoch))
+            return END_SESSION.command((record, state), session.owner, life_ms)
         if operation is MEASURE:
             return ("INFO", "memory")
         if operation is INQUIRE:

@@ -9,7 +9,8 @@
     confirm   WAIT k, GET d:{…}                                    with replicas (ADR 23)
 
 The marker is the last write: a log that was cut off anywhere in the batch has lost it too, and data
-lost while the batch is carried out is seen before any of it is answered.
+lost while the batch is carried out is seen before any of it is answered. Where slots move there are
+two, in two slots: the one that has stayed decides (ADR 26).
 
 How durable an acknowledged batch is, is Redis's setting: with `appendfsync always` it is
 on disk before Redis answers (redis.io, "Redis persistence"). With `--store-replicas k` it is
@@ -38,7 +39,7 @@ from echod.store.redis.operations import (
 from echod.store.slots import slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Collection, Container, Iterable, Sequence
 
     from echod.store.base import Lives
     from echod.store.batch import Write
@@ -57,6 +58,46 @@ Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
 NOTHING: Begun = ((), None, 0)
 # Nodes whose connection before is remembered: the shard's, and those that took their place.
 FORMERS_MAX = 32
+# Markers of a shard whose slots may move: a slot that has gone takes its marker along.
+MARKERS = 2
+
+
+class Marker:
+    """What proves what a shard remembers: a key that each batch of one link writes.
+
+    Attributes:
+        slot: where it stands, with the generation that is looked at.
+        acknowledged: the last number that was, 0 while none was.
+        ask: the packed command that reads the generation.
+    """
+
+    __slots__ = ("_head", "_tail", "acknowledged", "ask", "generation_key", "key", "slot")
+
+    def __init__(self, slot: int, daemon: bytes, run: bytes, life_ms: bytes) -> None:
+        self.slot = slot
+        self.key = marker_key(slot, daemon, run)
+        self.generation_key = generation_key(slot)
+        self.acknowledged = 0
+        self.ask = pack(b"GET", self.generation_key)
+        self._head = b"*6\r\n$3\r\nSET\r\n$%d\r\n%b\r\n" % (len(self.key), self.key)
+        self._tail = b"\r\n$2\r\nPX\r\n$%d\r\n%b\r\n$3\r\nGET\r\n" % (len(life_ms), life_ms)
+
+    def write(self, number: bytes) -> bytes:
+        """The packed command that writes it, and answers what stood there."""
+        return b"%b$%d\r\n%b%b" % (self._head, len(number), number, self._tail)
+
+
+def behind(kept: Iterable[tuple[Marker, object]]) -> bool:
+    """Whether what is kept of one link's markers, which are in the shard, shows a loss.
+
+    One that is right is enough: the other's slot may have been elsewhere, and have come back.
+    """
+    witnesses = [
+        int(value or 0) < marker.acknowledged  # type: ignore[call-overload]
+        for marker, value in kept
+        if marker.acknowledged
+    ]
+    return bool(witnesses) and all(witnesses)
 
 
 class RedisStore:
@@ -74,20 +115,22 @@ class RedisStore:
         self._formers: dict[bytes, int] = {}
         self._run_id = b""  # of the Redis at the other end of the last link
         self._batch = 0  # the last number given
-        self._acknowledged = 0  # the last number Redis confirmed
-        # Markers of links before this one, of which it is not known whether they are dead, with
-        # what was acknowledged by each; until a batch is acknowledged by this link's own.
-        self._markers_before: dict[bytes, int] = {}
+        self._markers: list[Marker] = []
+        self._marker_number = 0
+        # Those of links before this one, of which it is not known whether they are dead; until
+        # a batch is acknowledged with this link's own.
+        self._markers_before: list[list[Marker]] = []
+        # The shard's slots: whose generations are known, and as a batch was acknowledged last.
+        self._known: set[int] = set()
+        self._acknowledged_slots: Collection[int] = ()
         self._lost = False
-        # Above which the generation was raised, until replicas have that: the master may die with
-        # it, and the number must stay, or one loss would be told twice.
-        self._raised_above: int | None = None
+        self._lost_slots: set[int] = set()
+        # The generation above which it was raised, and in which slots, until replicas have that:
+        # the master may die with it, and the number must stay, or one loss would be told twice.
+        self._raised: tuple[int, frozenset[int]] | None = None
         self._begun = NOTHING  # the batch on its way
         # Of this process alone: two daemons of one name must not take each other for a loss.
         self._daemon, self._run = daemon.encode(), os.urandom(RUN_BYTES).hex().encode()
-        self._marker_slot = -1
-        self._marker_number = 0
-        self._marker_key = self._generation_key = b""
         self._operations = RedisOperations(lives, publishes=not replicas)
         self._replicas = replicas
         self._wait_ms = b"%d" % max(1, min(WAIT_MS, round(500 * timeout_s)))
@@ -100,38 +143,34 @@ class RedisStore:
         state_ms = self._operations.state_ms
         self._tail = b"\r\n$2\r\nXX\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (len(state_ms), state_ms)
 
-    def connect(self) -> bool:
+    def connect(self) -> Collection[int]:
         """See `Store.connect`."""
         link = self._door.link()
+        slots = self._door.slots
+        if not slots:
+            link.reset()
+            raise StoreError("moved", "the shard has no slots any more")
         try:
             self._silence_former(link)
-            self._lost = self._lost or self._marker_moved()
             elsewhere = bool(self._run_id) and self._run_id != link.run_id
-            if elsewhere:
-                # The link before may still be alive, and write its marker late.
-                self._begin_marker()
-            before = self._markers_before
-            generation, *markers = link.execute(
-                ("GET", self._generation_key),
-                ("GET", self._marker_key),
-                *(("GET", key) for key in before),
-                *(("SCRIPT", "LOAD", script.text) for script in SCRIPTS),
-            )
-            lost = self._lost or any(
-                int(marker or 0) < acknowledged
-                for marker, acknowledged in zip(
-                    markers, (self._acknowledged, *before.values()), strict=False
-                )
-            )
-            if lost and self._raised_above is None:
-                self._raised_above = self.generation
-            if self._raised_above is not None:
-                generation = self._raise(link, self._raised_above)
+            # With another master the link before may still be alive, and write its markers late.
+            self._place_markers(slots, anew=elsewhere)
+            link.execute(*(("SCRIPT", "LOAD", script.text) for script in SCRIPTS))
+            lost = self._lost_on(link, slots)
+            if not lost:
+                self._learn(link, slots)
+            elif self._raised is None:
+                self._raised = self.generation, frozenset(lost)
+            else:
+                self._raised = self._raised[0], self._raised[1].union(lost)
+            if self._raised is not None:
+                self._raise(link, slots, *self._raised)
             if lost:
-                self._acknowledged = 0
-                self._markers_before.clear()
                 self._lost = False
-            self.generation = max(self.generation, int(generation or 0))
+                self._lost_slots.clear()
+                self._markers_before.clear()
+                for marker in self._markers:
+                    marker.acknowledged = 0
         except StoreError:
             link.reset()
             raise
@@ -142,75 +181,85 @@ class RedisStore:
         self.connected = True
         return lost
 
-    def _marker_moved(self) -> bool:
-        """The marker's slot may have left the shard: then another one takes over.
-
-        Returns:
-            Whether the marker was lost on the way: it moves along with its slot (ADR 26).
-        """
-        if self._marker_slot in self._door.slots:
-            return False
-        lost = False
-        if self._acknowledged:
-            link = self._door.link_to(self._marker_slot)
-            try:
-                (marker,) = link.execute(("GET", self._marker_key))
-            finally:
-                link.reset()
-            lost = int(marker or 0) < self._acknowledged
-        self._marker_slot = self._door.slots[0]
-        self._generation_key = generation_key(self._marker_slot)
-        self._markers_before.clear()
-        self._acknowledged = 0
-        self._begin_marker()
-        return lost
-
-    def _begin_marker(self) -> None:
-        """Of a link of its own; the one before is held against the store until this one is there."""
-        if self._acknowledged:
-            self._markers_before[self._marker_key] = self._acknowledged
-            self._acknowledged = 0
-        self._marker_number += 1
-        self._marker_key = marker_key(
-            self._marker_slot, self._daemon, b"%b.%d" % (self._run, self._marker_number)
-        )
+    def _place_markers(self, slots: Sequence[int], *, anew: bool) -> None:
+        """In slots that the shard has; all `anew`, or those whose slot has left it."""
+        if anew and any(marker.acknowledged for marker in self._markers):
+            self._markers_before.append(self._markers)
+        here = frozenset(slots)
+        markers = [] if anew else [each for each in self._markers if each.slot in here]
+        for slot in (slots[0], slots[len(slots) // 2]):
+            if len(markers) < (1 if self._door.fixed else MARKERS) and all(
+                slot != each.slot for each in markers
+            ):
+                self._marker_number += 1
+                run = b"%b.%d" % (self._run, self._marker_number)
+                markers.append(Marker(slot, self._daemon, run, self._marker_ms))
+        self._markers = markers
         self._confirmation = (
             ("WAIT", b"%d" % self._replicas, self._wait_ms),
-            ("GET", self._marker_key),
+            ("GET", markers[0].key),
         )
 
-    def raise_generation(self, slots: Sequence[int]) -> None:
-        """See `Store.raise_generation`."""
+    def _lost_on(self, link: Link, slots: Sequence[int]) -> Collection[int]:
+        """The slots that have lost data, as far as this daemon knows or the shard shows."""
+        here = frozenset(slots)
+        groups = [
+            [marker for marker in group if marker.slot in here]
+            for group in (self._markers, *self._markers_before)
+        ]
+        known = [marker for marker in self._markers if marker.slot in self._known]
+        asked = [marker.generation_key for marker in known]
+        asked += [marker.key for group in groups for marker in group]
+        replies = iter(link.execute(*(("GET", key) for key in asked)))
+        raised = any(_number(next(replies)) > self.generation for _ in known)
+        behind_of = [behind([(each, next(replies)) for each in group]) for group in groups]
+        if raised or any(behind_of) or self._lost:
+            # Those that were there when it was acknowledged: some may have moved since.
+            return here.union(self._acknowledged_slots)
+        return frozenset(self._lost_slots)
+
+    def learn(self, slots: Collection[int]) -> None:
+        """See `Store.learn`."""
         if self._link is None:
             raise StoreError("closed", "not connected")
-        # Their generations come from other shards, and each is its own.
-        known = self._link.execute(*(("GET", generation_key(slot)) for slot in slots))
-        self._link.execute(
-            *(
-                RAISE_GENERATION.command([generation_key(slot)], generation or b"0")
-                for slot, generation in zip(slots, known, strict=True)
-            )
-        )
+        self._known.difference_update(slots)
+        self._learn(self._link, slots)
 
-    def lose(self) -> None:
+    def _learn(self, link: Link, slots: Collection[int]) -> None:
+        """How often slots have lost data that come from other shards: a loss is told above that."""
+        self._known.intersection_update(self._door.slots)
+        new = [slot for slot in slots if slot not in self._known]
+        if self._door.fixed:
+            # None ever came from elsewhere: whoever raised one raised all.
+            new = new[:1]
+        if new:
+            known = link.execute(*(("GET", generation_key(slot)) for slot in new))
+            self.generation = max(self.generation, *map(_number, known))
+            self._known.update(slots)
+
+    def lose(self, slots: Collection[int] | None = None) -> None:
         """See `Store.lose`."""
-        self._lost = True
+        if slots is None:
+            self._lost = True
+        else:
+            self._lost_slots.update(slots)
 
-    def _raise(self, link: Link, above: int) -> int:
-        """The shard has lost data: say so in each of its slots (ADR 26).
+    def _raise(self, link: Link, here: Sequence[int], above: int, lost: frozenset[int]) -> None:
+        """Data are lost: say so in each slot that is here (ADR 26); other shards do in theirs.
 
-        In the marker's last: whoever finds it raised there finds it raised everywhere. Above
-        what this daemon knew, not above what it has just read: another daemon may have seen
-        the same loss before.
+        In those of the markers last: whoever finds it raised there finds it raised everywhere.
+        Above what this daemon knew, not above what it has just read: another daemon may have
+        seen the same loss before.
         """
         known = b"%d" % above
-        *_, generation = link.execute(
-            *(
-                RAISE_GENERATION.command([generation_key(slot)], known)
-                for slot in (*self._door.slots, self._marker_slot)
+        markers = {marker.slot for marker in self._markers}
+        slots = [slot for slot in here if slot in lost and slot not in markers]
+        slots += [slot for slot in markers if slot in lost]
+        if slots:
+            raised = link.execute(
+                *(RAISE_GENERATION.command([generation_key(slot)], known) for slot in slots)
             )
-        )
-        return int(generation)
+            self.generation = max(self.generation, *map(_number, raised))
 
     def _silence_former(self, link: Link) -> None:
         """Kill the connection that this process had before: what it still holds must not run.
@@ -277,6 +326,30 @@ class RedisStore:
         self.owes = False
         return replies[published:]
 
+    def _remembered(self, replies: list[Reply]) -> list[Reply]:
+        """The replies without those about markers, which show that nothing is lost.
+
+        Raises:
+            StoreError: of kind `rolled-back`, something is. The batch goes again once all are
+                told, and it is raised everywhere: who raised it may have died in the middle.
+        """
+        markers = self._markers
+        count = len(markers)
+        if behind(zip(markers, replies[-count:], strict=True)):
+            # The marker of the batch before is gone, and with it who knows what.
+            self._lost = True
+            raise StoreError("rolled-back", f"the marker before batch {self._batch} is not there")
+        for generation in replies[-2 * count : -count]:
+            if _number(generation) > self.generation:
+                raise StoreError("rolled-back", "another daemon has found a loss")
+        for marker in markers:
+            marker.acknowledged = self._batch
+        self._acknowledged_slots = self._door.slots
+        self._raised = None
+        if self._markers_before:
+            self._markers_before.clear()  # their keys expire
+        return replies[: -2 * count]
+
     def _publish_next(self, write: Write, posted: Posted) -> None:
         """With the next batch."""
         if posted.message and isinstance(write.operation, Post):
@@ -292,18 +365,9 @@ class RedisStore:
         replies = self._link.receive(total)
         if self._replicas:
             replies = self._confirmed(self._link, replies)
-        generation, marker = replies[-2:]
-        if int(marker or 0) < self._acknowledged:
-            # The marker of the batch before is gone, and with it who knows what.
-            self._lost = True
-            raise StoreError("rolled-back", f"the marker before batch {self._batch} is not there")
-        self._acknowledged = self._batch
-        self._raised_above = None
-        if self._markers_before:
-            self._markers_before.clear()  # their keys expire
-        self.generation = max(self.generation, int(generation or 0))
+        replies = self._remembered(replies)
         if counts is None:
-            return [write for write, reply in zip(writes, replies[:-2], strict=True) if not reply]
+            return [write for write, reply in zip(writes, replies, strict=True) if not reply]
         at = 0
         missing = []
         for write, count in zip(writes, counts, strict=True):
@@ -356,9 +420,11 @@ class RedisStore:
             if counts is not None:
                 counts.append(1)
         number = b"%d" % self._batch
-        append(pack(b"GET", self._generation_key))
-        append(pack(b"SET", self._marker_key, number, b"PX", self._marker_ms, b"GET"))
-        return b"".join(parts), counts, 2 + (len(writes) if counts is None else sum(counts))
+        markers = self._markers
+        parts += [marker.ask for marker in markers]
+        parts += [marker.write(number) for marker in markers]
+        replies = len(writes) if counts is None else sum(counts)
+        return b"".join(parts), counts, 2 * len(markers) + replies
 
     def _prefix(self, session: Session) -> bytes:
         """What every `SET` of this state begins with."""
@@ -415,8 +481,13 @@ class RedisStore:
         """See `Store.close`; the marker goes too: this daemon will not compare again."""
         if self._link is not None:
             try:
-                self._link.execute(("DEL", self._marker_key))
+                self._link.execute(*(("DEL", marker.key) for marker in self._markers))
             finally:
                 self._link.close()
                 self._link = None
                 self.connected = False
+
+
+def _number(reply: object) -> int:
+    """A count, of a reply that may be nil."""
+    return int(reply or 0)  # type: ignore[call-overload, no-any-return]
