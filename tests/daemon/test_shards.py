@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from echod.store.keys import history_key, stream_key
 from echod.store.slots import slot_of
 from lab.fleet import redis_cluster
 from lab.wait import until
@@ -220,3 +221,35 @@ def test_a_shard_that_is_away_concerns_its_own(
     assert shard_of(cluster, Person(daemon.session_port)) != away
     for node in frozen:
         cluster.thaw(node)
+
+
+def test_a_slot_that_lost_data_on_its_way_is_told_alone(
+    fleet: Callable[..., list[Echod]], cluster: RedisCluster
+) -> None:
+    """Members of its rooms hear it, at every daemon; sessions of both shards go on (ADR 26)."""
+    daemons = fleet(SHARDS, announcement_s=9, room_linger_s=4)  # the audit comes each second
+
+    def spread() -> list[Person]:
+        people = [Person(daemon.session_port) for daemon in daemons]
+        return people if len({shard_of(cluster, each) for each in people}) == SHARDS else []
+
+    people = until(spread, 20, "homes to be spread")
+    room = room_of(cluster, 0, "alone")
+    for person in people:
+        person.join(room)
+    people[0].send(b"SAY %b 1 x\n" % room)
+    assert len(people[0].lines(2)) == 2
+    for person in people[1:]:
+        assert person.line().startswith(b"MSG %b 1 " % room)
+    cluster.move_slot(slot_of(room), 1)
+    until(
+        lambda: all(daemon.metrics()["echod_slots_moved_total"] >= 1 for daemon in daemons),
+        20,
+        "all daemons to know where the slot is",
+    )
+    # What a master brings back that has an older copy of it.
+    cluster.master(1).ask("HSET", history_key(room).decode(), "offset", "0")
+    cluster.master(1).ask("DEL", stream_key(room).decode())
+    for person in people:
+        assert person.line().split()[-2:] == [b"0", b"lost"]
+        assert person.ask(b"PING\n") == b"PONG\n"
