@@ -43,9 +43,9 @@ class Subject:
         """A daemon's way to it."""
         return Daemon(self._stores.places(LIVES, self._memory), LIVES)
 
-    def shard(self) -> Place:
-        """A way to one shard of it."""
-        return self._stores.shard(LIVES, self._memory)
+    def shard(self, daemon: str) -> Place:
+        """A daemon's way to one shard of it."""
+        return self._stores.shard(LIVES, self._memory, daemon)
 
     def commit(self, writes: list[Write]) -> list[Write]:
         """A batch there and back; those that were refused."""
@@ -119,11 +119,11 @@ class Committed(Subject):
 class OneShard(Subject):
     """What is asked for goes to one shard's store, without a committer."""
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, daemon: str = "d") -> None:
         super().__init__(stores)
-        self.place = self.shard()
+        self.place = self.shard(daemon)
         self.store = self.place.store
-        self.store.connect()
+        assert self.store.connect() is False
 
     def commit(self, writes: list[Write]) -> list[Write]:
         """See `Subject`."""
