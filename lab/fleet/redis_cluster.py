@@ -62,8 +62,9 @@ class ClusterError(StoreError):
 class RedisCluster(Store[ClusterNode]):
     """The nodes of a running cluster; made by `start` or `of`. Leaving its `with` block stops them."""
 
-    def __init__(self, nodes: Sequence[ClusterNode]) -> None:
+    def __init__(self, nodes: Sequence[ClusterNode], *, interleaved: bool = False) -> None:
         super().__init__(nodes)
+        self._interleaved = interleaved
         self._former: set[str] = set()
         """The identities that nodes without their data have given up."""
         self._last_shard = max(node.shard for node in self.nodes)
@@ -330,7 +331,8 @@ class RedisCluster(Store[ClusterNode]):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", epoch)
         for shard, node in first.items():
             begin, end = (SLOTS * n // len(first) for n in (shard, shard + 1))
-            node.ask("CLUSTER", "ADDSLOTSRANGE", begin, end - 1)
+            slots = range(shard, SLOTS, len(first)) if self._interleaved else range(begin, end)
+            node.ask("CLUSTER", "ADDSLOTS", *slots)
         # Everyone meets everyone: by hearsay alone it takes seconds.
         for number, node in enumerate(self.nodes):
             for other in self.nodes[:number]:
@@ -462,6 +464,7 @@ def of(  # noqa: PLR0913 — each is one independent choice of the caller
     appendfsync: Appendfsync = "always",
     secrets: Path | None = None,
     more: Mapping[str, str] | None = None,
+    interleaved: bool = False,
 ) -> RedisCluster:
     """Return a cluster that does not run yet, each of its nodes in a folder of `directory`.
 
@@ -478,6 +481,8 @@ def of(  # noqa: PLR0913 — each is one independent choice of the caller
         appendfsync: As `redis_server.start`; so are `secrets` and `more`.
         secrets: The folder of the users' passwords; None for no users.
         more: Redis's own settings by name, beside those here or in their place.
+        interleaved: Shards take turns, slot by slot, so that no two neighbours are in one: for
+            tests of what must be in one slot.
     """
     settings = {**SETTINGS, "cluster-node-timeout": str(node_timeout_ms), **(more or {})}
     options = {"appendfsync": appendfsync, "secrets": secrets}
@@ -488,7 +493,8 @@ def of(  # noqa: PLR0913 — each is one independent choice of the caller
             ClusterNode(directory / node_name(shard, number), shard, options, settings)
             for shard in (numbers if len(numbers) == shards else range(shards))
             for number in range(1 + replicas)
-        ]
+        ],
+        interleaved=interleaved,
     )
 
 

@@ -1,8 +1,10 @@
-"""Who speaks the plain port here, each started once, and the table of who does what.
+"""Which stores there are, and who speaks the plain port here; each is started once.
+
+A test that asks for `stores` runs on each of `stores.KINDS`.
 
 A test that asks for `server` runs against the article's eight servers and echod in its
 kinds; marked `@pytest.mark.behaviour("name")` it is a column of the table that pytest
-prints at its end.
+prints at its end: the table of who does what.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from lab.fleet import processes
+from tests import images, redises
+from tests.contract import stores as all_stores
+from tests.contract.stores import KINDS, Kind, Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -50,6 +55,31 @@ SERVERS = [
 
 OUTCOMES = pytest.StashKey["Outcomes"]()
 CELLS = {"passed": "ok", "failed": "FAILED", "skipped": "—"}
+
+
+@pytest.fixture(scope="session", params=KINDS, ids=lambda kind: kind.id)
+def stores_of_kind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stores]:
+    """Each in turn."""
+    kind: Kind = request.param
+    if kind.what == "memory":
+        yield Stores("memory://")
+        return
+    directory = tmp_path_factory.mktemp(kind.what)
+    try:
+        program = redises.program(kind.place, directory)
+    except images.NotHereError as error:
+        pytest.skip(str(error))
+    with all_stores.start(kind.what, program, directory / "data") as made:
+        yield made
+
+
+@pytest.fixture
+def stores(stores_of_kind: Stores) -> Iterator[Stores]:
+    """Each in turn, empty."""
+    yield stores_of_kind
+    stores_of_kind.empty()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from echod.values import store_url
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
 from lab.fleet.processes import StartError
-from tests.contract.test_store import commit, redis_store, session, write
+from tests.contract.stores import REDISES, SHARDS
+from tests.contract.test_store import OneShard, commit, redis_store, session, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from echod.store.redis.store import RedisStore
     from lab.fleet.redis_server import RedisServer
+    from tests.contract.stores import Stores
 
 
 LIVES = Lives(state_s=60, unused_s=30)
@@ -52,11 +54,30 @@ class TlsRedis:
         return f"rediss://{host}:{self.port}/0?{asked[1:]}".removesuffix("?")
 
 
+ALL = pytest.mark.parametrize("stores_of_kind", REDISES, indirect=True, ids=lambda kind: kind.id)
+"""One Redis, and a cluster, of which one shard is looked at, and disturbed."""
+
+
+@pytest.fixture
+def node(stores: Stores) -> redis_py.Redis:
+    """The Redis of the shard that `OneShard` is a way to."""
+    slots = stores.shard(LIVES, None).slots
+    return stores.at(generation_key(slots[0]))
+
+
 @pytest.fixture
 def client(own_redis: RedisServer) -> Iterator[redis_py.Redis]:
     """Look at, and disturb, this test's Redis."""
     with redis_py.Redis.from_url(own_redis.url) as made:
         yield made
+
+
+def settled(stores: Stores, name: str = "d1") -> OneShard:
+    """A way to a shard, by which two batches were committed."""
+    shard = OneShard(stores, name)
+    shard.commit([write(shard.session(), 1)])
+    shard.commit([write(shard.session(), 1)])
+    return shard
 
 
 def connected(server: RedisServer, name: str = "d1") -> RedisStore:
@@ -73,81 +94,100 @@ def markers(client: redis_py.Redis, name: str = "d1") -> list[bytes]:
     return cast("list[bytes]", client.keys(f"d:{{*}}:{name}:*"))
 
 
-def test_lost_data_is_noticed_once_by_all(own_redis: RedisServer, client: redis_py.Redis) -> None:
-    """A Redis that came back empty raises the generation, by one, whoever notices (ADR 17)."""
-    stores = [connected(own_redis, name) for name in ("d1", "d2")]
-    client.flushall()
-    for store in stores:
-        store.reset()
-        assert store.connect()
-        commit(store, [])
-    # In every slot, each of which may move to another shard.
-    assert client.mget([generation_key(slot) for slot in ALL_SLOTS]) == [b"1"] * len(ALL_SLOTS)
-    assert [store.generation for store in stores] == [1, 1]
-    stores[0].reset()
-    assert not stores[0].connect()
+@ALL
+def test_lost_data_is_noticed_once_by_all(stores: Stores, node: redis_py.Redis) -> None:
+    """A Redis that came back empty raises the generation, by one, whoever notices (ADR 17).
+
+    In every slot of its shard, each of which may move to another; in no other shard's.
+    """
+    shards = [settled(stores, name) for name in ("d1", "d2")]
+    node.flushall()
+    for shard in shards:
+        shard.store.reset()
+        assert shard.store.connect()
+        shard.commit([])
+    slots = shards[0].place.slots
+    assert len(slots) in (len(ALL_SLOTS), len(ALL_SLOTS) // SHARDS)
+    with node.pipeline(transaction=False) as asked:
+        for slot in slots:
+            asked.get(generation_key(slot))
+        assert asked.execute() == [b"1"] * len(slots)
+    assert not any(other.keys("g:*") for other in stores.nodes if other is not node)
+    assert [shard.store.generation for shard in shards] == [1, 1]
+    shards[0].store.reset()
+    assert not shards[0].store.connect()
 
 
-def test_an_older_copy_is_noticed(own_redis: RedisServer, client: redis_py.Redis) -> None:
+@ALL
+def test_an_older_copy_is_noticed(stores: Stores, node: redis_py.Redis) -> None:
     """A marker that is behind is as telling as none."""
-    store = connected(own_redis)
-    (marker,) = markers(client)
-    client.set(marker, 1)
-    store.reset()
-    assert store.connect()
+    shard = settled(stores)
+    for marker in markers(node):
+        node.set(marker, 1)
+    shard.store.reset()
+    assert shard.store.connect()
 
 
-def test_a_loss_under_a_living_connection_is_noticed(
-    own_redis: RedisServer, client: redis_py.Redis
-) -> None:
+@ALL
+def test_a_loss_under_a_living_connection_is_noticed(stores: Stores, node: redis_py.Redis) -> None:
     """Emptied while the connection stands: the next batch finds the marker before it gone."""
-    store = connected(own_redis)
-    client.flushall()
+    shard = settled(stores)
+    node.flushall()
     with pytest.raises(StoreError) as caught:
-        commit(store, [write(session(), 1)])
+        shard.commit([write(shard.session(), 1)])
     assert caught.value.kind == "rolled-back"
-    store.reset()
-    assert store.connect()
-    assert commit(store, [write(session(), 1)]) == []
-    store.reset()
-    assert not store.connect()
+    shard.store.reset()
+    assert shard.store.connect()
+    assert shard.commit([write(shard.session(), 1)]) == []
+    shard.store.reset()
+    assert not shard.store.connect()
 
 
-def test_two_daemons_of_one_name_lose_nothing(own_redis: RedisServer) -> None:
+@ALL
+def test_two_daemons_of_one_name_lose_nothing(stores: Stores) -> None:
     """Each run has a marker of its own, so neither takes the other's for a loss."""
-    stores = [connected(own_redis, "twin"), connected(own_redis, "twin")]
-    for store in (*stores, *stores):
-        commit(store, [])
-        store.reset()
-        assert not store.connect()
+    shards = [settled(stores, "twin"), settled(stores, "twin")]
+    for shard in (*shards, *shards):
+        shard.commit([])
+        shard.store.reset()
+        assert not shard.store.connect()
 
 
-def test_generation_is_seen_with_the_next_batch(
-    own_redis: RedisServer, client: redis_py.Redis
-) -> None:
+@ALL
+def test_generation_is_seen_with_the_next_batch(stores: Stores, node: redis_py.Redis) -> None:
     """Another daemon's finding reaches this one with its heartbeat, and is a loss to it, too."""
-    store = connected(own_redis)
-    client.set(generation_key(0), 7)
+    shard = settled(stores)
+    node.set(generation_key(shard.place.slots[0]), 7)
     with pytest.raises(StoreError) as caught:
-        commit(store, [])
+        shard.commit([])
     assert caught.value.kind == "rolled-back"
-    store.reset()
-    assert store.connect()
-    assert store.generation == 7
-    commit(store, [])
+    shard.store.reset()
+    assert shard.store.connect()
+    assert shard.store.generation == 7
+    shard.commit([])
 
 
-def test_the_former_connection_is_killed(own_redis: RedisServer, client: redis_py.Redis) -> None:
+@ALL
+def test_the_former_connection_is_killed(stores: Stores, node: redis_py.Redis) -> None:
     """After a reset, a new connection ends the old one before it says anything (ADR 3)."""
-    store = connected(own_redis)
+    store = cast("RedisStore", settled(stores).store)
     link = store._link  # noqa: SLF001 — kept open on purpose, as a stalled network would
     assert link is not None
     store._link = None  # noqa: SLF001
     store.connect()
-    assert str(link.id) not in {entry["id"] for entry in client.client_list()}
+    assert str(link.id) not in {entry["id"] for entry in node.client_list()}
     with pytest.raises(StoreError) as caught:
         link.execute(("PING",))
     assert caught.value.kind == "closed"
+
+
+@ALL
+def test_close_takes_the_marker(stores: Stores, node: redis_py.Redis) -> None:
+    """A daemon that leaves in order leaves no key."""
+    shard = settled(stores)
+    assert markers(node)
+    shard.store.close()
+    assert not markers(node)
 
 
 def test_refusals_have_their_kind(own_redis: RedisServer, client: redis_py.Redis) -> None:
@@ -247,14 +287,6 @@ def test_who_shows_no_certificate(tls_redis: TlsRedis) -> None:
     ).connect()
     with pytest.raises(StoreError):
         redis_store(tls_redis.url("localhost"), "d1", LIVES, timeout_s=2.0).connect()
-
-
-def test_close_takes_the_marker(own_redis: RedisServer, client: redis_py.Redis) -> None:
-    """A daemon that leaves in order leaves no key."""
-    store = connected(own_redis)
-    assert markers(client)
-    store.close()
-    assert not markers(client)
 
 
 def test_begin_never_waits(own_redis: RedisServer, client: redis_py.Redis) -> None:

@@ -1,10 +1,14 @@
-"""`--store-replicas`: acknowledged is on the master and on k replicas, and heard only then (ADR 23)."""
+"""`--store-replicas`: acknowledged is on the master and on k replicas, and heard only then (ADR 23).
+
+Of one Redis, and of a shard of a cluster.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 import redis as redis_py
@@ -13,40 +17,69 @@ from echod.store.base import Lives, StoreError
 from echod.store.batch import NOBODY, Write
 from echod.store.keys import NO_SESSION
 from echod.store.operations import Enter, Post, Posted, Publish, Read
+from echod.store.redis.cluster import Cluster
+from echod.store.redis.door import OneRedis, ShardOfCluster
+from echod.store.redis.store import RedisStore
 from echod.store.routes import inbox_channel, inbox_name
-from tests.contract.test_store import commit, redis_store, session, write
+from echod.store.slots import slot_of
+from echod.values import store_url
+from lab.fleet import redis_cluster, redis_server
+from lab.wait import until
+from tests.contract.test_store import commit, session, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
+    from echod.store.keys import PlainSession
+    from echod.store.redis.door import Door
+    from lab.fleet.redis_node import ClusterNode
     from lab.fleet.redis_server import RedisServer
 
 LIVES = Lives(state_s=60, unused_s=30)
 # A batch waits so long for a replica; one that thaws meanwhile is in time.
 TIMEOUT_S = 3.0
 THAWS_S = 0.8
-ANN, FENCE, INBOX = b"annannanna", b"0:1:0123456789", inbox_name(0, b"d", b"1")
+# A replica that is being made copies its master after a second or two.
+WHOLE_S_MAX = 20.0
+ANN, FENCE, INBOX = b"annannanna", b"0:1:0123456789", inbox_name(slot_of(b"r"), b"d", b"1")
+
+
+class Pair(NamedTuple):
+    """A master, its replica, and a door to who serves."""
+
+    master: RedisServer | ClusterNode
+    replica: RedisServer | ClusterNode
+    new_door: Callable[[], Door]
+    whole: Callable[[], None]
 
 
 class Replicated:
     """A master, its replica, and a store that waits for it."""
 
-    def __init__(self, master: RedisServer, replica: RedisServer) -> None:
-        self.master, self.replica = master, replica
+    def __init__(self, pair: Pair) -> None:
+        self.replica = pair.replica
         self.thawed = threading.Event()
-        self.client = redis_py.Redis.from_url(master.url)
+        self.client = redis_py.Redis.from_url(pair.master.url)
+        self.client.flushall()
         self.pubsub: Any = self.client.pubsub()  # type: ignore[no-untyped-call] # redis-py leaves it so
         for channel in (b"c:{r}", inbox_channel(INBOX)):
             self.pubsub.ssubscribe(channel)
             assert self.pubsub.get_message(timeout=5)
-        self.store = redis_store(master.url, "d", LIVES, TIMEOUT_S, replicas=1)
+        self._door = pair.new_door()
+        self.store = RedisStore(self._door, "d", LIVES, TIMEOUT_S, replicas=1)
         self.store.connect()
         self.ask(Enter(b"r", ANN, FENCE))
+
+    def session(self) -> PlainSession:
+        """A new one that lives there."""
+        return next(one for one in iter(session, None) if one.slot in self._door.slots)
 
     def close(self) -> None:
         """Leave."""
         self.thaw()
         self.store.reset()
+        self.pubsub.close()
         self.client.close()
 
     def freeze(self) -> None:
@@ -84,10 +117,51 @@ class Replicated:
         return found
 
 
+def _one(directory: Path, stack: contextlib.ExitStack) -> Pair:
+    """One Redis, which has a replica."""
+    master = stack.enter_context(redis_server.start(directory / "master"))
+    more = {"replicaof": f"127.0.0.1 {master.port}", "repl-diskless-sync-delay": "0"}
+    replica = stack.enter_context(redis_server.start(directory / "replica", more=more))
+    client = stack.enter_context(redis_py.Redis.from_url(master.url))
+
+    def whole() -> None:
+        until(lambda: cast("int", client.wait(1, 100)) == 1, WHOLE_S_MAX, "the replica")
+
+    def new_door() -> Door:
+        return OneRedis(store_url.parse(master.url), TIMEOUT_S)
+
+    return Pair(master, replica, new_door, whole)
+
+
+def _shard(directory: Path, stack: contextlib.ExitStack) -> Pair:
+    """The shard of a cluster where the room is."""
+    cluster = stack.enter_context(redis_cluster.start(directory, replicas=1))
+    number = cluster.shard_of(slot_of(b"r"))
+
+    def new_door() -> Door:
+        seen = Cluster(store_url.parse(cluster.url), TIMEOUT_S)
+        seen.refresh()
+        (shard,) = (each for each in seen.topology.shards if slot_of(b"r") in each.slots)
+        return ShardOfCluster(seen, shard)
+
+    (replica,) = cluster.replicas(number)
+    return Pair(cluster.master(number), replica, new_door, cluster.await_whole)
+
+
+@pytest.fixture(scope="module", params=[_one, _shard], ids=["redis", "cluster"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Of both doors."""
+    with contextlib.ExitStack() as stack:
+        yield request.param(tmp_path_factory.mktemp("replicated"), stack)
+
+
 @pytest.fixture
-def replicated(own_redis: RedisServer, own_replica: RedisServer) -> Iterator[Replicated]:
+def replicated(pair: Pair) -> Iterator[Replicated]:
     """In step, at first."""
-    made = Replicated(own_redis, own_replica)
+    pair.whole()
+    made = Replicated(pair)
     yield made
     made.close()
 
@@ -99,19 +173,19 @@ def post(number: int, text: bytes = b"x") -> Post:
 
 def test_a_batch_waits_for_the_replica(replicated: Replicated) -> None:
     """Acknowledged when it has it; the replica's own word is taken, not the master's."""
-    one = session()
+    one = replicated.session()
     replicated.freeze()
     timer = replicated.thaw_later()
     assert commit(replicated.store, [write(one, 1, b"", b"a\n")]) == []
     assert replicated.thawed.is_set()
     timer.join()
     with redis_py.Redis.from_url(replicated.replica.url) as replica:
-        assert replica.exists(one.state_key) == 1
+        assert one.state_key in cast("list[bytes]", replica.keys())  # a GET would be sent on
 
 
 def test_without_the_replica_nothing_is_acknowledged(replicated: Replicated) -> None:
     """In time it is not there: the batch is in doubt, and goes again."""
-    one = session()
+    one = replicated.session()
     replicated.freeze()
     with pytest.raises(StoreError) as caught:
         commit(replicated.store, [write(one, 1, b"", b"a\n")])
@@ -185,14 +259,15 @@ def test_what_was_not_published_is_published_after_a_fault(replicated: Replicate
 
 def test_a_marker_that_is_another_batch_s_acknowledges_nothing(replicated: Replicated) -> None:
     """This Redis was demoted while it waited, and handed back: the batch is gone, and WAIT says 1."""
-    (marker,) = cast("list[bytes]", replicated.client.keys("d:*"))
-    one = session()
+    markers = cast("list[bytes]", replicated.client.keys("d:*"))
+    one = replicated.session()
     replicated.freeze()
-    before = replicated.client.get(marker)
+    before = {marker: cast("bytes", replicated.client.get(marker)) for marker in markers}
+    assert before
 
     def back() -> None:
-        assert before is not None
-        replicated.client.set(marker, cast("bytes", before))
+        for marker, number in before.items():
+            replicated.client.set(marker, number)
         replicated.thaw()
 
     timer = threading.Timer(THAWS_S, back)

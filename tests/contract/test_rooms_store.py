@@ -1,16 +1,23 @@
-"""What rooms ask of a store, the same of memory and a real Redis (store/operations.py)."""
+"""What rooms ask of a store, the same of each in stores.py (store/operations.py)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import redis as redis_py
 
 from echod.protocol.token import Token
 from echod.store.base import Lives
 from echod.store.batch import NOBODY, Write
-from echod.store.keys import NO_SESSION, Session, generation_key, leases_key
+from echod.store.keys import (
+    NO_SESSION,
+    Session,
+    generation_key,
+    history_key,
+    leases_key,
+    presence_key,
+    stream_key,
+)
 from echod.store.memory.store import MemoryStore
 from echod.store.operations import (
     FENCED,
@@ -36,50 +43,55 @@ from echod.store.operations import (
 )
 from echod.store.redis.operations import RAISE_GENERATION
 from echod.store.routes import inbox_channel, inbox_name
-from echod.store.slots import slot_of
-from lab.fleet import redis_server
-from tests.contract.test_store import commit, redis_store
+from echod.store.slots import slot_of, tag_of
+from tests.contract.stores import REDISES, SHARDS, Daemon, Stores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from echod.store.redis.store import RedisStore
-    from lab.fleet.redis_server import RedisServer
+    import redis as redis_py
 
 MESSAGES_MAX = 100
 ROOM_S = 1000
 # Redis keeps whole nodes of a stream, of 100 entries unless they are large.
 NODE = 100
 LIVES = Lives(10 * ROOM_S, 10 * ROOM_S, room_s=ROOM_S, room_messages_max=MESSAGES_MAX)
-ANN, BOB = b"annannanna", b"bobbobbobb"
-HERE, ELSEWHERE = inbox_name(0, b"d1", b"1"), inbox_name(0, b"d2", b"1")
+# On a cluster (stores.py) a sender, a room and the daemon's inbox are on three nodes; the other
+# sender and the other room, too, are apart from what they are used with.
+ANN, BOB = b"annannanna", b"berthabert"
+ROOM, OTHER = b"r", b"elsewhere"
+HOME = 2
+LEASES = leases_key(HOME)
+HERE, ELSEWHERE = inbox_name(HOME, b"d1", b"1"), inbox_name(HOME, b"d2", b"1")
 
 
 class Subject:
-    """A store, whose clock can be put forward, and what it publishes."""
+    """A store behind a daemon's committer, whose clock can be put forward, and what it publishes."""
 
-    def __init__(
-        self,
-        store: MemoryStore | RedisStore,
-        client: redis_py.Redis | None = None,
-        published: list[bytes] | None = None,
-    ) -> None:
-        """A store in memory publishes into `published`, Redis to `client`."""
-        self.store = store
-        self.client = client
-        self.ahead_s = 0
-        self._published = [] if published is None else published
-        self._pubsub = client.pubsub() if client else None  # type: ignore[no-untyped-call] # redis-py leaves it so
-        if self._pubsub:
-            for channel in (inbox_channel(HERE), b"c:{r}", b"c:{other}"):
-                self._pubsub.ssubscribe(channel)
-                assert self._pubsub.get_message(timeout=5)
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self.ahead_s = 0.0
+        self._published: list[bytes] = []
+        self.memory = (
+            None
+            if stores.nodes
+            else MemoryStore(LIVES, self._published.append, lambda: self.ahead_s)
+        )
+        self.way = Daemon(stores.places(LIVES, self.memory), LIVES)
+        channels = [inbox_channel(HERE), b"c:{%b}" % ROOM, b"c:{%b}" % OTHER]
+        self._ears = [_Ear(stores.at(channel), channel) for channel in channels if stores.nodes]
         self.sessions = {name: self._open(name) for name in (ANN, BOB)}
+
+    def close(self) -> None:
+        """Leave."""
+        for ear in self._ears:
+            ear.close()
+        self.way.stop()
 
     def _open(self, name: bytes) -> Session:
         token = Token(name, b"k" * 26)
         session = Session(name, (b"inbox", HERE))
-        commit(self.store, [Write(NOBODY, session, Open(token.digest()))])
+        self.way.commit([Write(NOBODY, session, Open(token.digest()))])
         session.own(1)
         return session
 
@@ -87,10 +99,10 @@ class Subject:
         """Its result; None if it was refused."""
         owned = isinstance(operation, (Renew, Drop))
         write = Write(NOBODY, self.sessions[sender] if owned else NO_SESSION, operation)
-        return None if commit(self.store, [write]) else write.result
+        return None if self.way.commit([write]) else write.result
 
     def post(
-        self, number: int, text: bytes = b"x", sender: bytes = ANN, room: bytes = b"r"
+        self, number: int, text: bytes = b"x", sender: bytes = ANN, room: bytes = ROOM
     ) -> object:
         """`JOIN`, and `SAY`."""
         fence = self.sessions[sender].fence
@@ -98,13 +110,13 @@ class Subject:
         return self.say(number, text, sender, fence, room)
 
     def say(
-        self, number: int, text: bytes, sender: bytes, fence: bytes, room: bytes = b"r"
+        self, number: int, text: bytes, sender: bytes, fence: bytes, room: bytes = ROOM
     ) -> object:
         """`SAY` alone; of a post its offset."""
         result = self.ask(Post(room, sender, fence, number, sender + b" " + text))
         return result.offset if isinstance(result, Posted) else result
 
-    def read(self, first: int = 1, most: int = 1000, room: bytes = b"r") -> Page:
+    def read(self, first: int = 1, most: int = 1000, room: bytes = ROOM) -> Page:
         """A page."""
         page = self.ask(Read(room, first, most))
         assert isinstance(page, Page)
@@ -112,58 +124,70 @@ class Subject:
 
     def published(self) -> list[bytes]:
         """What was published since the last call."""
-        if self._pubsub:
-            self.ask(Publish(HERE, b"end"))
-            while (got := self._pubsub.get_message(timeout=5)) and got["data"] != b"end":
-                self._published.append(got["data"])
-        found, self._published[:] = list(self._published), []
+        found = [data for ear in self._ears for data in ear.heard()]
+        found += self._published
+        self._published.clear()
         return found
 
     def ids_s(self, key: bytes) -> float:
         """How long a sender's ids will still be there; below 0 if they are not."""
-        if self.client:
-            return self.client.pttl(key) / 1000
-        ids = cast("MemoryStore", self.store)._rooms._ids.get(key)  # noqa: SLF001
+        if self.memory is None:
+            return self.stores.at(key).pttl(key) / 1000
+        ids = self.memory._rooms._ids.get(key)  # noqa: SLF001
         return -1 if ids is None else ids.until_at - self.ahead_s
 
-    def lives_s(self, room: bytes = b"r") -> float:
+    def lives_s(self) -> float:
         """How long the room will still be there."""
-        if self.client:
-            return self.client.ttl(b"m:{%b}" % room)
-        kept = cast("MemoryStore", self.store)._rooms._rooms[room]  # noqa: SLF001
-        return kept.until_at - self.ahead_s
+        key = history_key(ROOM)
+        if self.memory is None:
+            return self.stores.at(key).ttl(key)
+        return self.memory._rooms._rooms[ROOM].until_at - self.ahead_s  # noqa: SLF001
+
+    def age(self, *keys: bytes, left_s: int, ahead_s: int) -> None:
+        """Keys have so long to live yet; a store in memory has another clock for that."""
+        if self.memory is None:
+            for key in keys:
+                self.stores.at(key).expire(key, left_s)
+        else:
+            self.ahead_s = ahead_s
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One of their own: on the shared one, daemons of other tests publish their heartbeats."""
-    with redis_server.start(tmp_path_factory.mktemp("redis")) as server:
-        yield server
+class _Ear:
+    """Listens to a channel."""
+
+    def __init__(self, node: redis_py.Redis, channel: bytes) -> None:
+        self._node, self._channel = node, channel
+        self._pubsub: Any = node.pubsub()  # type: ignore[no-untyped-call] # redis-py leaves it so
+        self._pubsub.ssubscribe(channel)
+        assert self._pubsub.get_message(timeout=5)
+
+    def heard(self) -> Iterator[bytes]:
+        """What was published since the last call; all of it was before this one."""
+        self._node.execute_command("SPUBLISH", self._channel, "end")  # type: ignore[no-untyped-call] # as above
+        while (got := self._pubsub.get_message(timeout=5)) and got["data"] != b"end":
+            yield got["data"]
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._pubsub.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
-def subject(
-    request: pytest.FixtureRequest, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Subject]:
-    """Each store in turn, connected."""
-    if request.param == "memory":
-        made: list[Subject] = []
-        published: list[bytes] = []
-        memory = MemoryStore(LIVES, published.append, lambda: made[0].ahead_s if made else 0.0)
-        memory.connect()
-        made.append(Subject(memory, published=published))
-        yield made[0]
-        return
-    store = redis_store(redis.url, request.node.name, LIVES, timeout_s=5.0)
-    store.connect()
-    with redis_py.Redis.from_url(redis.url) as client:
-        it = Subject(store, client)
-        monkeypatch.setattr(
-            "echod.store.redis.operations.time.time", lambda: 1_700_000_000 + it.ahead_s
-        )
-        yield it
-        client.flushall()
-    store.close()
+@pytest.fixture
+def subject(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
+    """Each store in turn."""
+    it = Subject(stores)
+    monkeypatch.setattr(
+        "echod.store.redis.operations.time.time", lambda: 1_700_000_000 + it.ahead_s
+    )
+    yield it
+    it.close()
+
+
+def test_what_is_used_together_is_apart() -> None:
+    """Sender, room and inbox are on three nodes of a cluster, or nothing here would see a wrong slot."""
+    assert {slot_of(name) % SHARDS for name in (ANN, ROOM, tag_of(HOME))} == {0, 1, 2}
+    assert slot_of(BOB) % SHARDS not in {slot_of(ANN) % SHARDS, slot_of(ROOM) % SHARDS}
+    assert slot_of(OTHER) % SHARDS not in {slot_of(ANN) % SHARDS, slot_of(ROOM) % SHARDS}
 
 
 def test_offsets_count_from_one(subject: Subject) -> None:
@@ -172,14 +196,32 @@ def test_offsets_count_from_one(subject: Subject) -> None:
     epoch = subject.read().epoch
     assert [subject.post(5), subject.post(7), subject.post(1, b"\0 \r\xff", BOB)] == [1, 2, 3]
     assert subject.published() == [
-        b"m %b 1 r annannanna x" % epoch,
-        b"m %b 2 r annannanna x" % epoch,
-        b"m %b 3 r bobbobbobb \0 \r\xff" % epoch,
+        b"m %b 1 r %b x" % (epoch, ANN),
+        b"m %b 2 r %b x" % (epoch, ANN),
+        b"m %b 3 r %b \0 \r\xff" % (epoch, BOB),
     ]
     messages = [(1, ANN + b" x"), (2, ANN + b" x"), (3, BOB + b" \0 \r\xff")]
     assert subject.read() == Page(epoch, 3, messages)
     assert subject.read(2, 1) == Page(epoch, 3, messages[1:2])
     assert subject.read(4) == Page(epoch, 3, [])
+
+
+def test_a_room_lives_on_any_shard(subject: Subject) -> None:
+    """All that is asked of a room, of one on each: no script touches what is on another's node."""
+    fence = subject.sessions[ANN].fence
+    by_shard = {slot_of(room) % SHARDS: room for room in (ROOM, b"lobby", OTHER)}
+    assert len(by_shard) == SHARDS
+    for room in by_shard.values():
+        assert subject.ask(Enter(room, ANN, fence)) is True
+        assert subject.say(1, b"x", ANN, fence, room) == 1
+        assert subject.read(room=room).messages == [(1, ANN + b" x")]
+        subject.ask(Announce(room, HERE, 2))
+        assert subject.ask(Who(room)) == {HERE: 2}
+        subject.ask(Renew(room))
+        subject.ask(Leave(room, ANN, fence))
+        assert subject.say(2, b"x", ANN, fence, room) is FENCED
+        subject.ask(Drop(room))
+        assert subject.ids_s(subject.sessions[ANN].ids_key(room)) < 0
 
 
 def test_an_id_again_is_told_again_and_published_once(subject: Subject) -> None:
@@ -192,7 +234,7 @@ def test_an_id_again_is_told_again_and_published_once(subject: Subject) -> None:
     assert subject.post(100) == Stale(301)
     assert subject.post(201) == Stale(301)
     assert subject.post(1, sender=BOB) == 151
-    assert subject.post(300, room=b"other") == 1
+    assert subject.post(300, room=OTHER) == 1
     assert len(subject.published()) == 2
 
 
@@ -209,27 +251,24 @@ def test_an_id_with_another_text_is_a_conflict(subject: Subject) -> None:
 
 def test_ids_live_with_their_session(subject: Subject) -> None:
     """They are renewed as its record is, and gone when it has ended."""
-    key = subject.sessions[ANN].ids_key(b"r")
-    subject.ask(Renew(b"r"))
+    key = subject.sessions[ANN].ids_key(ROOM)
+    subject.ask(Renew(ROOM))
     subject.post(7)
     assert 0 < subject.ids_s(key) <= LIVES.record_s
-    if subject.client:
-        subject.client.pexpire(key, 1000)
-    else:
-        subject.ahead_s = 100
-    subject.ask(Renew(b"r"))
+    subject.age(key, left_s=1, ahead_s=100)
+    subject.ask(Renew(ROOM))
     assert subject.ids_s(key) > LIVES.record_s - 10
-    subject.ask(Drop(b"r"))
-    subject.ask(Renew(b"r"))
+    subject.ask(Drop(ROOM))
+    subject.ask(Renew(ROOM))
     assert subject.ids_s(key) <= 0
     assert subject.post(7, b"another") == 2
 
 
 def test_a_room_may_be_read_without_beginning(subject: Subject) -> None:
     """No page then, of one that is not there."""
-    assert subject.ask(Read(b"r", 1, 10, begin=False)) is None
+    assert subject.ask(Read(ROOM, 1, 10, begin=False)) is None
     page = subject.read()
-    assert subject.ask(Read(b"r", 1, 10, begin=False)) == page
+    assert subject.ask(Read(ROOM, 1, 10, begin=False)) == page
 
 
 def test_the_largest_id(subject: Subject) -> None:
@@ -251,23 +290,23 @@ def test_who_has_not_joined_posts_nothing(subject: Subject) -> None:
     """Nor who has left, or whose later owner has joined; an id that is known is told (ADR 22)."""
     early, late, after_loss = b"0:1:aaaaaaaaaa", b"0:10:bbbbbbbbbb", b"1:1:cccccccccc"
     assert subject.say(1, b"x", ANN, early) is FENCED
-    assert subject.ask(Enter(b"r", ANN, early)) is True
+    assert subject.ask(Enter(ROOM, ANN, early)) is True
     assert subject.say(1, b"x", ANN, early) == 1
-    assert subject.ask(Enter(b"r", ANN, late)) is True
+    assert subject.ask(Enter(ROOM, ANN, late)) is True
     assert subject.say(2, b"y", ANN, early) is FENCED
     assert subject.say(1, b"x", ANN, early) == 1
-    assert subject.ask(Enter(b"r", ANN, early)) is False
+    assert subject.ask(Enter(ROOM, ANN, early)) is False
     assert subject.say(2, b"y", ANN, late) == 2
     # Its shard has lost data: epochs are counted anew.
-    assert subject.ask(Enter(b"r", ANN, after_loss)) is True
-    assert subject.ask(Enter(b"r", ANN, late)) is False
-    subject.ask(Leave(b"r", ANN, late))
+    assert subject.ask(Enter(ROOM, ANN, after_loss)) is True
+    assert subject.ask(Enter(ROOM, ANN, late)) is False
+    subject.ask(Leave(ROOM, ANN, late))
     assert subject.say(3, b"z", ANN, after_loss) == 3
-    subject.ask(Leave(b"r", ANN, after_loss))
+    subject.ask(Leave(ROOM, ANN, after_loss))
     assert subject.say(4, b"z", ANN, after_loss) is FENCED
     # An earlier owner's JOIN that comes late opens nothing; the last one may come again.
-    assert subject.ask(Enter(b"r", ANN, late)) is False
-    assert subject.ask(Enter(b"r", ANN, after_loss)) is True
+    assert subject.ask(Enter(ROOM, ANN, late)) is False
+    assert subject.ask(Enter(ROOM, ANN, after_loss)) is True
     assert subject.read().last == 3
     assert len(subject.published()) == 3
 
@@ -285,10 +324,10 @@ def test_a_hundred_ids_are_kept_beside_the_fence(subject: Subject) -> None:
 def test_a_member_that_said_nothing_leaves_next_to_nothing(subject: Subject) -> None:
     """Whoever goes from room to room does not fill the store: what stays, stays for a moment."""
     session = subject.sessions[ANN]
-    subject.ask(Enter(b"r", ANN, session.fence))
-    assert subject.ids_s(session.ids_key(b"r")) > 0
-    subject.ask(Leave(b"r", ANN, session.fence))
-    assert 0 < subject.ids_s(session.ids_key(b"r")) <= LIVES.tombstone_s
+    subject.ask(Enter(ROOM, ANN, session.fence))
+    assert subject.ids_s(session.ids_key(ROOM)) > 0
+    subject.ask(Leave(ROOM, ANN, session.fence))
+    assert 0 < subject.ids_s(session.ids_key(ROOM)) <= LIVES.tombstone_s
 
 
 def test_trimmed_by_length(subject: Subject) -> None:
@@ -319,7 +358,7 @@ def test_a_room_lives_after_its_last_message(subject: Subject) -> None:
     """Unused it is soon gone; a message, or a member where there was one, lengthens its life."""
     subject.read()
     assert subject.lives_s() <= 90
-    subject.ask(Announce(b"r", HERE, 1))
+    subject.ask(Announce(ROOM, HERE, 1))
     assert subject.lives_s() <= 90
     subject.post(1)
     assert ROOM_S - 5 <= subject.lives_s() <= ROOM_S
@@ -328,25 +367,21 @@ def test_a_room_lives_after_its_last_message(subject: Subject) -> None:
 def test_a_member_keeps_a_room(subject: Subject) -> None:
     """An announcement lengthens the life of what was said."""
     subject.post(1)
-    if subject.client:
-        for key in (b"m:{r}", b"x:{r}"):
-            subject.client.expire(key, 10)
-    else:
-        subject.ahead_s = ROOM_S - 10
-    subject.ask(Announce(b"r", HERE, 1))
+    subject.age(history_key(ROOM), stream_key(ROOM), left_s=10, ahead_s=ROOM_S - 10)
+    subject.ask(Announce(ROOM, HERE, 1))
     assert subject.lives_s() > 10
 
 
 def test_who_and_announce(subject: Subject) -> None:
     """As last announced; none is nobody."""
-    assert subject.ask(Who(b"r")) == {}
-    subject.ask(Announce(b"r", HERE, 3))
-    assert subject.ask(Who(b"r")) == {HERE: 3}
-    subject.ask(Announce(b"r", HERE, 2))
-    assert subject.ask(Who(b"r")) == {HERE: 2}
-    subject.ask(Announce(b"r", HERE, 0))
-    subject.ask(Announce(b"r", HERE, 0))
-    assert subject.ask(Who(b"r")) == {}
+    assert subject.ask(Who(ROOM)) == {}
+    subject.ask(Announce(ROOM, HERE, 3))
+    assert subject.ask(Who(ROOM)) == {HERE: 3}
+    subject.ask(Announce(ROOM, HERE, 2))
+    assert subject.ask(Who(ROOM)) == {HERE: 2}
+    subject.ask(Announce(ROOM, HERE, 0))
+    subject.ask(Announce(ROOM, HERE, 0))
+    assert subject.ask(Who(ROOM)) == {}
 
 
 def test_a_beat_is_heard(subject: Subject) -> None:
@@ -356,24 +391,16 @@ def test_a_beat_is_heard(subject: Subject) -> None:
     assert subject.published() == [b"b 0 1", b"b 0 2"]
 
 
-ONLY_REDIS = pytest.mark.parametrize("subject", ["redis"], indirect=True)
+ONLY_REDIS = pytest.mark.parametrize(
+    "stores_of_kind", REDISES, indirect=True, ids=lambda kind: kind.id
+)
 """A store in one process has one daemon, and no keys."""
 
 
-@pytest.fixture
-def behind(subject: Subject) -> Callable[[], redis_py.Redis]:
-    """What only Redis has: other daemons, leases, keys."""
-    client = subject.client
-    assert client is not None
-    return lambda: client
-
-
 @ONLY_REDIS
-def test_a_beat_twice_is_no_lease_that_held(
-    subject: Subject, behind: Callable[[], redis_py.Redis]
-) -> None:
+def test_a_beat_twice_is_no_lease_that_held(subject: Subject) -> None:
     """The first one's answer was lost: the second does not hide that the lease had lapsed."""
-    behind().delete(leases_key(0))
+    subject.stores.at(LEASES).delete(LEASES)
     assert subject.ask(Beat(HERE, b"b 0 7")) == Beaten(held=False, hearers=1, homes=0, first=b"")
     assert subject.ask(Beat(HERE, b"b 0 7")) == Beaten(held=False, hearers=1, homes=0, first=b"")
     assert subject.ask(Beat(HERE, b"b 0 8")) == Beaten(held=True, hearers=1, homes=0, first=b"")
@@ -382,41 +409,41 @@ def test_a_beat_twice_is_no_lease_that_held(
 def test_a_lease_says_who_is_there(subject: Subject) -> None:
     """Of those who have beaten."""
     subject.ask(Beat(HERE, b"b 0 1"))
-    assert subject.ask(Leases(0)) == {HERE}
+    assert subject.ask(Leases(HOME)) == {HERE}
 
 
 @ONLY_REDIS
-def test_a_lease_ends(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+def test_a_lease_ends(subject: Subject) -> None:
     """Of the dead nothing stays, whoever beats on."""
     subject.ask(Beat(HERE, b"b 0 1"))
-    behind().hset(leases_key(0), ELSEWHERE, "1000 1 b 0 7")
-    assert subject.ask(Leases(0)) == {HERE}
+    subject.stores.at(LEASES).hset(LEASES, ELSEWHERE, "1000 1 b 0 7")
+    assert subject.ask(Leases(HOME)) == {HERE}
     subject.ask(Beat(HERE, b"b 0 2"))
-    assert behind().hkeys(leases_key(0)) == [HERE]
-    assert 0 < behind().pttl(leases_key(0)) <= LIVES.lease_s * 1000
+    assert subject.stores.at(LEASES).hkeys(LEASES) == [HERE]
+    assert 0 < subject.stores.at(LEASES).pttl(LEASES) <= LIVES.lease_s * 1000
 
 
 def test_a_store_in_memory_frees_what_has_expired() -> None:
     """Rooms and ids too, when nobody uses any: each batch looks, an idle daemon's as well."""
-    now_s = 0.0
-    store = MemoryStore(LIVES, clock=lambda: now_s)
-    store.connect()
-    subject = Subject(store)
+    subject = Subject(Stores("memory://"))
+    store = cast("MemoryStore", subject.memory)
     subject.post(1)
     assert {kind for kind, count in store.kept().items() if count} >= {"room", "ids"}
-    now_s = max(LIVES.room_s, LIVES.record_s) + LIVES.sweep_s
+    subject.ahead_s = max(LIVES.room_s, LIVES.record_s) + LIVES.sweep_s
     store.begin([])
     assert not any(store.kept().values())
+    subject.close()
 
 
 @ONLY_REDIS
-def test_a_member_forgets_the_dead(subject: Subject, behind: Callable[[], redis_py.Redis]) -> None:
+def test_a_member_forgets_the_dead(subject: Subject) -> None:
     """Daemons come and go while a room is full: of those that were killed nothing stays."""
+    key = presence_key(ROOM)
     for number in range(20):
-        behind().hset("p:{r}", f"gone{number}", "5 1000")
-    subject.ask(Announce(b"r", ELSEWHERE, 1))
-    subject.ask(Announce(b"r", HERE, 1))
-    assert set(behind().hkeys("p:{r}")) == {HERE, ELSEWHERE}
+        subject.stores.at(key).hset(key, f"gone{number}", "5 1000")
+    subject.ask(Announce(ROOM, ELSEWHERE, 1))
+    subject.ask(Announce(ROOM, HERE, 1))
+    assert set(subject.stores.at(key).hkeys(key)) == {HERE, ELSEWHERE}
 
 
 def test_find(subject: Subject) -> None:
@@ -425,19 +452,18 @@ def test_find(subject: Subject) -> None:
     assert subject.ask(Find(b"zzzzzzzzzz")) is None
     assert subject.ask(Publish(HERE, b"t x")) is True
     assert subject.published() == [b"t x"]
-    if subject.client:
+    if subject.stores.nodes:
         assert subject.ask(Publish(ELSEWHERE, b"t x")) is False
 
 
 @ONLY_REDIS
-def test_the_generation_is_part_of_the_epoch(
-    subject: Subject, behind: Callable[[], redis_py.Redis]
-) -> None:
+def test_the_generation_is_part_of_the_epoch(subject: Subject) -> None:
     """Raised, every room has another history, in pages and publications alike."""
     subject.post(1)
     before = subject.read().epoch
-    command = RAISE_GENERATION.command([generation_key(slot_of(b"r"))], b"0")
-    behind().execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
+    key = generation_key(slot_of(ROOM))
+    command = RAISE_GENERATION.command([key], b"0")
+    subject.stores.at(key).execute_command(*command)  # type: ignore[no-untyped-call] # redis-py leaves it so
     subject.post(2)
     after = subject.read().epoch
     assert after != before
@@ -446,14 +472,13 @@ def test_the_generation_is_part_of_the_epoch(
 
 
 @ONLY_REDIS
-def test_an_expired_room_begins_anew(
-    subject: Subject, behind: Callable[[], redis_py.Redis]
-) -> None:
+def test_an_expired_room_begins_anew(subject: Subject) -> None:
     """With another epoch, at 1; also where only its stream was left behind."""
     subject.post(1)
     subject.post(2)
     before = subject.read().epoch
-    behind().delete("m:{r}")
+    key = history_key(ROOM)
+    subject.stores.at(key).delete(key)
     assert subject.post(3) == 1
     page = subject.read()
     assert page.epoch != before

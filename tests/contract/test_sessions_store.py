@@ -1,4 +1,4 @@
-"""What sessions ask of a store, the same of memory and a real Redis (store/operations.py)."""
+"""What sessions ask of a store, the same of each in stores.py (store/operations.py)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from echod.store.batch import NOBODY, Write
 from echod.store.keys import Session, decode_state
 from echod.store.operations import (
     END,
+    FORGET,
     INQUIRE,
     KEEP,
     MEASURE,
@@ -24,14 +25,17 @@ from echod.store.operations import (
     RolledBack,
 )
 from lab.wait import until
-from tests.contract.test_store import LIVES, Subject, commit, subject
+from tests.contract.test_store import LIVES, sessions_apart, shard, subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["subject"]
+    from tests.contract.test_store import OneShard, Subject
 
-TOKEN = Token(b"abcdefghij", b"k" * 26)
+__all__ = ["shard", "subject"]
+
+# Of two shards, where there are several.
+TOKEN, OTHER = Token(b"abcdefghij", b"k" * 26), Token(b"cccccccccc", b"k" * 26)
 
 
 class Owner:
@@ -45,7 +49,7 @@ class Owner:
     def ask(self, operation: Operation) -> tuple[object, bool]:
         """Its result, and whether it was refused."""
         write = Write(NOBODY, self.session, operation)
-        missing = commit(self.at.store, [write])
+        missing = self.at.commit([write])
         return write.result, bool(missing)
 
     def open(self) -> object:
@@ -68,7 +72,7 @@ class Owner:
         self.session.seq = seq
         write = Write(NOBODY, self.session)
         write.cut, write.pair = len(previous), previous + last
-        return not commit(self.at.store, [write])
+        return not self.at.commit([write])
 
     @property
     def state(self) -> State | None:
@@ -187,8 +191,27 @@ def test_of_a_session_with_one_owner_little_is_left(owner: Callable[..., Owner])
     one = owner()
     one.open()
     assert one.ask(END) == (None, False)
+    assert one.at.record_ttl_s(one.session) <= LIVES.tombstone_s
+    one.at.let_pass(LIVES.tombstone_s, one.session)
     assert one.ask(INQUIRE) == (False, False)
     until(lambda: not one.at.record(one.session), 30, "the tombstone to expire")
+
+
+def test_a_session_lives_on_any_shard(owner: Callable[..., Owner]) -> None:
+    """From its first line to its end: no script touches what is only on another's node."""
+    for name in (plain.name for plain in sessions_apart()):
+        token = Token(name, TOKEN.secret)
+        one, two = owner(token=token), owner(token=token)
+        assert one.open() == Opened(1, EMPTY)
+        assert one.write(1, b"", b"a")
+        assert one.ask(Remember((b"r",))) == (None, False)
+        assert two.resume(acked=2) == RolledBack(1)
+        assert two.resume(acked=1) == Opened(2, State(1, b"", b"a"), (b"r",))
+        assert one.ask(INQUIRE) == (True, False)
+        assert two.ask(KEEP) == (None, False)
+        assert two.ask(END) == (None, False)
+        assert two.ask(FORGET) == (None, False)
+        assert two.at.record(two.session) == {}
 
 
 def test_an_epoch_counted_twice_is_another_key(owner: Callable[..., Owner]) -> None:
@@ -221,10 +244,11 @@ def test_any_line_gives_a_session_its_whole_life(owner: Callable[..., Owner], li
 
 def test_a_session_without_a_line_is_soon_gone(owner: Callable[..., Owner]) -> None:
     """One that has had a line stays."""
-    one, unused = owner(), owner(token=Token(b"bbbbbbbbbb", TOKEN.secret))
+    one, unused = owner(), owner(token=OTHER)
     one.open()
     unused.open()
     assert one.write(1, b"", b"a")
+    one.at.let_pass(LIVES.unused_s, one.session, unused.session)
     until(lambda: unused.state is None, 30, "the session without a line to expire")
     assert one.state is not None
 
@@ -233,13 +257,17 @@ def test_a_renewal_lengthens_the_record(owner: Callable[..., Owner]) -> None:
     """Nothing else does, once it is made; of a missing one it makes none."""
     one = owner()
     one.open()
+    assert one.write(1, b"", b"a")
     one.ask(Remember())
-    one.at.age_record(one.session, LIVES.record_s - 10)
-    one.write(1, b"", b"a")
+    one.at.let_pass(LIVES.state_s - 10, one.session)
+    assert one.write(2, b"a", b"b")
+    one.at.let_pass(LIVES.record_s - LIVES.state_s, one.session)
+    assert one.write(3, b"b", b"c")
     assert one.at.record_ttl_s(one.session) <= 10
     assert one.ask(Remember()) == (None, False)
     assert one.at.record_ttl_s(one.session) > LIVES.record_s - 10
     unknown = owner(token=Token(b"zzzzzzzzzz", TOKEN.secret))
+    unknown.session.own(1)
     assert unknown.ask(Remember()) == (None, False)
     assert unknown.at.record(unknown.session) == {}
 
@@ -273,11 +301,12 @@ def test_its_fill_is_a_share(owner: Callable[..., Owner]) -> None:
     assert 0.0 <= cast("Fill", fill).share < 0.5
 
 
-def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
+def test_a_batch_of_many_kinds(shard: OneShard) -> None:
     """Each write finds its own answer, whatever stands before and behind it."""
-    one, two, three = (owner(token=Token(name * 10, TOKEN.secret)) for name in (b"a", b"b", b"c"))
+    one, two, three = (Owner(shard, Token(shard.session().name, TOKEN.secret)) for _ in range(3))
     one.open()
     two.open()
+    three.session.own(1)
     state = Write(NOBODY, one.session)
     state.seq, state.cut, state.pair = 1, 0, b"x"
     writes = [
@@ -290,7 +319,7 @@ def test_a_batch_of_many_kinds(owner: Callable[..., Owner]) -> None:
         Write(NOBODY, two.session, END),
         Write(NOBODY, two.session, KEEP),
     ]
-    assert commit(one.at.store, writes) == [writes[-1]]
+    assert shard.commit(writes) == [writes[-1]]
     results = [write.result for write in writes]
     assert results == [None, Opened(1, EMPTY), None, False, None, None, None, None]
     assert cast("State", one.state).last == b"x"
