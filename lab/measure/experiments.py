@@ -51,7 +51,7 @@ MODELS = (
 SCALING = (
     Flag("--daemons", sizes, (1, 2, 4, 8), (1, 2, 3), "numbers of daemons", "N,…", "1,2,4,8"),
     Flag("--connections", between(int, 1, CONNECTIONS_MAX), 200, 24, "connections in all, shared by the daemons"),
-    Flag("--shards", shards, (), (), "shards of the store, beside one Redis: 2,4 takes half as long again", "N,…", "none"),
+    Flag("--shards", shards, (), (), "shards of the store, beside one Redis, which is 1: 1,2,4 takes half as long again", "N,…", "1"),
     Flag("--seconds", SECONDS, 0.6, 0.2, "length of a measurement"),
     Flag("--repeat", REPEATS, 8, 1, "repeats, in turns"),
     Flag(

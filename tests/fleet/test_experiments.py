@@ -124,11 +124,15 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         compiler.compiler()
     except MeasureError as error:
         pytest.skip(str(error))
-    argv = ["experiment", "scaling", "--quick", "--daemons", "1,2", "--results", str(tmp_path)]
-    assert cli.main(argv) == 0
+    argv = ["experiment", "scaling", "--quick", "--daemons", "1,2", "--shards", "1,2"]
+    assert cli.main([*argv, "--results", str(tmp_path)]) == 0
     directory = the_run(tmp_path, "scaling")
     points = rows(directory / "points.csv")
-    assert len(points) == 4 * 2
+    assert len(points) == 5 * 2
+    assert {(row["daemons"], row["homes"]) for row in points if row["shards"] == "2"} == {
+        ("1", "1, 0"),
+        ("2", "1, 1"),
+    }
     for row in points:
         assert float(row["round_trips_per_s"]) > 0
         assert float(row["daemons_us"]) > 0
@@ -139,7 +143,9 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
     (held,) = rows(directory / "c10k.csv")
     assert held["connections"] == "300"
     assert float(held["accepts_per_s"]) > 0
-    assert "Does one daemon hold 10,000 connections?" in (directory / "report.html").read_text()
+    report = (directory / "report.html").read_text()
+    assert "Does one daemon hold 10,000 connections?" in report
+    assert "What would be full first on 64 CPUs with shards enough?" in report
     assert children() <= before
 
 
@@ -150,6 +156,7 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         (["models", "--pause-scale", "9"], "--pause-scale: 9: must be 0.001 to 4"),
         (["models", "--repeat", "many"], "--repeat: invalid int value: 'many'"),
         (["scaling", "--daemons", "1,0"], "--daemons: 1,0: numbers of daemons are 1 to"),
+        (["scaling", "--shards", "0,4"], "--shards: 0,4: numbers of shards are 1 to 8"),
         ([], "required: experiment"),
     ],
 )
