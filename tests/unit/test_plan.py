@@ -40,6 +40,8 @@ def test_an_example_by_hand() -> None:
     found = needs.needs(wanted(lines_per_s=100_000, connections=25_000), LINE, None)
     assert found.cpus[DAEMONS] == pytest.approx((1, 2))
     assert found.cpus[HAPROXY] == pytest.approx((0.8, 0.9))
+    assert found.haproxy_threads == (2, 2)
+    assert found.all_cpus == pytest.approx((2.2, 3.4))
     assert found.cpus[STORE] == pytest.approx((0.4, 0.5))
     assert found.threads == pytest.approx((0.9, 1.1))
     assert found.daemons == (3, 3), "for 25,000 connections, of which one holds 10,000"

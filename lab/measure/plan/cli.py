@@ -169,16 +169,17 @@ def told(wanted: Wanted, found: Needs, sources: list[Path]) -> str:
     memory = f"{found.memory_bytes / 1e6:,.0f} MB for connections" if found.memory_bytes else "-"
     table = [
         ("part", "how many", "CPUs", "memory"),
-        ("daemons", ranged(found.daemons, "{:,.0f}"), cpus(found, needs.DAEMONS), memory),
-        (f"shards ({cluster})", ranged(found.shards, "{:,.0f}"), cpus(found, needs.STORE), "-"),
-        ("HAProxy", "1 or more", cpus(found, needs.HAPROXY), "-"),
+        ("daemons", counted(found.daemons), cpus(found, needs.DAEMONS), memory),
+        (f"shards ({cluster})", counted(found.shards), cpus(found, needs.STORE), "-"),
+        ("HAProxy's threads", counted(found.haproxy_threads), cpus(found, needs.HAPROXY), "-"),
+        ("together", "", ranged(found.all_cpus), ""),
     ]
     text = [f"For {', '.join(asked)}:", align(table)]
     if found.threads.high:
         text.append(
-            f"One Redis would be full at {ranged(found.one_redis, '{}')} times this load: its thread works"
-            f" and waits for its disk {ranged(found.threads, '{}')} seconds in each second. A part may"
-            f" use {percent(wanted.busy)} of its CPU (--busy)."
+            f"One Redis would be full at {ranged(found.one_redis)} times this load: its thread works"
+            f" and waits for its disk {ranged(found.threads)} seconds in each second. A daemon,"
+            f" a shard and a thread may use {percent(wanted.busy)} of a CPU (--busy)."
         )
         text.append(f"If the load grows, full first: {_first(found)}.")
     text += [f"Beyond what was measured: {name}, {number(times)} times the {number(most)} that were."
@@ -195,12 +196,20 @@ def _first(found: Needs) -> str:
 
 def cpus(found: Needs, part: str) -> str:
     """Of a part, from the least to the most."""
-    return ranged(found.cpus[part], "{}")
+    return ranged(found.cpus[part])
 
 
-def ranged(one: Range, form: str) -> str:
-    """`2 to 5`, or `2`; three digits where the form does not say how many."""
-    low, high = (form.format(number(value) if form == "{}" else value) for value in one)
+def counted(one: Range) -> str:
+    """`2 to 5`, or `2`: how many."""
+    return _joined(*(f"{value:,.0f}" for value in one))
+
+
+def ranged(one: Range) -> str:
+    """`1.25 to 5.02`: figures."""
+    return _joined(*map(number, one))
+
+
+def _joined(low: str, high: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
@@ -210,8 +219,8 @@ def checked(source: Path, held: list[Held]) -> str:
     table += [
         (
             str(one.daemons),
-            ranged(one.predicted, "{}"),
-            ranged(one.measured, "{}"),
+            ranged(one.predicted),
+            ranged(one.measured),
             "yes" if one.within else "NO",
         )
         for one in held

@@ -93,6 +93,7 @@ class Needs(NamedTuple):
     Attributes:
         cpus: By part.
         daemons, shards: How many.
+        haproxy_threads: Of one HAProxy, or of several together.
         threads: CPUs' worth of the shards' threads, with their waiting for the disk.
         memory_bytes: Of all daemons, for their connections.
         beyond: What lies outside the measured range, how many times, and what was measured.
@@ -101,9 +102,16 @@ class Needs(NamedTuple):
     cpus: dict[str, Range]
     daemons: Range
     shards: Range
+    haproxy_threads: Range
     threads: Range
     memory_bytes: float
     beyond: list[tuple[str, float, float]]
+
+    @property
+    def all_cpus(self) -> Range:
+        """Of all parts."""
+        daemon, haproxy, store = self.cpus.values()
+        return daemon + haproxy + store
 
     @property
     def one_redis(self) -> Range:
@@ -170,11 +178,13 @@ def needs(wanted: Wanted, line: Lines, post: Posts | None) -> Needs:
         daemon += post.daemon_us.times(posts_per_s)
         store += post.store_us.times(posts_per_s)
     threads = store + line.disk_us.times(per_s)
+    haproxy = line.haproxy_us.times(per_s)
     for_files = ceil(wanted.connections / line.connections) if line.connections else 1
     return Needs(
-        cpus={DAEMONS: daemon, HAPROXY: line.haproxy_us.times(per_s), STORE: store},
+        cpus={DAEMONS: daemon, HAPROXY: haproxy, STORE: store},
         daemons=Range(*(max(1, for_files, ceil(cpus / wanted.busy)) for cpus in daemon)),
         shards=Range(*(_shards(share, wanted.busy) for share in threads)),
+        haproxy_threads=Range(*(max(1, ceil(cpus / wanted.busy)) for cpus in haproxy)),
         threads=threads,
         memory_bytes=wanted.connections * line.connection_bytes,
         beyond=list(_beyond(wanted, line, post)),
