@@ -160,7 +160,11 @@ def _value(text: str) -> object:
 
 def told(wanted: Wanted, found: Needs, sources: list[Path]) -> str:
     """The plan in words and a table."""
-    asked = [f"{wanted.connections:,} connections", f"{wanted.lines_per_s:,.0f} lines/s"]
+    asked = []
+    if wanted.connections:
+        asked.append(f"{wanted.connections:,} connections")
+    if wanted.lines_per_s:
+        asked.append(f"{wanted.lines_per_s:,.0f} lines/s")
     if wanted.posts_per_s:
         asked.append(
             f"{wanted.posts_per_s:,.0f} posts/s in {wanted.rooms:,} rooms of {wanted.members:,}"
@@ -174,11 +178,11 @@ def told(wanted: Wanted, found: Needs, sources: list[Path]) -> str:
         ("HAProxy's threads", counted(found.haproxy_threads), cpus(found, needs.HAPROXY), "-"),
         ("together", "", ranged(found.all_cpus), ""),
     ]
-    text = [f"For {', '.join(asked)}:", align(table)]
+    text = [f"For {', '.join(asked) or 'nothing'}:", align(table)]
     if found.threads.high:
         text.append(
-            f"One Redis would be full at {ranged(found.one_redis)} times this load: its thread works"
-            f" and waits for its disk {ranged(found.threads)} seconds in each second. A daemon,"
+            f"One Redis would be full at {ranged(found.one_redis)} times this load: in each second its"
+            f" thread would have {ranged(found.threads)} s of work and of waiting for its disk. A daemon,"
             f" a shard and a thread may use {percent(wanted.busy)} of a CPU (--busy)."
         )
         text.append(f"If the load grows, full first: {_first(found)}.")
