@@ -17,6 +17,7 @@ from lab.fleet import up as local_up
 from lab.fleet.shards import cli as shards
 from lab.measure import experiments as experiment
 from lab.measure.bench import cli as bench
+from lab.measure.plan import cli as plan
 from lab.top import cli as top
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ COMMANDS = {
     "drill": drill,
     "experiment": experiment,
     "bench": bench,
+    "plan": plan,
     "secrets": secret_files,
 }
 

@@ -207,6 +207,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make model", description=main.__doc__)
     parser.add_argument("--trace", metavar="RULE", choices=[rule.flag for rule in RULES],
                         help="only the trace without this rule, e.g. WITHOUT_S7")  # fmt: skip
+    parser.add_argument("--markdown", action="store_true",
+                        help="the two tables of docs/model.md, to be put there")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N",
                         help="searches at a time (a search: one CPU, 1 GB; default: %(default)s)")  # fmt: skip
     args = parser.parse_args()
@@ -214,7 +216,7 @@ def main() -> int:
     need("gcc")
     if args.trace:
         return show(next(rule for rule in RULES if rule.flag == args.trace))
-    return table(args.jobs)
+    return table(args.jobs, MARKDOWN if args.markdown else TEXT)
 
 
 def show(rule: Without) -> int:
@@ -225,30 +227,61 @@ def show(rule: Without) -> int:
     return 0 if result.violated else 1
 
 
-def table(jobs: int) -> int:
+class Form(NamedTuple):
+    """How the tables are written: a play with all rules, then a rule that is left out."""
+
+    plays: tuple[str, ...]
+    """Lines above the first."""
+    play: str
+    rules: tuple[str, ...]
+    rule: str
+
+
+TEXT = Form(
+    (f"{'left out':27}{'states':>11}{'steps':>7}{'s':>6}  what comes of it",),
+    "{:27}{:11,}{:7}{:6.0f}  {play}: {verdict}",
+    (),
+    "{:27}{:11,}{:7}{:6.0f}  {play}: {verdict}",
+)
+# As docs/model.md has them; tests/config/test_model.py holds both to the same names.
+MARKDOWN = Form(
+    ("| play | states | depth |", "| --- | --- | --- |"),
+    "| {play} | {1:,} | {2} |",
+    ("", "| left out | found in the play | states | steps |", "| --- | --- | --- | --- |"),
+    "| `{0}`: {means} | {play} | {1:,} | {2} |",
+)
+
+
+def table(jobs: int, form: Form) -> int:
     """Every play with all rules, and every rule left out; traces of what must not be."""
-    print(f"{'left out':24}{'states':>11}{'steps':>7}{'s':>6}  what comes of it")
+    began_at = monotonic()
     wrong = 0
     with ThreadPoolExecutor(jobs) as pool:
         # All are begun here; what `jobs` leave waiting waits.
         whole = [pool.submit(walk, play) for play in WHOLE]
         without = [pool.submit(walk, rule.play, rule.flag) for rule in RULES]
+        print(*form.plays, sep="\n", flush=True)
         for play, running in zip(WHOLE, whole, strict=True):
             result = running.result()
             verdict = "VIOLATED" if result.violated else "holds" if result.complete else "CUT SHORT"
             wrong += verdict != "holds"
-            print(row("", result), f"{verdict}: {play.name}", indented(result.trace), flush=True)
+            told = {"play": play.name, "verdict": verdict, "means": ""}
+            line = form.play.format("(all rules)", *figures(result), **told)
+            print(line, indented(result.trace), sep="", flush=True)
+        print(*form.rules, sep="\n", end="\n" * bool(form.rules))
         for rule, running in zip(RULES, without, strict=True):
             result = running.result()
             wrong += not result.violated
             verdict = f"not kept: {result.promise}" if result.violated else "NO VIOLATION FOUND"
-            print(row(rule.flag, result), verdict, flush=True)
+            told = {"play": rule.play.name, "verdict": verdict, "means": rule.means}
+            print(form.rule.format(rule.flag, *figures(result), **told), flush=True)
+    print(f"{monotonic() - began_at:.0f} s, {jobs} searches at a time", file=sys.stderr)
     return 1 if wrong else 0
 
 
-def row(left_out: str, result: Result) -> str:
-    """One line of the table, but for its end."""
-    return f"{left_out or '(all rules)':24}{result.states:11,}{result.depth:7}{result.took_s:6.0f} "
+def figures(result: Result) -> tuple[int, int, float]:
+    """States, steps and seconds, as a line of the table has them."""
+    return result.states, result.depth, result.took_s
 
 
 def indented(trace: str) -> str:

@@ -3,8 +3,8 @@
     bench ────────┐                      ┌─▶ serving: daemons, Redis      c/: the load generators
     models ───────┤                      ├─▶ generator, compiler, cores: the load, percentiles
     scaling ──────┼─▶ session, command ──┼─▶ clocks: what was used
-    fanout ─ peers┘                      ├─▶ calm: what other programs did meanwhile
-                                         └─▶ samples: repeats, and when two figures differ
+    shards ───────┤                      ├─▶ calm: what other programs did meanwhile
+    fanout ─ peers┘                      └─▶ samples: repeats, and when two figures differ
 
 `samples`, each `answers`, `scaling.usl` and `scaling.costs` are pure:
 measurements go in, sentences and figures come out. What is written is `lab.report`'s.

@@ -105,11 +105,11 @@ def sizes(text: str) -> tuple[int, ...]:
 
 
 def shards(text: str) -> tuple[int, ...]:
-    """`2,4` → (2, 4), each once, by rising size: more than one, which is one Redis."""
-    found = tuple(sorted({int(part) for part in text.split(",")}))
-    if not 1 < found[0] <= found[-1] <= SHARDS_MAX:
-        raise argparse.ArgumentTypeError(f"{text}: numbers of shards are 2 to {SHARDS_MAX}")
-    return found
+    """`1,2,4` → (2, 4), each once, by rising size: one shard is one Redis, which is always there."""
+    found = sorted({int(part) for part in text.split(",")})
+    if not 1 <= found[0] <= found[-1] <= SHARDS_MAX:
+        raise argparse.ArgumentTypeError(f"{text}: numbers of shards are 1 to {SHARDS_MAX}")
+    return tuple(count for count in found if count > 1)
 
 
 def names(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""`fleet experiment models|scaling|fanout`: measure, write `results/NAME-DATE/`, say what it means.
+"""`fleet experiment models|scaling|shards|fanout`: measure, write `results/NAME-DATE/`, say what it means.
 
 stdout gets the answers and where the report is, stderr the progress. The exit status is 1 if
 a reply was wrong or a system could not be measured; the report is written all the same.
@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING
 
 from lab import cache
 from lab.measure import command, compiler, cores
-from lab.measure.command import REPEATS_MAX, SECONDS_MAX, Flag, between, names, shards, sizes
+from lab.measure.command import (
+    REPEATS_MAX,
+    SECONDS_MAX,
+    SHARDS_MAX,
+    Flag,
+    between,
+    names,
+    shards,
+    sizes,
+)
 from lab.measure.errors import MeasureError
 from lab.measure.fanout import measure as fanout
 from lab.measure.fanout import systems as rooms
@@ -25,6 +34,7 @@ from lab.measure.models.clients import PAUSE_S, Workload
 from lab.measure.peers.servers import PEERS
 from lab.measure.scaling import c10k
 from lab.measure.scaling import measure as scaling
+from lab.measure.shards import measure as shards_of_a_store
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +44,13 @@ CLIENTS_MAX, LINES_MAX, LOOPS_MAX, CONNECTIONS_MAX = 5_000, 1_000, 1_000, 10_000
 
 # Above 4, a pause comes near the servers' idle limit of 5 s, which the article has too.
 PAUSE_SCALE = (0.001, 4.0)
+
+
+def connections(text: str) -> tuple[int, ...]:
+    """`1,10,100` → (1, 10, 100), each once, by rising size."""
+    each = between(int, 1, CONNECTIONS_MAX)
+    return tuple(sorted({each(part) for part in text.split(",")}))
+
 
 REPEATS, SECONDS = between(int, 1, REPEATS_MAX), between(float, 0.1, SECONDS_MAX)
 
@@ -51,7 +68,7 @@ MODELS = (
 SCALING = (
     Flag("--daemons", sizes, (1, 2, 4, 8), (1, 2, 3), "numbers of daemons", "N,…", "1,2,4,8"),
     Flag("--connections", between(int, 1, CONNECTIONS_MAX), 200, 24, "connections in all, shared by the daemons"),
-    Flag("--shards", shards, (), (), "shards of the store, beside one Redis: 2,4 takes half as long again", "N,…", "none"),
+    Flag("--shards", shards, (), (), "shards of the store, beside one Redis, which is 1: 1,2,4 takes half as long again", "N,…", "1"),
     Flag("--seconds", SECONDS, 0.6, 0.2, "length of a measurement"),
     Flag("--repeat", REPEATS, 8, 1, "repeats, in turns"),
     Flag(
@@ -59,6 +76,17 @@ SCALING = (
         "connections on one daemon, 0 for none", shown="as many as files and ports allow",
     ),
 )  # fmt: skip
+
+# Eight repeats take some four minutes on two CPUs, a quarter of them to start the clusters.
+SHARDS = (
+    Flag("--shards", between(int, 2, SHARDS_MAX), 4, 2, "shards of the cluster"),
+    Flag("--connections", connections, (1, 10, 100), (1, 10), "numbers of connections", "N,…", "1,10,100"),
+    Flag("--seconds", SECONDS, 0.6, 0.2, "length of a measurement"),
+    Flag("--repeat", REPEATS, 8, 1, "repeats, in turns"),
+)  # fmt: skip
+
+# Rooms of a few members on one daemon, at a rate that leaves it something to spare.
+POSTS, POSTS_QUICK = rooms.Load(50, 4, 400), rooms.Load(8, 3, 60)
 
 # Six repeats take under five minutes on two CPUs, and all peers as long again.
 FANOUT = (
@@ -97,6 +125,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_common(one, SCALING)
 
     one = commands.add_parser(
+        "shards",
+        help="put one daemon on one Redis and on a cluster: what shards, homes and replicas cost",
+        description="Put one daemon on one Redis and on a cluster. The report says what a line and a"
+        " post cost it there, what it saves that sessions are born on its home, and what a replica"
+        " costs that every answer waits for.",
+    )
+    command.add_appendfsync(one, "each Redis")
+    command.add_common(one, SHARDS)
+
+    one = commands.add_parser(
         "fanout",
         help="measure how posts reach a room on several daemons, by route; compare with peers",
         description="Measure how a post reaches the members of a room on other servers: by three"
@@ -125,7 +163,12 @@ def run(args: argparse.Namespace) -> int:
     if sys.platform != "linux":
         raise MeasureError("fleet experiment needs Linux: CPU clocks and /proc")
     command.fill_in(args)
-    runs = {"models": run_models, "scaling": run_scaling, "fanout": run_fanout}
+    runs = {
+        "models": run_models,
+        "scaling": run_scaling,
+        "shards": run_shards,
+        "fanout": run_fanout,
+    }
     return runs[args.experiment](args)
 
 
@@ -173,6 +216,30 @@ def run_scaling(args: argparse.Namespace) -> int:
             with session.collecting("many connections"):
                 held = c10k.hold(plan, args.c10k, session.progress)
     return session.finish(report.write(session.directory, plan, rows, held, session.machine.cpus))
+
+
+def run_shards(args: argparse.Namespace) -> int:
+    """Measure, write, tell; as `run`."""
+    from lab.measure.session import Session
+    from lab.measure.shards import report
+
+    cores.require(max(args.connections))
+    data = cache.directory("bench")
+    plan = shards_of_a_store.Plan(
+        shards=args.shards,
+        connections=args.connections,
+        posts=POSTS_QUICK if args.quick else POSTS,
+        seconds=args.seconds,
+        warm_up_s=0.05 if args.quick else 0.3,
+        repeats=args.repeat,
+        appendfsync=args.appendfsync,
+        programs=compiler.build(data),
+        data=data,
+    )
+    session = Session(args, "shards", plan.repeats, plan.measurements)
+    with session.progress:
+        rows = shards_of_a_store.measure_all(plan, session)
+    return session.finish(report.write(session.directory, plan, rows))
 
 
 def run_fanout(args: argparse.Namespace) -> int:

@@ -139,13 +139,26 @@ class Generator(Generic[Told]):
         self._popen.kill()
         self._popen.communicate()
 
+    def tell(self, *lines: str) -> None:
+        """Write lines to its stdin.
+
+        Raises:
+            MeasureError: It has ended.
+        """
+        try:
+            cast("IO[bytes]", self._popen.stdin).write(
+                "".join(f"{one}\n" for one in lines).encode()
+            )
+        except BrokenPipeError:
+            raise MeasureError(f"the load generator has ended: {self.words()}") from None
+
     def await_connected(self) -> None:
         """All connections are made and accepted, and say nothing."""
         self._await("connected")
 
     def go(self) -> None:
         """Begin the warm-up; returns when it is over and the measured period begins."""
-        cast("IO[bytes]", self._popen.stdin).write(b"go\n")
+        self.tell("go")
         self._await("measuring")
 
     def await_measured(self) -> None:
@@ -177,13 +190,24 @@ class Generator(Generic[Told]):
 
 
 class Load(Generator[Result]):
-    """The bench's generator (c/load.c); it connects to 127.0.0.1:`port`."""
+    """The bench's generator (c/load.c); it connects to 127.0.0.1:`port`.
+
+    With `tokens`, one for each connection, it resumes sessions that were opened and nothing else.
+    """
 
     result = Result
 
-    def __init__(self, program: Path, port: int, settings: Settings, log: Path) -> None:
-        argv = [str(program), "--port", str(port), *flags(dataclasses.asdict(settings))]
-        super().__init__(argv, settings.took_s_max, log)
+    def __init__(
+        self,
+        program: Path,
+        port: int,
+        settings: Settings,
+        log: Path,
+        tokens: Sequence[str] = (),
+    ) -> None:
+        told = {"port": port, **dataclasses.asdict(settings), "resume": bool(tokens)}
+        super().__init__([str(program), *flags(told)], settings.took_s_max, log)
+        self.tell(*tokens)
 
     def right_result(self) -> Result:
         """The result, if there were replies and each was right.

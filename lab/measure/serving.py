@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeVar
 
-from lab.fleet import processes, redis_cluster, redis_server
+from lab.fleet import metrics, processes, redis_cluster, redis_server
+from lab.measure.errors import MeasureError
+from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -21,6 +25,11 @@ SERVERS, REDIS, HAPROXY = "servers", "Redis", "HAProxy"
 
 # Of all of them at once: Twisted and Django take a second each to load, four on two CPUs more.
 READY_S_MAX = 30.0
+
+# Until homes are spread: one daemon of a home moves in a heartbeat, which is half a second.
+HOMES_S_MAX = 30.0
+
+One = TypeVar("One")
 
 # What each daemon under load is told: any ports, and no words while it is measured.
 ECHOD = (
@@ -135,6 +144,59 @@ class Daemons(Servers):
             return processes.start(words, log=log, expect_ready=False)
 
         super().__init__(stack, directory, stored, "echod", start)
+        self._shards = stored.shards if stored else 1
+
+    def take_turns(self) -> None:
+        """Put those that there are in an order in which the first few have different homes too.
+
+        Waits until homes are spread over the shards (docs/adr/0021). With one shard nothing is
+        to be done.
+
+        Raises:
+            MeasureError: They were not in time.
+        """
+        if self._shards > 1:
+            try:
+                until(self._are_spread, HOMES_S_MAX, "homes to be spread over the shards")
+            except TimeoutError as error:
+                raise MeasureError(str(error)) from None
+            self._servers = in_turns(self._servers, self.homes(len(self._servers)))
+
+    def homes(self, count: int) -> list[str]:
+        """The shard where the sessions of each of the first `count` are born.
+
+        Raises:
+            MeasureError: A daemon does not tell.
+        """
+        found: list[str] = []
+        for server in self.grow(count):
+            try:
+                homes = metrics.read(server.ready["admin"]).by_label("echod_home_info", "shard")
+            except (OSError, ValueError) as error:
+                raise MeasureError(f"the home of {server.ready['admin']}: {error}") from None
+            found += homes
+        return found
+
+    def _are_spread(self) -> bool:
+        return (
+            max(shares := by_shard(self.homes(len(self._servers)), self._shards)) <= min(shares) + 1
+        )
+
+
+def by_shard(homes: Collection[str], shards: int) -> list[int]:
+    """How many daemons have their home on each shard; the most first."""
+    counts = sorted(Counter(homes).values(), reverse=True)
+    return counts + [0] * (shards - len(counts))
+
+
+def in_turns(ones: Sequence[One], homes: Sequence[str]) -> list[One]:
+    """Of each home one, then of each the second, and so on; within a home as they were."""
+    before: Counter[str] = Counter()
+    turns = []
+    for one, home in zip(ones, homes, strict=True):
+        turns.append((before[home], one))
+        before[home] += 1
+    return [one for _, one in sorted(turns, key=itemgetter(0))]
 
 
 def port_of(address: str) -> int:

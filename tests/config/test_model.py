@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,9 @@ from lab import model
 
 # A search takes a whole CPU, and up to 1.3 GB.
 pytestmark = pytest.mark.heavy
+
+# A switch of the model, in its documents.
+RULE = re.compile(r"`((?:WITHOUT_)?S\d+_\w+|WITHOUT_S\d+)`")
 
 needs_spin = pytest.mark.skipif(shutil.which("spin") is None, reason="no spin on PATH")
 
@@ -36,6 +41,46 @@ def test_each_switch_of_the_model_is_played() -> None:
     """A rule that can be left out and never is would prove nothing."""
     switches = set(model.switches(model.MODEL.read_text()))
     assert switches == {rule.flag for rule in model.RULES}
+
+
+PAGE = Path("docs/model.md")
+# A function in its file, as the page names it; in Lua a file is one.
+CODE = re.compile(r"`([^`]+\.(?:py|lua|sh))`((?:,? `[\w.]+`)*)")
+
+
+def test_the_page_has_each_play_and_each_rule() -> None:
+    """With what it means and where it is found; the figures are those of the last walk."""
+    text = PAGE.read_text()
+    for play in model.WHOLE:
+        assert re.search(rf"^\| {play.name} \| [\d,]+ \| \d+ \|$", text, re.MULTILINE), play.name
+    for rule in model.RULES:
+        row = (
+            rf"^\| `{rule.flag}`: {re.escape(rule.means)} \| {rule.play.name} \| [\d,]+ \| \d+ \|$"
+        )
+        assert re.search(row, text, re.MULTILINE), rule.flag
+
+
+def test_each_rule_leads_to_its_code_and_its_decision() -> None:
+    """What is named is there; no rule is in two decisions, and none is left out."""
+    _, _, map_of_rules = PAGE.read_text().partition("## Where the rules are in the code")
+    map_of_rules, _, _ = map_of_rules.partition("\n## ")
+    named = [name for row in map_of_rules.splitlines() for name in RULE.findall(row)]
+    decided = [
+        name
+        for page in sorted(Path("docs/adr").glob("*.md"))
+        for line in page.read_text().splitlines()
+        if line.startswith("**Modelled**")
+        for name in RULE.findall(line)
+    ]
+    rules = sorted(rule.flag for rule in model.RULES)
+    assert sorted(named) == sorted(decided) == rules
+    found = CODE.findall(map_of_rules)
+    assert len(found) >= len(rules) - 4
+    for file, names in found:
+        text = Path(file).read_text()
+        for name in re.findall(r"[\w.]+", names):
+            word = name.rpartition(".")[2]
+            assert re.search(rf"(def|class) {word}\b", text), f"{file}: {name}"
 
 
 @pytest.mark.parametrize(

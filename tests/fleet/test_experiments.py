@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import matplotlib.image
@@ -13,9 +14,12 @@ import psutil
 import pytest
 
 from lab import cli
+from lab.fleet import processes
 from lab.measure import compiler
 from lab.measure.errors import MeasureError
 from lab.measure.models import systems
+from lab.measure.serving import port_of
+from lab.measure.shards.measure import born
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,11 +128,15 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         compiler.compiler()
     except MeasureError as error:
         pytest.skip(str(error))
-    argv = ["experiment", "scaling", "--quick", "--daemons", "1,2", "--results", str(tmp_path)]
-    assert cli.main(argv) == 0
+    argv = ["experiment", "scaling", "--quick", "--daemons", "1,2", "--shards", "1,2"]
+    assert cli.main([*argv, "--results", str(tmp_path)]) == 0
     directory = the_run(tmp_path, "scaling")
     points = rows(directory / "points.csv")
-    assert len(points) == 4 * 2
+    assert len(points) == 5 * 2
+    assert {(row["daemons"], row["homes"]) for row in points if row["shards"] == "2"} == {
+        ("1", "1, 0"),
+        ("2", "1, 1"),
+    }
     for row in points:
         assert float(row["round_trips_per_s"]) > 0
         assert float(row["daemons_us"]) > 0
@@ -139,8 +147,55 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
     (held,) = rows(directory / "c10k.csv")
     assert held["connections"] == "300"
     assert float(held["accepts_per_s"]) > 0
-    assert "Does one daemon hold 10,000 connections?" in (directory / "report.html").read_text()
+    report = (directory / "report.html").read_text()
+    assert "Does one daemon hold 10,000 connections?" in report
+    assert "What would be full first on 64 CPUs with shards enough?" in report
     assert children() <= before
+
+
+def test_shards(tmp_path: Path, before: set[int]) -> None:
+    """Sessions are where they are said to be; every system is measured under its loads."""
+    try:
+        compiler.compiler()
+    except MeasureError as error:
+        pytest.skip(str(error))
+    argv = ["experiment", "shards", "--quick", "--shards", "3", "--connections", "1,6"]
+    assert cli.main([*argv, "--results", str(tmp_path)]) == 0
+    directory = the_run(tmp_path, "shards")
+    points = rows(directory / "points.csv")
+    used = {(row["system"], row["load"]): row["shards_used"] for row in points}
+    assert used == {
+        **{(name, load): shards for name, load, shards in (
+            ("one Redis", "1 connection", "1"), ("one Redis", "6 connections", "1"),
+            ("shards, at home", "1 connection", "1"), ("shards, at home", "6 connections", "1"),
+            ("shards, spread", "6 connections", "3"),
+            ("shards, a replica", "1 connection", "1"), ("shards, a replica", "6 connections", "1"),
+        )},
+        **{(name, "posts"): "" for name in ("one Redis", "shards, at home", "shards, a replica")},
+    }  # fmt: skip
+    for row in points:
+        assert min(float(row[name]) for name in ("per_s", "daemon_us", "store_us")) > 0
+        assert float(row["p99_us"]) >= float(row["p50_us"]) > 0
+    report = (directory / "report.html").read_text()
+    assert "if sessions are spread over all shards than at home?" in report
+    for name in ("cpu", "latency"):
+        assert (directory / f"{name}.png").is_file()
+    assert children() <= before
+
+
+def test_a_session_that_is_not_born(tmp_path: Path) -> None:
+    """Who does not welcome it is named with its words; so is who does not listen."""
+    program = tmp_path / "liar"
+    program.write_text(LIAR)
+    process = processes.start([sys.executable, str(program)], log=tmp_path / "liar.log")
+    port = port_of(process.ready["echo"])
+    try:
+        with pytest.raises(MeasureError, match="HELLO was answered by b'HELLO"):
+            born([port], 1)
+    finally:
+        process.kill()
+    with pytest.raises(MeasureError, match=f"HELLO to port {port}: .*refused"):
+        born([port], 1)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +205,9 @@ def test_scaling(tmp_path: Path, before: set[int]) -> None:
         (["models", "--pause-scale", "9"], "--pause-scale: 9: must be 0.001 to 4"),
         (["models", "--repeat", "many"], "--repeat: invalid int value: 'many'"),
         (["scaling", "--daemons", "1,0"], "--daemons: 1,0: numbers of daemons are 1 to"),
+        (["scaling", "--shards", "0,4"], "--shards: 0,4: numbers of shards are 1 to 8"),
+        (["shards", "--shards", "1"], "--shards: 1: must be 2 to 8"),
+        (["shards", "--connections", "1,0"], "--connections: 0: must be 1 to"),
         ([], "required: experiment"),
     ],
 )

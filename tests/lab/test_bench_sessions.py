@@ -8,6 +8,7 @@ from __future__ import annotations
 import socketserver
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -43,7 +44,7 @@ class Session(socketserver.StreamRequestHandler):
         """Until the client goes."""
         server = self.server
         assert isinstance(server, SessionServer)
-        assert self.rfile.readline() == b"HELLO\n"
+        assert self.rfile.readline() == server.hello
         for piece in server.welcome:
             self.wfile.write(piece)
         previous = b""
@@ -69,6 +70,7 @@ class SessionServer(socketserver.ThreadingTCPServer):
         self.spoil = spoil
         self.welcome = welcome
         self.line = 4
+        self.hello = b"HELLO\n"
 
     def handle_error(self, *_: object) -> None:
         """A client that goes in the middle is no error of the test."""
@@ -76,10 +78,13 @@ class SessionServer(socketserver.ThreadingTCPServer):
 
 @contextmanager
 def serving(
-    spoil: Callable[[bytes], bytes] = bytes, welcome: tuple[bytes, ...] = (WELCOME,)
+    spoil: Callable[[bytes], bytes] = bytes,
+    welcome: tuple[bytes, ...] = (WELCOME,),
+    token: str = "",
 ) -> Iterator[int]:
-    """Serve; the port."""
+    """Serve; the port. With a `token` its session is to be resumed."""
     with SessionServer(spoil, welcome) as server:
+        server.hello = f"HELLO {token}".strip().encode() + b"\n"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -162,6 +167,58 @@ def test_a_wrong_welcome_is_an_error(programs: Path, tmp_path: Path, welcome: by
         serving(welcome=(welcome,)) as port,
         Load(programs / "load", port, SHORT, tmp_path / "load.log") as load,
         pytest.raises(MeasureError, match="HELLO or the first line was not answered"),
+    ):
+        load.await_connected()
+
+
+KNOWN = "abcdefghij.klmnopqrstuvwxyz234567klmn"
+RESUMED = WELCOME.replace(b" 1 0 ", b" 2 0 ")
+
+
+def resumed(program: Path, port: int, log: Path, *tokens: str) -> Load:
+    """The generator on sessions of these tokens."""
+    settings = replace(SHORT, connections=len(tokens) or 1)
+    return Load(program, port, settings, log, tokens)
+
+
+def test_sessions_are_resumed(programs: Path, tmp_path: Path) -> None:
+    """Each connection by its own token; its first line is the session's first."""
+    with (
+        serving(welcome=(RESUMED,), token=KNOWN) as port,
+        resumed(programs / "load", port, tmp_path / "load.log", KNOWN, KNOWN) as load,
+    ):
+        load.await_connected()
+        load.go()
+        load.await_measured()
+        assert load.right_result().round_trips > 2
+
+
+@pytest.mark.parametrize(
+    "welcome",
+    [
+        WELCOME,
+        RESUMED.replace(b" 2 0 ", b" 3 0 "),
+        RESUMED.replace(b" 2 0 ", b" 2 1 "),
+        RESUMED.replace(b"abc", b"abd"),
+        RESUMED.replace(b"lmn ", b"lm "),
+        b"ERR unknown-session\n",
+    ],
+)
+def test_a_wrong_welcome_back_is_an_error(programs: Path, tmp_path: Path, welcome: bytes) -> None:
+    """It must be to this session, and to its second owner."""
+    with (
+        serving(welcome=(welcome,), token=KNOWN) as port,
+        resumed(programs / "load", port, tmp_path / "load.log", KNOWN) as load,
+        pytest.raises(MeasureError, match="HELLO or the first line was not answered"),
+    ):
+        load.await_connected()
+
+
+def test_a_token_that_is_too_long(programs: Path, tmp_path: Path) -> None:
+    """It is no token, and not read as two."""
+    with (
+        resumed(programs / "load", 1, tmp_path / "load.log", "x" * 112) as load,
+        pytest.raises(MeasureError, match="no token for connection 0"),
     ):
         load.await_connected()
 

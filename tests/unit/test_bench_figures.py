@@ -120,6 +120,15 @@ def test_a_session_is_held_to_its_price(session_us: float, *, kept: bool) -> Non
     assert (verdict["promise"]["row"], verdict["kept"]) == (rows.SESSION, kept)
 
 
+@pytest.mark.parametrize("cluster_us,kept", [(15.75, True), (15.8, False)])
+def test_shards_are_held_to_one_redis(cluster_us: float, *, kept: bool) -> None:
+    """A line at home on a cluster costs the daemon what it costs on one Redis, to a twentieth."""
+    cluster = f"{rows.COMMIT}-cluster"
+    (verdict,) = judge(summarise([run(rows.COMMIT, 15.0, 1.0), run(cluster, cluster_us, 1.0)]))
+
+    assert (verdict["promise"]["row"], verdict["kept"]) == (cluster, kept)
+
+
 def test_table_is_aligned_and_complete() -> None:
     """One line a row, all of one width but for trailing blanks, `-` for what is not there."""
     text = table.table(summarise([RUN, run(f"{rows.COMMIT}-always", 1234.5, 10, redis_us=2.0)]))

@@ -13,7 +13,7 @@ from lab.measure.models.measure import by_part
 from lab.measure.samples import measurements
 from lab.measure.scaling import answers as scaling_answers
 from lab.measure.scaling import costs
-from lab.measure.scaling.measure import SHAPES
+from lab.measure.scaling.measure import SHAPES, Shape
 from lab.report.answers import NO, SAME, YES, Answer
 
 if TYPE_CHECKING:
@@ -179,7 +179,20 @@ IDLE = {
 }
 
 
-def points(growth: float = 1.0, **busy: float) -> Sequence[Measurement]:
+# On one shard of four what a line costs on one Redis; a half more on the daemon.
+FOUR_SHARDS = {"4 shards, direct": {"stored": True, "proxied": False, "shards": 4}}
+ON_SHARDS = {
+    "daemons_us": 22.5,
+    "servers_us": 32.5,
+    "homes": "1, 1, 1, 1",
+    "homes_apart": 0,
+    "busiest_shard": 0.27,
+}
+
+
+def points(
+    growth: float = 1.0, shapes: dict[str, Shape] = SHAPES, **busy: float
+) -> Sequence[Measurement]:
     """Every shape on 1, 2, 4 daemons; `growth` times the rate for each doubling."""
     rng = random.Random(5)
     rows = [
@@ -187,17 +200,19 @@ def points(growth: float = 1.0, **busy: float) -> Sequence[Measurement]:
             "shape": shape,
             "daemons": daemons,
             "repeat": repeat,
+            "shards": parts["shards"],
             "round_trips_per_s": 20_000 * growth**step * rng.uniform(0.98, 1.02),
             "daemons_us": 15.0 if parts["stored"] else 8.0,
             "redis_us": 10.0 if parts["stored"] else 0.0,
             "redis_disk_us": 5.0 if parts["stored"] else 0.0,
             "haproxy_us": 16.0 if parts["proxied"] else 0.0,
             "servers_us": (25.0 if parts["stored"] else 8.0) + (16.0 if parts["proxied"] else 0.0),
+            **(ON_SHARDS if parts["shards"] > 1 else {}),
             **IDLE,
             **busy,
         }
         for repeat in range(8)
-        for shape, parts in SHAPES.items()
+        for shape, parts in shapes.items()
         for step, daemons in enumerate((1, 2, 4))
     ]
     return measurements(rows, "shape", "daemons")
@@ -230,10 +245,49 @@ def test_costs_and_predictions() -> None:
     assert store.verdict == YES
     assert "25.0 µs with Redis, and 8.00 µs without" in store.text
     assert answers["Does HAProxy take at least a tenth more CPU?"].verdict == YES
-    eight = answers["What would be full first on 8 CPUs?"]
+    eight = answers["What would be full first on 8 CPUs with one Redis?"]
     assert "195,000" in eight.text
     assert "100,000" in eight.text
-    assert answers["What would be full first on 64 CPUs?"].verdict == costs.REDIS
+    many = answers["What would be full first on 64 CPUs with one Redis?"]
+    assert many.verdict == costs.REDIS
+    assert "With a store of 24 shards it is the CPUs" in many.text, "of 15 µs each, not measured"
+
+
+def test_shards_take_the_place_of_one_redis() -> None:
+    """48.5 µs a round trip; 64 CPUs make 1,320,000/s, a shard 66,700 with the disk, 100,000 without."""
+    measured = points(shapes=SHAPES | FOUR_SHARDS)
+    answers = {answer.question: answer for answer in scaling_answers.answers(measured, 2, None)}
+    one = answers["What would be full first on 64 CPUs with one Redis?"]
+    assert one.verdict == costs.REDIS
+    assert "With a store of" not in one.text, "the answer below is the measured one"
+    enough = answers["What would be full first on 64 CPUs with shards enough?"]
+    assert enough.verdict == costs.PREDICTED_CPUS
+    assert "with 14 shards if no shard waits" in enough.text
+    assert "with 20 shards if each waits as it did here, where 4 shards wrote to one" in enough.text
+    assert "The 4 shards that were measured would be full before, at 267,000" in enough.text
+    few = answers["What would be full first on 8 CPUs with shards enough?"]
+    assert "with 2 shards if no shard waits for its disk, with 3 shards if each" in few.text
+    assert "that were measured would be full" not in few.text
+    lead = scaling_answers.lead(measured, cpus=2)
+    assert "On 64 CPUs one Redis is full first" in lead
+    assert "with a store of 14 shards (none waits for its disk) to 20 (each waits" in lead
+    assert "it is no longer Redis but the CPUs" in lead
+    cost = answers[
+        "4 shards: does a round trip take at least a quarter more CPU than on one Redis?"
+    ]
+    assert cost.verdict == YES
+    assert "1.30 times" in cost.text
+
+
+@pytest.mark.parametrize("apart, verdict", [(0, YES), (1, YES), (2, NO)])
+def test_homes_are_told(apart: int, verdict: str) -> None:
+    """Whether shards have even shares, and how the homes fell."""
+    measured = points(shapes=SHAPES | FOUR_SHARDS, homes_apart=apart)
+    answers = {answer.question: answer for answer in scaling_answers.answers(measured, 2, None)}
+    homes = answers["Has each of 4 shards an even share of 4 daemons?"]
+    assert homes.verdict == verdict
+    assert "the most first: 1, 1, 1, 1." in homes.text
+    assert "27.0 % of the store's CPU; an even share is 25.0 %" in homes.text
 
 
 def test_c10k_is_not_claimed_by_fewer() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.measure import serving
 from lab.measure.models.clients import Visit, Workload, served, unevenness
 from lab.measure.samples import (
     REPEATS_MIN,
@@ -19,6 +21,7 @@ from lab.measure.samples import (
     bounded,
     measurements,
     ranged,
+    spread,
 )
 from lab.measure.scaling import costs, usl
 from lab.report.answers import SAME, Answer, disagreements
@@ -157,7 +160,10 @@ def test_what_is_full(repeats: list[dict[str, float]], part: str) -> None:
         {"repeat": at, **{f"{name}_busy": share for name, share in busy.items()}}
         for at, busy in enumerate(repeats)
     ]
-    assert costs.saturated(Measurement(rows)) == part
+    on_one = [{**row, "shards": 1} for row in rows]
+    assert costs.saturated(Measurement(on_one)) == part
+    on_four = [{**row, "shards": 4} for row in rows]
+    assert costs.saturated(Measurement(on_four)) == (costs.SHARD if part == costs.REDIS else part)
 
 
 def test_repeats_of_a_measurement_are_gathered() -> None:
@@ -187,10 +193,44 @@ def test_predictions_follow_their_formulas() -> None:
     assert many.first == costs.REDIS
     assert many.limit == pytest.approx((50_000, 100_000))
     assert costs.predict(measured, 3).first == SAME
-    # So many threads of Redis can't be full before the CPUs are.
-    for cpus in (1, 8, 64):
-        one = costs.predict(measured, cpus)
-        assert one.shards * one.redis[0] >= one.all_cpus[1] > (one.shards - 1) * one.redis[0]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12))
+def test_in_turns_the_first_few_have_different_homes(homes: list[str]) -> None:
+    """None is lost, and any first few are spread as evenly as those that there are allow."""
+    ordered = serving.in_turns(list(enumerate(homes)), homes)
+    assert sorted(ordered) == list(enumerate(homes))
+    for count in range(1, len(homes) + 1):
+        used = Counter(home for _, home in ordered[:count])
+        left = Counter(home for _, home in ordered[count:])
+        assert all(used[home] >= max(used.values()) - 1 for home in left)
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=12), st.integers(4, 6))
+def test_homes_are_counted_by_shard(homes: list[str], shards: int) -> None:
+    """A shard without a daemon counts too; the most come first."""
+    counts = serving.by_shard(homes, shards)
+    assert len(counts) == shards
+    assert sum(counts) == len(homes)
+    assert counts == sorted(counts, reverse=True)
+
+
+COSTS = st.fixed_dictionaries({
+    name: st.lists(POSITIVE, min_size=1, max_size=4).map(spread)
+    for name in ("daemons_us", "haproxy_us", "redis_us", "redis_disk_us")
+})  # fmt: skip
+
+
+@given(COSTS, st.integers(1, 128))
+def test_shards_enough_are_not_full_first(measured: costs.Costs, cpus: int) -> None:
+    """With so many threads the CPUs are; with one fewer a thread may be before them."""
+    one = costs.predict(measured, cpus)
+    few, enough = one.shards
+    assert 1 <= few <= enough
+    assert one.on(enough).first == costs.PREDICTED_CPUS
+    assert one.on(enough).limit == pytest.approx(one.all_cpus)
+    assert enough == 1 or one.on(enough - 1).first != costs.PREDICTED_CPUS
+    assert few == 1 or one.on(few - 1).redis[1] < one.all_cpus[1]
 
 
 def visit(client: int, first_reply_s: float, ended_s: float, fault: str = "") -> Visit:

@@ -85,6 +85,11 @@ PROMISES = (
         *(rows.SESSION, rows.COMMIT, "server_us"),
         at_most=1.5,
     ),
+    Promise(
+        "CPU of commit on a cluster, at home, to that on one Redis (no AOF)",
+        *(f"{rows.COMMIT}-cluster", rows.COMMIT, "server_us"),
+        at_most=1.05,
+    ),
     Promise("CPU of none to uvloop's", "echod-none", rows.UVLOOP, "server_us", at_most=1.4),
 )
 

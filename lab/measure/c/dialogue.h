@@ -2,6 +2,7 @@
  *
  *     plain port, PROTOCOL §1.1      → <text>            ← <text before><text>
  *     session port, PROTOCOL §2.1    → HELLO             ← WELCOME <name>.<secret> 1 0 <ttl>
+ *                            resumed → HELLO <token>     ← WELCOME <token> 2 0 <ttl>
  *                            §2.2    → ECHO <n> <text>   ← PREV <n-1> <text before>
  *                                                          ECHO <n> <text>
  *
@@ -17,6 +18,8 @@
 
 #define HELLO "HELLO\n"
 #define WELCOME_BYTES_MAX 160 /* PROTOCOL: what a server adds to a line */
+#define TOKEN_BYTES_MAX 111   /* a name, a dot, a secret of up to 100 */
+#define FIRST_EPOCH 1
 
 struct dialogue {
     uint64_t lines;  /* said so far */
@@ -65,17 +68,22 @@ static void next_line(struct dialogue *d) {
     d->matched = d->lines == 1 ? d->line_at : 0; /* the first is answered alone */
 }
 
-/* Whether these bytes are, to the last, a welcome to a new session. */
-static bool is_welcome(const char *got, size_t length) {
+/* Whether these bytes are, to the last, a welcome to a new session, or to one that was opened
+ * once, by nobody's line, and is resumed by its `token`. */
+static bool is_welcome(const char *got, size_t length, const char *token) {
     char text[WELCOME_BYTES_MAX + 1], again[WELCOME_BYTES_MAX + 1], name[11], secret[101];
-    unsigned ttl_s;
+    char named[TOKEN_BYTES_MAX + 1];
+    unsigned ttl_s, epoch = token ? FIRST_EPOCH + 1 : FIRST_EPOCH;
     if (length > WELCOME_BYTES_MAX)
         return false;
     memcpy(text, got, length);
     text[length] = '\0';
-    if (sscanf(text, "WELCOME %10[a-z2-7].%100[A-Za-z0-9_-] 1 0 %u", name, secret, &ttl_s) != 3)
+    if (sscanf(text, "WELCOME %10[a-z2-7].%100[A-Za-z0-9_-] %*u 0 %u", name, secret, &ttl_s) != 3)
+        return false;
+    snprintf(named, sizeof named, "%s.%s", name, secret);
+    if (token && strcmp(named, token))
         return false;
     /* sscanf is lenient with blanks; what it read has one spelling. */
-    int n = snprintf(again, sizeof again, "WELCOME %s.%s 1 0 %u\n", name, secret, ttl_s);
+    int n = snprintf(again, sizeof again, "WELCOME %s %u 0 %u\n", named, epoch, ttl_s);
     return strlen(name) == 10 && (size_t)n == length && !memcmp(again, got, length);
 }

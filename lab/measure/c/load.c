@@ -41,6 +41,7 @@ struct connection {
     bool served;      /* answered at least once */
     unsigned overdue; /* paced: lines that became due while one was unanswered */
     uint64_t from_ns; /* what the reply's latency is counted from */
+    char *token;      /* of the session that it resumes; NULL: it opens one */
     struct dialogue said;
 };
 
@@ -107,8 +108,11 @@ static void send_line(struct connection *c, uint64_t from_ns) {
 }
 
 static void send_hello(struct connection *c) {
+    char hello[TOKEN_BYTES_MAX + 8] = HELLO;
+    if (c->token)
+        snprintf(hello, sizeof hello, "HELLO %s\n", c->token);
     c->greeting = true;
-    say_bytes(c, HELLO, strlen(HELLO));
+    say_bytes(c, hello, strlen(hello));
 }
 
 static void answered(struct connection *c) {
@@ -142,7 +146,7 @@ static void lose_wrong(struct connection *c, const char *got, size_t length) {
 static void welcomed(struct connection *c, const char *got, size_t length) {
     if (length < WELCOME_BYTES_MAX && got[length - 1] != '\n')
         return; /* the rest is to come; it was only looked at */
-    if (!is_welcome(got, length)) {
+    if (!is_welcome(got, length, c->token)) {
         lose_wrong(c, got, length);
         return;
     }
@@ -244,6 +248,21 @@ static void open_connection(struct connection *c, const struct sockaddr_in *addr
         fail("epoll_ctl");
 }
 
+/* A line of stdin for each connection, before any connects. */
+static void read_tokens(void) {
+    for (unsigned i = 0; i < connection_count; i++) {
+        char line[TOKEN_BYTES_MAX + 2];
+        if (!fgets(line, sizeof line, stdin) || !strchr(line, '\n')) {
+            fprintf(stderr, "load: there is no token for connection %u on stdin\n", i);
+            exit(2);
+        }
+        line[strcspn(line, "\n")] = '\0';
+        connections[i].token = strdup(line);
+        if (!connections[i].token)
+            fail("strdup");
+    }
+}
+
 /* Connect at the given pace, open the sessions, then see the last one answered: by then,
  * accepting being in order, the server has accepted them all and its memory may be read. */
 static void connect_all(void) {
@@ -336,6 +355,8 @@ int main(int argc, char **argv) {
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (!connections || epoll_fd < 0)
         fail("epoll_create1");
+    if (resume)
+        read_tokens();
     connect_all();
     if (!told_to_go())
         return 0;

@@ -17,6 +17,7 @@ static double interval_s = 0;        /* 0: closed loop */
 static double connects_per_s = 5000; /* a listener with a backlog of 100 keeps up */
 static double answer_s_max = 10;     /* a reply that comes later is a failure */
 static double session = 0;           /* 0: the plain port's protocol; 1: the session port's */
+static double resume = 0;            /* 1: sessions whose tokens are the first lines on stdin */
 
 static const struct {
     const char *name;
@@ -31,6 +32,7 @@ static const struct {
     {"--connects-per-s", &connects_per_s, 1, 1e6},
     {"--answer-s-max", &answer_s_max, 0.01, 3600},
     {"--session", &session, 0, 1},
+    {"--resume", &resume, 0, 1},
 };
 
 /* The two that are counts. */

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.measure.samples import A_TENTH_MORE, at_least, beside, bounded, ranged
+from lab.measure.samples import A_QUARTER_MORE, A_TENTH_MORE, at_least, beside, bounded, ranged
 from lab.measure.scaling import costs
 from lab.report.answers import NO, SAME, YES, Answer
 from lab.report.words import number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lab.measure.samples import Measurement, Row
 
+    # Each shape's measurements, by rising number of daemons.
+    Shapes = Mapping[str, Sequence[Measurement]]
+
 FULL_FLEET = "Redis, HAProxy"
+ONE_REDIS = "Redis, direct"
 
 PREDICTED_CPUS = (8, 64)
 
@@ -50,6 +54,12 @@ def by_shape(measured: Sequence[Measurement]) -> dict[str, list[Measurement]]:
     return shapes
 
 
+def sharded(shapes: Shapes) -> list[Sequence[Measurement]]:
+    """The groups on a store of several shards, the fewest shards first."""
+    groups = [group for group in shapes.values() if group[0]["shards"] > 1]
+    return sorted(groups, key=lambda group: int(group[0]["shards"]))
+
+
 def answers(measured: Sequence[Measurement], cpus: int, held: Row | None) -> Iterator[Answer]:
     """Every conclusion that these measurements allow.
 
@@ -68,16 +78,16 @@ def answers(measured: Sequence[Measurement], cpus: int, held: Row | None) -> Ite
         if dear in shapes and cheap in shapes:
             # With the fewest daemons: each more has smaller batches, which is another question.
             yield from _cost(question, shapes[dear][0], shapes[cheap][0], what)
-    if FULL_FLEET in shapes:
-        for count in PREDICTED_CPUS:
-            yield _predicted(costs.costs(shapes[FULL_FLEET]), count)
+    yield from _on_shards(shapes)
+    yield from _predictions(shapes)
     if held:
         yield _c10k(held)
 
 
 def lead(measured: Sequence[Measurement], cpus: int) -> str:
     """The answer in one paragraph."""
-    fleet = by_shape(measured).get(FULL_FLEET, [])
+    shapes = by_shape(measured)
+    fleet = shapes.get(FULL_FLEET, [])
     if len(fleet) < 2:  # noqa: PLR2004 — a comparison
         return "The whole fleet was not measured with several numbers of daemons: see below."
     first, last = fleet[0], fleet[-1]
@@ -88,11 +98,29 @@ def lead(measured: Sequence[Measurement], cpus: int) -> str:
         SAME: f"whether {daemons(last)} carry {what} is left open",
     }[_grown(first, last)]
     return (
-        f"With Redis and HAProxy, on {cpus} CPUs, {grew}: {ranged(last.of(RATE), '/s')} against"
+        f"With one Redis and HAProxy, on {cpus} CPUs, {grew}: {ranged(last.of(RATE), '/s')} against"
         f" {ranged(first.of(RATE), '/s')} round trips, every reply on disk before it was sent."
-        f" {_explained(last, cpus)} What the design would do with more CPUs is predicted from the"
-        " cost of each part, below."
+        f" {_explained(last, cpus)}{_more_cpus(shapes)} What the design would do with more CPUs is"
+        " predicted from the cost of each part, below."
     )
+
+
+def _more_cpus(shapes: Shapes) -> str:
+    """What the largest machine would be full of, with one Redis and with shards enough."""
+    found = sharded(shapes)
+    if not found:
+        return ""
+    cpus = PREDICTED_CPUS[-1]
+    one = costs.predict(costs.costs(shapes[FULL_FLEET]), cpus)
+    many = costs.predict(costs.costs_on_shards(shapes[FULL_FLEET], found[-1]), cpus)
+    few, enough = many.shards
+    told = shards(enough)
+    if few < enough:
+        told = f"{few} shards (none waits for its disk) to {enough} (each waits as here)"
+    if one.first == costs.PREDICTED_CPUS:
+        return f" On {cpus} CPUs one Redis would do: the CPUs would be full before it."
+    full = "is full first" if one.first == costs.REDIS else "may be full first"
+    return f" On {cpus} CPUs one Redis {full}; with a store of {told} it is no longer Redis but the CPUs, with daemons and HAProxy."
 
 
 def _half(first: Measurement, last: Measurement) -> float:
@@ -171,7 +199,50 @@ def daemons(one: Measurement) -> str:
     return f"{count} daemon{'s' if count > 1 else ''}"
 
 
-def _predicted(measured: costs.Costs, cpus: int) -> Answer:
+def _on_shards(shapes: Shapes) -> Iterator[Answer]:
+    for group in sharded(shapes):
+        if ONE_REDIS in shapes:
+            # With the most daemons: each has a home, and the homes are spread.
+            yield from _shards_cost(group[-1], shapes[ONE_REDIS][-1])
+        yield _homes(group[-1])
+
+
+def _predictions(shapes: Shapes) -> Iterator[Answer]:
+    if FULL_FLEET in shapes:
+        fleet, on_shards = shapes[FULL_FLEET], sharded(shapes)
+        for count in PREDICTED_CPUS:
+            yield _predicted(costs.costs(fleet), count, alone=not on_shards)
+            if on_shards:
+                yield _predicted_on_shards(fleet, on_shards[-1], count)
+
+
+def _shards_cost(many: Measurement, one: Measurement) -> Iterator[Answer]:
+    if found := beside(many, one, "servers_us"):
+        shards = many["shards"]
+        yield Answer(
+            f"{shards} shards: does a round trip take at least a quarter more CPU than on one Redis?",
+            at_least(found[2], A_QUARTER_MORE),
+            f"{bounded(found[2])} times as much with {daemons(many)}, daemons and store together:"
+            f" {ranged(many.of('servers_us'), ' µs')} against {ranged(one.of('servers_us'), ' µs')}."
+            f" Of the daemons it takes {ranged(many.of('daemons_us'), ' µs')} against"
+            f" {ranged(one.of('daemons_us'), ' µs')}.",
+        )
+
+
+def _homes(one: Measurement) -> Answer:
+    shards, apart = one["shards"], one.of("homes_apart")
+    fell = "; ".join(sorted(set(one.all("homes"))))
+    return Answer(
+        f"Has each of {shards} shards an even share of {daemons(one)}?",
+        YES if apart.max <= 1 else NO if apart.min > 1 else SAME,
+        f"Daemons that had their home on each shard, the most first: {fell}. The busiest shard"
+        f" took {ranged(one.of('busiest_shard').times(100), ' %')} of the store's CPU; an even share"
+        f" is {number(100 / shards)} %.",
+    )
+
+
+def _predicted(measured: costs.Costs, cpus: int, *, alone: bool) -> Answer:
+    """With one Redis. `alone`: several shards were not measured, and are only spoken of."""
     one = costs.predict(measured, cpus)
     low, high = one.limit
     used = {column: number(high * measured[column].min / 1e6) for column in PARTS}
@@ -184,13 +255,47 @@ def _predicted(measured: costs.Costs, cpus: int) -> Answer:
     )
     if one.first == SAME:
         text += " Which of the two is full first depends on how many lines share an fsync."
-    if one.first != costs.PREDICTED_CPUS:
+    if alone and one.first != costs.PREDICTED_CPUS:
         low, high = one.all_cpus
         text += (
-            f" With a store of {one.shards} shards it is the CPUs: {number(low)} to"
-            f" {number(high)}/s, as far as a line costs there what it costs on one Redis."
+            f" With a store of {shards(one.shards[1])} it is the CPUs: {number(low)} to"
+            f" {number(high)}/s, as far as a line costs there what it costs on one Redis (--shards"
+            " measures that)."
         )
-    return Answer(f"What would be full first on {cpus} CPUs?", one.first, text)
+    return Answer(f"What would be full first on {cpus} CPUs with one Redis?", one.first, text)
+
+
+def _predicted_on_shards(
+    fleet: Sequence[Measurement], group: Sequence[Measurement], cpus: int
+) -> Answer:
+    one = costs.predict(costs.costs_on_shards(fleet, group), cpus)
+    (low, high), (few, enough) = one.all_cpus, one.shards
+    measured = group[0]["shards"]
+    text = (
+        f"The CPUs, at {number(low)} to {number(high)} round trips/s: with {shards(few)} if no shard"
+        f" waits for its disk, with {shards(enough)} if each waits as it did here, where {measured}"
+        " shards wrote to one disk."
+        if few < enough
+        else f"With {shards(enough)} the CPUs, at {number(low)} to {number(high)} round trips/s."
+    )
+    if measured < enough:
+        least, most = one.on(measured).redis
+        text += (
+            f" The {measured} shards that were measured would be full before, at {number(least)}"
+            f" (the disk's wait as measured) to {number(most)}/s (their CPU alone)."
+        )
+    text += (
+        f" A line's cost on the daemon and on a shard is what was measured on {measured} shards,"
+        " that of HAProxy what was measured with one Redis."
+    )
+    return Answer(
+        f"What would be full first on {cpus} CPUs with shards enough?", one.on(enough).first, text
+    )
+
+
+def shards(count: int) -> str:
+    """`1 shard`, `4 shards`."""
+    return f"{count} shard{'s' if count > 1 else ''}"
 
 
 def _c10k(held: Row) -> Answer:

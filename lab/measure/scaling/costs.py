@@ -26,6 +26,9 @@ DAEMONS, REDIS, HAPROXY, LOAD, CPUS, NOTHING = (
     "no part",
 )
 
+# In the place of REDIS, of the busiest.
+SHARD = "a shard's single thread"
+
 # In a prediction: the load generator is elsewhere then.
 PREDICTED_CPUS = "the CPUs, with daemons and HAProxy"
 
@@ -45,7 +48,7 @@ def saturated(measured: Measurement) -> str:
     ):
         used = interval(measured.of(column).by_repeat.values())
         if used.low >= FULL:
-            return name
+            return SHARD if name == REDIS and measured["shards"] > 1 else name
         if used.high >= FREE:
             return SAME
     return NOTHING
@@ -61,17 +64,30 @@ def costs(fleet: Sequence[Measurement]) -> Costs:
     return {column: spread([one.of(column).median for one in fleet]) for column in columns}
 
 
+def costs_on_shards(fleet: Sequence[Measurement], sharded: Sequence[Measurement]) -> Costs:
+    """A fleet's on so many shards as it was measured without HAProxy, whose cost is the fleet's."""
+    return costs(sharded) | {"haproxy_us": costs(fleet)["haproxy_us"]}
+
+
 class Prediction(NamedTuple):
     """Limits in round trips/s of a machine with so many CPUs: (least, most)."""
 
     all_cpus: tuple[float, float]
     redis: tuple[float, float]
-    """Of one shard's thread."""
+    """Of one shard's thread; of so many as `on` was asked for."""
 
     @property
-    def shards(self) -> int:
-        """So many shards, each with a thread of its own, are never full before the CPUs."""
-        return ceil(self.all_cpus[1] / self.redis[0])
+    def shards(self) -> tuple[int, int]:
+        """How many shards, each with a thread of its own, are never full before the CPUs.
+
+        By their CPU alone, and with the wait for the disk as it was measured.
+        """
+        return ceil(self.all_cpus[1] / self.redis[1]), ceil(self.all_cpus[1] / self.redis[0])
+
+    def on(self, shards: int) -> Prediction:
+        """The same, where so many threads carry even shares."""
+        low, high = self.redis
+        return self._replace(redis=(low * shards, high * shards))
 
     @property
     def limit(self) -> tuple[float, float]:
@@ -81,7 +97,7 @@ class Prediction(NamedTuple):
     @property
     def first(self) -> str:
         """What is full first: the CPUs (daemons and HAProxy), or Redis; `SAME` if it may be both."""
-        if self.all_cpus[1] < self.redis[0]:
+        if self.all_cpus[1] <= self.redis[0]:
             return PREDICTED_CPUS
         if self.redis[1] < self.all_cpus[0]:
             return REDIS

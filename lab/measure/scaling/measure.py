@@ -1,6 +1,6 @@
 """`fleet experiment scaling`: the same load on 1, 2, 4, 8 daemons, and what each part uses.
 
-    for every two repeats: for each shape: start 8 daemons:
+    for every two repeats: for each shape: start 8 daemons, wait until their homes are spread:
         for each of the two repeats: for each number of daemons, rising, then falling:
             load processes ─▶ connected ─▶ warm-up ─▶ CPU clocks ─▶ load ─▶ CPU clocks ─▶ a row
 
@@ -28,7 +28,7 @@ from lab.fleet import haproxy_server
 from lab.fleet.local import ROOT
 from lab.measure.clocks import Clocks
 from lab.measure.generator import Load, Settings, percentile
-from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, Stored, port_of
+from lab.measure.serving import HAPROXY, REDIS, SERVERS, Daemons, Stored, by_shard, port_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,7 +115,9 @@ def measure_all(plan: Plan, session: Session) -> list[Row]:
                             if seen := session.measure(what, repeat, make):
                                 figures, others = seen
                                 named = {"shape": shape, "daemons": count, "repeat": repeat}
-                                rows.append({**named, **shapes[shape], **figures, "others": others})
+                                named |= shapes[shape] | {"others": others}
+                                homes = by_shard(daemons.homes(count), shapes[shape]["shards"])
+                                rows.append({**named, **figures, **_spread(homes)})
     return rows
 
 
@@ -128,7 +130,13 @@ def _daemons(plan: Plan, shape: str, stack: ExitStack, directory: Path) -> Daemo
     stored = Stored(plan.appendfsync, made["shards"]) if made["stored"] else None
     daemons = Daemons(stack, directory, stored, *flags)
     daemons.grow(max(plan.daemons))
+    daemons.take_turns()
     return daemons
+
+
+def _spread(homes: Sequence[int]) -> Row:
+    """How the homes of the daemons in use fell on the shards, in words and as figures."""
+    return {"homes": ", ".join(map(str, homes)), "homes_apart": max(homes) - min(homes)}
 
 
 @contextmanager
@@ -172,14 +180,17 @@ def _measure(front: Running, directory: Path, plan: Plan) -> Row:
         ]
         list(pool.map(Load.await_connected, loads))
         list(pool.map(Load.go, loads))
-        with _disk_waits(front.parts[REDIS]) as disk:
+        with _disk_waits(front.parts[REDIS]) as looks:
             before = Clocks.now(front.parts)
             list(pool.map(Load.await_measured, loads))
             used = Clocks.now(front.parts).since(before)
         results = list(pool.map(Load.right_result, loads))
     took_s = sum(result.seconds for result in results) / len(results)
     us = 1e6 / sum(result.round_trips for result in results)
-    disk_share = sum(disk) / len(disk) if disk else 0.0
+    threads = [
+        (cpu_s / took_s, sum(waits) / len(waits) if waits else 0.0)
+        for cpu_s, waits in zip(used.each_s[REDIS], looks, strict=True)
+    ] or [(0.0, 0.0)]
     counted: Counter[int] = Counter()
     for result in results:
         counted.update(dict(result.histogram_ns))
@@ -190,38 +201,45 @@ def _measure(front: Running, directory: Path, plan: Plan) -> Row:
         "p99_us": percentile(latencies, 0.99) / 1e3,
         "daemons_us": used.s(SERVERS) * us,
         "redis_us": used.s(REDIS) * us,
-        "redis_disk_us": disk_share * took_s * us,  # its wait for the disk; sampled
+        # All shards' wait for the disk; sampled.
+        "redis_disk_us": sum(disk for _, disk in threads) * took_s * us,
         "haproxy_us": used.s(HAPROXY) * us,
         "servers_us": sum(map(used.s, (SERVERS, REDIS, HAPROXY))) * us,  # of the three together
         "load_us": sum(result.cpu_s for result in results) * us,
         "daemons_busy": used.s(SERVERS) / took_s / count,
-        "redis_busy": used.s(REDIS) / took_s,
-        "redis_disk_busy": disk_share,
-        "redis_thread_busy": used.s(REDIS) / took_s + disk_share,  # both fill it
+        # Of the busiest shard; both fill its thread.
+        "redis_busy": max(cpu for cpu, _ in threads),
+        "redis_disk_busy": max(disk for _, disk in threads),
+        "redis_thread_busy": max(map(sum, threads)),
+        # Of all shards' CPU: an even share is one of so many.
+        "busiest_shard": _largest_share([cpu for cpu, _ in threads]),
         "haproxy_busy": used.s(HAPROXY) / took_s / len(os.sched_getaffinity(0)),  # a thread a CPU
         "load_busy": max(result.cpu_s / result.seconds for result in results),
         "machine_busy": used.machine,  # all CPUs together, whoever used them
     }
 
 
+def _largest_share(parts: Sequence[float]) -> float:
+    """Of the sum; 0 if there is none."""
+    return max(parts) / sum(parts) if sum(parts) else 0.0
+
+
 @contextmanager
-def _disk_waits(redis: Sequence[int]) -> Iterator[list[bool]]:
-    """Look at Redis's main thread again and again, if there is one: does it wait for a disk?"""
-    looks: list[bool] = []
-    if not redis:
-        yield looks
-        return
-    file = Path(f"/proc/{redis[0]}/stat")
+def _disk_waits(redis: Sequence[int]) -> Iterator[Sequence[list[bool]]]:
+    """Look at each Redis's main thread again and again: does it wait for a disk?"""
+    files = [Path(f"/proc/{pid}/stat") for pid in redis]
+    looks: list[list[bool]] = [[] for _ in files]
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_EVERY_S):
-            try:
-                # The program's name, in brackets, may hold spaces and brackets.
-                state = file.read_text().rpartition(")")[2].split()[0]
-            except OSError:
-                return  # it has ended: the load's failures say so
-            looks.append(state == DISK_WAIT)
+        while files and not over.wait(LOOK_EVERY_S):
+            for file, seen in zip(files, looks, strict=True):
+                try:
+                    # The program's name, in brackets, may hold spaces and brackets.
+                    state = file.read_text().rpartition(")")[2].split()[0]
+                except OSError:
+                    return  # it has ended: the load's failures say so
+                seen.append(state == DISK_WAIT)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

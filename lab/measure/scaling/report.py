@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lab.measure.samples import Measurement, Row
-    from lab.measure.scaling.costs import Costs
     from lab.measure.scaling.measure import Plan
     from lab.measure.scaling.usl import Law
     from lab.report.page import Plot
@@ -123,8 +122,8 @@ def _plots(
                 "All CPUs: CPUs / (daemon + HAProxy + Redis). Redis's thread: 1 / (Redis +"
                 " its wait for the disk), between the wait as measured and none. The fleet"
                 " can't be above the lower of the two; where the bands cross, more CPUs stop"
-                " helping one Redis. The load generator is taken to be elsewhere.",
-                partial(_prediction, costs.costs(shapes[FULL_FLEET])),
+                f" helping one Redis.{_with_shards(shapes)} The load generator is taken to be elsewhere.",
+                partial(_prediction, shapes),
             )
         )
     return drawn
@@ -205,16 +204,40 @@ def _cpu(measured: Sequence[Measurement]) -> Figure:
     return figure
 
 
-def _prediction(measured: Costs) -> Figure:
-    """The limits by CPUs: all of them, Redis's thread, and the lower of the two."""
+def _with_shards(shapes: Shapes) -> str:
+    """What the prediction's plot shows of a store of shards, if one was measured."""
+    found = answers.sharded(shapes)
+    if not found:
+        return ""
+    return (
+        f" The green band is {_enough(shapes, found[-1])} shards, each with a thread of its own: so many"
+        f" that no thread is full before {answers.PREDICTED_CPUS[-1]} CPUs are, by what a line costs on"
+        " shards."
+    )
+
+
+def _enough(shapes: Shapes, sharded: Sequence[Measurement]) -> int:
+    """How many shards are enough for the largest machine that is asked about."""
+    measured = costs.costs_on_shards(shapes[FULL_FLEET], sharded)
+    return costs.predict(measured, answers.PREDICTED_CPUS[-1]).shards[1]
+
+
+def _prediction(shapes: Shapes) -> Figure:
+    """The limits by CPUs: all of them, Redis's thread, the lower of the two; and shards enough."""
     figure, (axes,) = plots.canvas(3.8)
     sizes = range(2, PREDICTED_CPUS_MAX + 1)
-    predicted = [costs.predict(measured, size) for size in sizes]
+    fleet = costs.costs(shapes[FULL_FLEET])
+    predicted = [costs.predict(fleet, size) for size in sizes]
     _band(axes, sizes, [one.all_cpus for one in predicted], plots.BLUE, "all CPUs")
-    _band(axes, sizes, [one.redis for one in predicted], plots.ORANGE, "Redis's single thread")
+    _band(axes, sizes, [one.redis for one in predicted], plots.ORANGE, "one Redis's thread")
+    if found := answers.sharded(shapes):
+        enough = _enough(shapes, found[-1])
+        on_shards = costs.costs_on_shards(shapes[FULL_FLEET], found[-1])
+        threads = [costs.predict(on_shards, size).on(enough).redis for size in sizes]
+        _band(axes, sizes, threads, plots.GREEN, f"the threads of {enough} shards")
     axes.plot(
         sizes, [one.limit[1] for one in predicted],
-        color=plots.INK, linewidth=2, linestyle="--", label="the lower of the two, at best",
+        color=plots.INK, linewidth=2, linestyle="--", label="one Redis: the lower of the two, at best",
     )  # fmt: skip
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
@@ -222,7 +245,7 @@ def _prediction(measured: Costs) -> Figure:
     axes.set_xlabel("CPUs of the machine, logarithmic")
     axes.set_ylabel("round trips a second,\nlogarithmic")
     plots.plain_numbers(axes.xaxis, axes.yaxis)
-    figure.legend(loc="outside upper right", ncols=3)
+    figure.legend(loc="outside upper right", ncols=2 if found else 3)
     return figure
 
 
@@ -263,19 +286,27 @@ def _tables(measured: Sequence[Measurement]) -> list[Table]:
         "How busy each part was",
         "The least to the most of the repeats. A daemon, Redis's thread and a load process can"
         " have one CPU each, HAProxy as many as there are; disk is Redis's thread waiting for"
-        " it, seen by looking at the thread's state; machine is all CPUs together.",
+        " it, seen by looking at the thread's state. With several shards both are the busiest"
+        " one's, and `busiest shard` is its share of the CPU of all of them. Machine is all CPUs"
+        " together.",
         measured,
         {
             **named,
             "each daemon": shares("daemons_busy"),
             "Redis: CPU": shares("redis_busy"),
             "disk": shares("redis_disk_busy"),
+            "busiest shard": _busiest,
             "HAProxy": shares("haproxy_busy"),
             "load": shares("load_busy"),
             "machine": shares("machine_busy"),
         },
     )
     return [costs_of_each, busy]
+
+
+def _busiest(one: Measurement) -> str:
+    """The busiest shard's share of the store's CPU."""
+    return shares("busiest_shard")(one) if one["shards"] > 1 else "-"
 
 
 def _laws(laws: Mapping[str, Law]) -> Table:
