@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 # When it is disturbed: this share of the slots later in each round, round and round.
 LATER = 0.37
-# A master is down for so long: its replicas elect another meanwhile, or just not.
-DOWN_S = 2.0
 
 
 def command(stage: Stage) -> ShardsCommand:
@@ -46,9 +44,13 @@ def _kill(victim: Callable[[ShardsCommand], int]) -> Callable[[Stage], None]:
     return lambda stage: stage.do("kill", f"master of shard {victim(command(stage))}")
 
 
-def _start(victim: Callable[[ShardsCommand], int]) -> Callable[[Stage], None]:
+def _start(
+    victim: Callable[[ShardsCommand], int], *, elected: bool = False
+) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
         shard = victim(command(stage))
+        if elected:
+            command(stage).await_master(shard)
         if shard in command(stage).shards:  # it may have gone, and its dead node with it
             stage.do("start", f"master of shard {shard}")
 
@@ -68,12 +70,12 @@ DISTURBANCES: tuple[tuple[Disturbance, ...], ...] = (
     (),
     (
         ("kill the master of the shard that comes or goes", _kill(_itself)),
-        ("start it again", _start(_itself)),
+        ("start it again at once", _start(_itself)),
     ),
     (("Ctrl-C, and once more", _again(lambda shards: shards.interrupt())),),
     (
         ("kill the master of another shard", _kill(_other)),
-        ("start it again", _start(_other)),
+        ("start it again when there is another", _start(_other, elected=True)),
     ),
     (("kill -9 the command, and once more", _again(lambda shards: shards.kill())),),
     (("a second one at the same time", lambda stage: command(stage).refused()),),
@@ -100,10 +102,8 @@ def _steps(times: int) -> Iterator[Step]:
 
             yield Step(at_s, f"{text}; until {share:.0%} of the slots have moved", act, lasts=False)
             disturbance = DISTURBANCES[turn % len(DISTURBANCES)]
-            two = len(disturbance) > 1
-            for late, (what, do) in enumerate(disturbance):
-                yield Step(at_s + DOWN_S * late, what, do, heals=bool(late), lasts=two)
-            at_s += DOWN_S * two
+            for number, (what, do) in enumerate(disturbance):
+                yield Step(at_s, what, do, heals=number > 0, lasts=len(disturbance) > 1)
             yield Step(at_s, "wait for its end", _end, lasts=False)
             at_s += 1.0
 

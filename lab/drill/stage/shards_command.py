@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from lab.drill.stage.base import DrillError
 from lab.fleet import control
-from lab.fleet.redis_cluster import SLOTS, RedisCluster
+from lab.fleet.redis_cluster import ELECTION_S_MAX, SLOTS, RedisCluster
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -107,14 +107,26 @@ class ShardsCommand:
 
         self._until(moved, f"{share:.0%} of the slots to move")
 
+    def await_master(self, shard: int) -> None:
+        """Wait until a shard whose master was killed has another."""
+        until(
+            lambda: self._cluster.master(shard).reachable,
+            ELECTION_S_MAX,
+            f"another master of shard {shard}",
+        )
+
     def refused(self) -> None:
-        """Start another beside the one that runs; it must find that, and end at once.
+        """Start another beside the one that runs, which stands still so as not to end first.
 
         Raises:
-            DrillError: It did something.
+            DrillError: It did something, and did not give up at once.
         """
+        self._running.send_signal(signal.SIGSTOP)
         said = self.log.stat().st_size
-        status = self._start(*self._words).wait(COMMAND_S_MAX)
+        try:
+            status = self._start(*self._words).wait(COMMAND_S_MAX)
+        finally:
+            self._running.send_signal(signal.SIGCONT)
         text = self.log.read_bytes()[said:].decode()
         if status != 1 or "another `fleet shards`" not in text:
             raise DrillError(f"a second `fleet shards` was not refused ({status}): {text}")

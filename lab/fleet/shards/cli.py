@@ -193,6 +193,7 @@ def _remove(where: Place, name: str) -> int:
             " masters no majority is left to replace one that dies"
         )
     if shard or picture.half_moved:
+        membership.check_may_leave(cluster, shard.nodes if shard else ())
         status = _level(where, console, leaving=[name])
         if status:
             return status

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Nodes that are met know each other in half a second, and copy an empty master in one more.
 JOINED_S_MAX = 20.0
+MIGRATION = "cluster-allow-replica-migration"
 # FORGET holds for a minute: within it, who is forgotten must be gone from all.
 FORGOTTEN_S_MAX = 15.0
 
@@ -67,6 +68,26 @@ def join(cluster: Cluster, addresses: Sequence[str]) -> str:
         if node.id == ids[master]:
             return place(node)
     raise ClusterError(f"{master} has left again")
+
+
+def check_may_leave(cluster: Cluster, nodes: Iterable[NodeView]) -> None:
+    """See that nodes stay a shard when its last slot has gone.
+
+    Otherwise they become replicas of who has taken it (`cluster-allow-replica-migration yes`, the
+    default), and a command that was stopped then could not tell which shard it was to remove.
+
+    Raises:
+        ClusterError: One would not.
+        redis.RedisError: One does not answer, or may not be asked.
+    """
+    for node in nodes:
+        if node.reachable:
+            _, said = cluster.ask(place(node), "CONFIG", "GET", MIGRATION)
+            if said != b"no":
+                raise ClusterError(
+                    f"{place(node)} would become a replica of another shard with its last slot"
+                    f" gone; first say `CONFIG SET {MIGRATION} no` to each of the shard's nodes"
+                )
 
 
 def leave(cluster: Cluster, addresses: Collection[str]) -> None:
