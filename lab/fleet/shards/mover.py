@@ -171,6 +171,7 @@ class Mover:
         for shard in (source, target):
             self._await_in_step(shard)
         source_id, target_id = source.master.id, target.master.id
+        self._see_served(slots, source_id, target)
         # Those with keys are told when these come. Of the others the first makes the target's
         # claims newer than the source's, and the last has all nodes told: Redis tells them anew
         # for each slot that was imported.
@@ -191,6 +192,17 @@ class Mover:
         self._await_heard(slots, target)
         self.figures.slots += len(slots)
         self._ask_all(source, "SETSLOT", slots, "NODE", target_id)
+
+    def _see_served(self, slots: Sequence[int], source_id: str, target: Shard) -> None:
+        """Have a target that knows nobody with a slot know that its source has it.
+
+        While a slot comes to it a node hears nothing of who has it: when the source's master has
+        been replaced, and is back as a replica, nobody has the slot as far as the target knows,
+        and it takes no key (reproduced on Redis 7.0.15).
+        """
+        view = self._cluster.view(place(target.master))
+        served = {slot for node in view for span in node.slots for slot in span}
+        self._ask_all(target, "SETSLOT", sorted({*slots} - served), "NODE", source_id)
 
     def _move_keys(self, slots: Sequence[int], source: Shard, target: Shard) -> int:
         """All keys of these slots; returns how many."""
