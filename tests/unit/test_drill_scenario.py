@@ -75,7 +75,7 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "cut-redis-in", "cut-haproxy-daemon", "kill-haproxy", "reload-haproxy", "storm",
         "claimants", "cut-reply", "mix", "kill-master", "freeze-master", "restart-master",
         "kill-replica", "kill-replicas", "kill-master-and-replica", "hand-over", "lose-node",
-        "lone-master", "shards-move", "rooms-ghosts", "stale-replica", "cut-shard",
+        "lone-master", "shards-move", "shards-add-remove", "rooms-ghosts", "stale-replica", "cut-shard",
         "half-open-shard", "late-shard", "restart-nodes-elsewhere",
     } <= set(names)  # fmt: skip
 
@@ -246,7 +246,10 @@ def test_violations_fail() -> None:
         (["storm", "--rate", "0"], "--rate 0: must be above 0, and 1000 at most"),
         (["storm", "--shards", "2"], "one of two is no majority"),
         (["storm", "--shards", "3", "--compose"], "the containers are what they are"),
-        (["storm", "--times", "3"], "--times is of `lose-node` and `shards-move` alone"),
+        (
+            ["storm", "--times", "3"],
+            "--times is of `lose-node` and `shards-move` and `shards-add-remove` alone",
+        ),
         (["kill-master"], "kill-master is about a cluster: --shards 3"),
         (["soak", "--shards", "3"], "not on a cluster: soak"),
     ],

@@ -26,6 +26,7 @@ from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
 from lab.drill.stage import detour
 from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, UP_S_MAX, Deed, DrillError, Stage
+from lab.drill.stage.shards_command import ShardsCommand
 from lab.fleet import control, metrics, ports, processes
 from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
 from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
@@ -116,6 +117,7 @@ class LocalStage(Stage):
         )
         self.fleet = LinkedFleet(plan, self.way)
         self.parts = self.fleet.parts
+        self.shards = ShardsCommand(self.fleet)
         self._harmed: dict[str, list[str]] = {}
         """What a fault was on, by what the drill calls it, until it is undone."""
         self._turns: Counter[int] = Counter()
@@ -133,6 +135,7 @@ class LocalStage(Stage):
 
     def __exit__(self, *_: object) -> None:
         self.fleet.kill()
+        self.shards.close()
         super().__exit__()
 
     @property

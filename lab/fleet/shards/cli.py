@@ -7,8 +7,6 @@ whose nodes its owner starts and ends.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import time
 from dataclasses import dataclass
@@ -50,12 +48,10 @@ class Place:
     Attributes:
         cluster: its nodes.
         socket: the control socket of the `fleet up` that it belongs to; None for others.
-        directory: of that fleet.
     """
 
     cluster: Cluster
     socket: Path | None = None
-    directory: Path | None = None
 
     def nodes(self) -> dict[str, str]:
         """The shard of each of a local fleet's nodes, by address."""
@@ -131,8 +127,8 @@ def run(args: Namespace) -> int:
         if args.verb == "status":
             _show(where)
             return 0
-        with _alone(where):
-            return _add(where, args) if args.verb == "add" else _remove(where, args.shard)
+        where.cluster.claim()
+        return _add(where, args) if args.verb == "add" else _remove(where, args.shard)
     except redis_py.RedisError as error:
         raise LabError(f"a node of the store: {error}") from None
 
@@ -140,9 +136,9 @@ def run(args: Namespace) -> int:
 def _add(where: Place, args: Namespace) -> int:
     cluster, console = where.cluster, _console()
     if where.socket is None:
-        if args.nodes:
-            membership.join(cluster, args.nodes)
-        return _level(where, console, empty=args.nodes[:1])
+        addresses = [_address(one) for one in args.nodes]
+        empty = [membership.join(cluster, addresses)] if addresses else []
+        return _level(where, console, empty=empty)
     if args.nodes:
         raise LabError("a local fleet starts a new shard's nodes itself; name none")
     of_address = where.nodes()
@@ -158,8 +154,7 @@ def _add(where: Place, args: Namespace) -> int:
     empty = []
     for number in numbers:
         addresses = [address for address, shard in of_address.items() if shard == number]
-        membership.join(cluster, addresses)
-        empty.append(addresses[0])
+        empty.append(membership.join(cluster, addresses))
     return _level(where, console, empty=empty)
 
 
@@ -178,9 +173,13 @@ def _remove(where: Place, name: str) -> int:
     picture = cluster.look()
     of_address = where.nodes()
     if where.socket is None:
-        shard = next((s for s in picture.shards.values() if name in map(place, s.nodes)), None)
+        # Without slots, after a stopped one, it has no name.
+        named = next((n for n in picture.nodes.values() if place(n) == _address(name)), None)
+        master_id = named and (named.master_id or named.id)
+        of_it = [n for n in picture.nodes.values() if master_id in (n.id, n.master_id)]
+        addresses = [place(node) for node in of_it]
+        shard = picture.shard_of(master_id or "")
         name = shard.name if shard else name
-        addresses = [place(node) for node in shard.nodes] if shard else [name]
     else:
         addresses = [address for address, of in of_address.items() if of == name]
         shard = picture.shards.get(name)
@@ -194,6 +193,7 @@ def _remove(where: Place, name: str) -> int:
             " masters no majority is left to replace one that dies"
         )
     if shard or picture.half_moved:
+        membership.check_may_leave(cluster, shard.nodes if shard else ())
         status = _level(where, console, leaving=[name])
         if status:
             return status
@@ -263,22 +263,6 @@ def _stopping() -> Iterator[Any]:
         signal.signal(signal.SIGINT, former)
 
 
-@contextlib.contextmanager
-def _alone(where: Place) -> Iterator[None]:
-    """Two at once would move the same slots to different shards."""
-    if where.directory is None:
-        yield
-        return
-    file = os.open(where.directory / "shards.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise LabError("another `fleet shards` moves slots of this fleet") from None
-    finally:
-        os.close(file)
-
-
 def _place(args: Namespace) -> Place:
     if args.url:
         return Place(_of_url(args))
@@ -287,12 +271,11 @@ def _place(args: Namespace) -> Place:
     redis = fleet["redis"]
     if "pid" in redis:
         raise LabError("this fleet's store is one Redis; `fleet up --shards 3` has shards")
-    directory = Path(fleet["directory"])
     login = Login()
     if redis["password_file"]:
         folder = Path(redis["password_file"]).parent
         login = Login("admin", secret_files.password(folder, secret_files.ADMIN_PASSWORD))
-    where = Place(Cluster(_nodes(fleet), login), socket, directory)
+    where = Place(Cluster(_nodes(fleet), login), socket)
     where.cluster.name_of = lambda address: where.nodes().get(address)
     return where
 
@@ -306,10 +289,7 @@ def _of_url(args: Namespace) -> Cluster:
     if scheme not in URL_SCHEMES or not rest:
         raise LabError(f"--url {args.url}: must begin with redis+cluster:// or rediss+cluster://")
     user, _, hosts = rest.partition("/")[0].rpartition("@")
-    addresses = []
-    for host in hosts.split(","):
-        parts = urlsplit(f"//{host}")
-        addresses.append(f"{parts.hostname}:{parts.port or PORT}")
+    addresses = [_address(host) for host in hosts.split(",")]
     password = None
     if args.password_file:
         try:
@@ -318,6 +298,18 @@ def _of_url(args: Namespace) -> Cluster:
             raise LabError(f"--password-file {args.password_file}: {error.strerror}") from None
     login = Login(unquote(user) or None, password, URL_SCHEMES[scheme], args.ca_file)
     return Cluster(addresses, login)
+
+
+def _address(text: str) -> str:
+    """`host:port` of what somebody has written; the port may be left out."""
+    parts = urlsplit(f"//{text}")
+    try:
+        port = parts.port or PORT
+    except ValueError:
+        port = 0
+    if not parts.hostname or not port or parts.netloc != text or "@" in text:
+        raise LabError(f"{text}: must be HOST:PORT")
+    return f"{parts.hostname}:{port}"
 
 
 def _show(where: Place) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,7 +22,7 @@ from echod.store.topology import NodeView, parse_nodes
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 # One command; a full disk delays it by an fsync, a MIGRATE of many keys by more.
 ANSWER_S_MAX = 6.0
@@ -30,8 +31,12 @@ CONNECT_S_MAX = 1.0
 # In the line of a node that says it of itself: `[5->-id]` goes to it, `[5-<-id]` comes from it.
 MARK = re.compile(r"\[(\d+)-([<>])-(\w+)\]")
 
-# Its address for clients, and where other nodes reach it: `host:port@bus,name`.
-BUS = re.compile(r"^\w+ (\S+:\d+)@(\d+)", re.MULTILINE)
+# Its id, its address for clients, and where other nodes reach it: `host:port@bus,name`.
+BUS = re.compile(r"^(\w+) (\S+):(\d+)@(\d+)", re.MULTILINE)
+
+# What the connections of a command that moves slots are called, before a name of its own.
+NAME = "fleet-shards-"
+NAMED = re.compile(rf"\bname={NAME}(\w+)")
 
 
 class ClusterError(LabError):
@@ -117,17 +122,19 @@ class Cluster:
 
     Args:
         addresses: Of some nodes, `host:port`; the others are found.
-        login: As whom.
+        login: As whom. With TLS nodes are reached by the names that they announce, if they do.
 
     Attributes:
         name_of: a shard's name, from the address of one of its nodes; None if it has none.
-        bus_ports: of the nodes that were seen, by address: where the other nodes reach them.
+        buses: of the nodes that were seen, by id: host, port and bus port, as the other nodes
+            reach them.
     """
 
     def __init__(self, addresses: Iterable[str], login: Login) -> None:
         self.login = login
         self.name_of: Callable[[str], str | None] = lambda _: None
-        self.bus_ports: dict[str, int] = {}
+        self.buses: dict[str, tuple[str, int, int]] = {}
+        self._client_name = ""
         self._known = list(addresses)
         self._clients: dict[str, redis_py.Redis] = {}
 
@@ -138,7 +145,26 @@ class Cluster:
             redis.RedisError: It refused, or did not answer.
         """
         client: Any = self._client(address)
-        return client.execute_command(*words)
+        with _of(address):
+            return client.execute_command(*words)
+
+    def claim(self) -> None:
+        """Be the only one that moves slots here; called before anything else is asked.
+
+        Each connection has the command's name, and whoever finds another's on a node gives up:
+        of two, the second to take its name there sees the first, or each sees the other. A name
+        is gone with its connection, so that a command that is killed leaves nothing behind.
+
+        Raises:
+            ClusterError: Somebody else does.
+            redis.RedisError: A node does not say who is connected.
+        """
+        self._client_name = NAME + secrets.token_hex(8)
+        self.look()
+        for address in self._known:
+            text = self.ask(address, "CLIENT", "LIST").decode()
+            if any(NAME + name != self._client_name for name in NAMED.findall(text)):
+                raise ClusterError(f"another `fleet shards` moves slots here ({address} says so)")
 
     def ask_all(
         self, address: str, commands: Sequence[Sequence[object]], lanes: int = 1
@@ -154,6 +180,10 @@ class Cluster:
         Raises:
             redis.RedisError: It did not answer.
         """
+        with _of(address):
+            return self._ask_all(address, commands, lanes)
+
+    def _ask_all(self, address: str, commands: Sequence[Sequence[object]], lanes: int) -> list[Any]:
         pool: Any = self._client(address).connection_pool
         used = [pool.get_connection() for _ in range(min(lanes, len(commands)))]
         answers: list[Any] = [None] * len(commands)
@@ -183,7 +213,7 @@ class Cluster:
         Raises:
             redis.RedisError: It does not answer.
         """
-        return parse_nodes(self.ask(address, "CLUSTER", "NODES").decode())
+        return self._read(self.ask(address, "CLUSTER", "NODES").decode())
 
     def info(self, address: str) -> Mapping[str, Any]:
         """Return what INFO says of replication and persistence."""
@@ -198,11 +228,14 @@ class Cluster:
                 some. Others without slots are masters of before that have not heard it yet.
 
         Raises:
-            ClusterError: None answers, or none is in a cluster.
+            ClusterError: None answers, or they are not all of one cluster.
+            redis.ResponseError: One may not be asked, or is no node of a cluster.
         """
         newest: dict[str, NodeView] = {}
         marks: list[Mark] = []
         asked: set[str] = set()
+        known_to: dict[str, set[str]] = {}
+        silent: list[str] = []
         to_ask = list(self._known)
         while to_ask:
             address = to_ask.pop()
@@ -213,12 +246,13 @@ class Cluster:
                 text = self.ask(address, "CLUSTER", "NODES").decode()
             except redis_py.ResponseError:
                 raise
-            except redis_py.RedisError:
+            except redis_py.RedisError as error:
+                silent.append(str(error))
                 continue
-            view = parse_nodes(text)
-            me = next(node for node in view if node.itself)
-            marks += _marks(text, me.id)
-            self.bus_ports |= {found[1]: int(found[2]) for found in BUS.finditer(text)}
+            view = self._read(text)
+            known_to[address] = {node.id for node in view}
+            marks += _marks(text, next(node.id for node in view if node.itself))
+            self._note_buses(text)
             for node in view:
                 known = newest.get(node.id)
                 if known is None or (node.epoch, node.itself) > (known.epoch, known.itself):
@@ -226,9 +260,18 @@ class Cluster:
                 if node.reachable:
                     to_ask.append(place(node))
         if not newest:
-            raise ClusterError(f"none of {', '.join(self._known)} answers")
+            raise ClusterError(f"no node of the store answers: {'; '.join(silent)}")
+        _check_one(known_to)
         self._known = [place(node) for node in newest.values() if node.reachable] or self._known
         return Picture(self._shards(newest, empty), newest, marks)
+
+    def _note_buses(self, text: str) -> None:
+        for node_id, host, port, bus in BUS.findall(text):
+            if host:
+                self.buses[node_id] = (host.strip("[]"), int(port), int(bus))
+
+    def _read(self, text: str) -> list[NodeView]:
+        return parse_nodes(text, by_name=self.login.tls)
 
     def _shards(self, nodes: Mapping[str, NodeView], empty: Collection[str]) -> dict[str, Shard]:
         owners: dict[int, str] = {}
@@ -259,6 +302,7 @@ class Cluster:
                 username=self.login.username,
                 password=self.login.password,
                 protocol=2,
+                client_name=self._client_name or None,
                 socket_timeout=ANSWER_S_MAX,
                 socket_connect_timeout=CONNECT_S_MAX,
                 retry=Retry(NoBackoff(), 0),
@@ -302,6 +346,30 @@ class Cluster:
 def place(node: NodeView) -> str:
     """Where a node is, `host:port`."""
     return f"{node.address.host}:{node.address.port}"
+
+
+@contextlib.contextmanager
+def _of(address: str) -> Iterator[None]:
+    """Errors say which node they are of."""
+    try:
+        yield
+    except redis_py.RedisError as error:
+        if address not in str(error):
+            error.args = (f"{address}: {error}",)
+        raise
+
+
+def _check_one(known_to: Mapping[str, set[str]]) -> None:
+    """See that nodes are of one cluster: those who know others know each other, by hearsay too."""
+    groups: list[tuple[str, set[str]]] = []
+    for address, ids in known_to.items():
+        if len(ids) == 1:  # it has left, or not yet joined
+            continue
+        met = [group for group in groups if group[1] & ids]
+        groups = [group for group in groups if group not in met]
+        groups.append((address, ids.union(*(group[1] for group in met))))
+    if len(groups) > 1:
+        raise ClusterError(f"{groups[0][0]} and {groups[1][0]} are of different clusters")
 
 
 def _marks(text: str, node_id: str) -> Iterable[Mark]:

@@ -171,6 +171,7 @@ class Mover:
         for shard in (source, target):
             self._await_in_step(shard)
         source_id, target_id = source.master.id, target.master.id
+        self._see_served(slots, source_id, target)
         # Those with keys are told when these come. Of the others the first makes the target's
         # claims newer than the source's, and the last has all nodes told: Redis tells them anew
         # for each slot that was imported.
@@ -191,6 +192,17 @@ class Mover:
         self._await_heard(slots, target)
         self.figures.slots += len(slots)
         self._ask_all(source, "SETSLOT", slots, "NODE", target_id)
+
+    def _see_served(self, slots: Sequence[int], source_id: str, target: Shard) -> None:
+        """Have a target that knows nobody with a slot know that its source has it.
+
+        While a slot comes to it a node hears nothing of who has it: when the source's master has
+        been replaced, and is back as a replica, nobody has the slot as far as the target knows,
+        and it takes no key (reproduced on Redis 7.0.15).
+        """
+        view = self._cluster.view(place(target.master))
+        served = {slot for node in view for span in node.slots for slot in span}
+        self._ask_all(target, "SETSLOT", sorted({*slots} - served), "NODE", source_id)
 
     def _move_keys(self, slots: Sequence[int], source: Shard, target: Shard) -> int:
         """All keys of these slots; returns how many."""
@@ -221,37 +233,33 @@ class Mover:
     def _finish(self, picture: Picture) -> None:
         """Finish what is half-moved, or take it back where nobody knows the other end."""
         half_moved = picture.half_moved
-        self._note(f"{_count(len(half_moved), 'slot')} half-moved: finishing")
-        for slot, marks in sorted(half_moved.items()):
+        slots = sorted(half_moved)
+        self._note(f"{_count(len(slots), 'slot')} half-moved: finishing")
+        counts = {
+            name: dict(zip(slots, self._ask_all(shard, "COUNTKEYSINSLOT", slots), strict=True))
+            for name, shard in picture.shards.items()
+        }
+        left: list[Move] = []
+        held: dict[int, int] = {}
+        for slot, marks in half_moved.items():
             owner = picture.owner(slot)
             if owner is None:
                 raise FaultError(f"nobody has slot {slot}")
-            target = self._other_end(picture, slot, owner, marks)
-            if target is not None:
-                self._move([slot], owner, target)
-            # Marks that a node has kept of a move that is over, or that has no other end.
-            for shard in picture.shards.values():
-                if any(mark.at == shard.master.id for mark in marks):
-                    self._ask_all(shard, "SETSLOT", [slot], "STABLE")
-
-    def _other_end(
-        self, picture: Picture, slot: int, owner: Shard, marks: Sequence[Mark]
-    ) -> Shard | None:
-        """Where a slot was going to; None if it has not begun to.
-
-        Who has keys of it says more than marks do: a new master has none in Redis 7, and an
-        old one may have been forgotten.
-        """
-        others = [shard for shard in picture.shards.values() if shard is not owner]
-        for shard in others:
-            if self._ask_all(shard, "COUNTKEYSINSLOT", [slot])[0]:
-                return shard
-        for mark in marks:
-            going = not mark.comes and mark.at == owner.master.id
-            shard_there = picture.shard_of(mark.other if going else mark.at)
-            if (going or mark.comes) and shard_there in others:
-                return shard_there
-        return None
+            others = [shard for shard in picture.shards.values() if shard is not owner]
+            with_keys = [shard for shard in others if counts[shard.name][slot]]
+            # Who has keys of it says more than marks do: a new master has none in Redis 7, and
+            # an old one may have been forgotten.
+            target = next(iter(with_keys), None) or _marked(picture, owner, marks)
+            held[slot] = counts[owner.name][slot]
+            if target:
+                left.append(plan.Move(slot, owner.name, target.name))
+        for batch in plan.batches(left, held):
+            source, target = (picture.shards[name] for name in batch[0][1:])
+            self._move([move.slot for move in batch], source, target)
+        # Marks that a node has kept of a move that is over, or that has no other end.
+        for shard in picture.shards.values():
+            kept = {mark.slot for mark in picture.marks if mark.at == shard.master.id}
+            self._ask_all(shard, "SETSLOT", sorted(kept), "STABLE")
 
     def _ask_all(self, shard: Shard, word: str, slots: Sequence[int], *more: object) -> list[Any]:
         """`CLUSTER word slot more …` of a master, for each slot, in any order."""
@@ -324,6 +332,16 @@ class Mover:
             until(condition, wait_s_max, what)
         except TimeoutError as error:
             raise FaultError(str(error)) from None
+
+
+def _marked(picture: Picture, owner: Shard, marks: Sequence[Mark]) -> Shard | None:
+    """Where a slot was going to, as its owner or the other end says; None if nobody does."""
+    for mark in marks:
+        going = not mark.comes and mark.at == owner.master.id
+        shard = picture.shard_of(mark.other if going else mark.at)
+        if shard and shard is not owner and (going or mark.comes):
+            return shard
+    return None
 
 
 def _count(number: int, noun: str) -> str:
