@@ -22,6 +22,8 @@ The session port (§2, §3), in the order of a line on its way out and its reply
 
 Both:
 
+    entrances.py            which of several addresses to try next; pure
+    sockets.py              how to connect, and to notice that nobody is there
     errors.py, backoff.py   what can go wrong, and the wait after it
 
 Locust's part; nothing above knows of it, so drills and tests use that too:

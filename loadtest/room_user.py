@@ -28,7 +28,7 @@ from locust.exception import StopTest
 from loadtest import session_events as events
 from loadtest.errors import ClientError, RolledBack, SessionLost, WrongReply
 from loadtest.load_user import LoadUser
-from loadtest.options import DEFAULT_TARGET, session_targets
+from loadtest.options import DEFAULT_TARGET, session_entrances
 from loadtest.room_ledger import BROKEN, Path
 from loadtest.room_member import POSTS_IN_FLIGHT_MAX, Post, RoomMember
 from loadtest.session_client import SessionClient
@@ -58,7 +58,9 @@ class RoomUser(LoadUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         try:
-            self.addresses = session_targets(self.host or DEFAULT_TARGET, self.options.session_host)
+            self.entrances = session_entrances(
+                self.host or DEFAULT_TARGET, self.options.session_host
+            )
         except ValueError as error:
             raise StopTest(str(error)) from None
         self.patience = Patience(
@@ -104,7 +106,7 @@ class RoomUser(LoadUser):
 
     def client(self) -> SessionClient:
         """Another session; what comes of rooms is for the ledger to judge."""
-        return SessionClient(*self.addresses, patience=self.patience, rooms=LedgerRooms)
+        return SessionClient(entrances=self.entrances, patience=self.patience, rooms=LedgerRooms)
 
     def enter(self) -> RoomMember:
         """Begin a session that is in the room from its first connection on."""

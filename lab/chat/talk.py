@@ -31,9 +31,7 @@ HELP: Final = "/who   /tell NAME text   /quit   anything else is said in the roo
 LOOK_S: Final = 0.05
 # A person waits less patiently than a load: a silent daemon is left after so long, and the
 # next is tried at most so long after that.
-PATIENCE: Final = Patience(
-    connect_s_max=2.0, reply_s_max=3.0, give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0
-)
+PATIENCE: Final = Patience(reply_s_max=3.0, give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0)
 # Leaving waits so long for the fleet to hear of it.
 QUIT_S_MAX: Final = 2.0
 # Typed and not taken yet: more than a script writes at once waits in its pipe.
@@ -47,7 +45,7 @@ class Talk:
     """See the module.
 
     Args:
-        addresses: Session ports, each (host, port).
+        addresses: Entrances to the session port, each (host, port).
         room: Its name.
         show: Called with a line to be shown: what it is, and its printable text.
 
@@ -69,6 +67,12 @@ class Talk:
         self._away = False
         self._member = RoomMember(self._client())
         self._member.join(self._room)
+
+    @property
+    def where(self) -> str:
+        """The entrance of the latest connection, host:port; empty before the first."""
+        entrance = self._member.client.entrance
+        return "{}:{}".format(*entrance) if entrance else ""
 
     def type(self, line: str) -> None:
         """A line that a person has typed; any thread may."""
