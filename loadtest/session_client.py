@@ -160,6 +160,11 @@ class SessionClient:
         """Whether the session is open on a connection, as far as is known here."""
         return self._connection is not None and self._connection.welcomed
 
+    @property
+    def now_s(self) -> float:
+        """The client's clock."""
+        return self._clock()
+
     # Waiting for the answer. Raises: ClientError, as in the module's docstring.
 
     def connect(self) -> None:
@@ -198,8 +203,8 @@ class SessionClient:
         Raises:
             ValueError: for what is not a text; nothing is sent then.
         """
-        for text in texts:
-            encode(Echo(1, text))
+        for n, text in enumerate(texts, self.memory.next):
+            encode(Echo(n, text))
         lines = [self.memory.add(text) for text in texts]
         self._push_if_connected()
         return lines
