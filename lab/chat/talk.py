@@ -65,6 +65,7 @@ class Talk:
         self._typed: queue.Queue[str] = queue.Queue(TYPED_MAX)
         self._over = False
         self._away = False
+        self._room_away = False
         self._member = RoomMember(self._client())
         self._member.join(self._room)
 
@@ -155,6 +156,13 @@ class Talk:
                 self._say(ALERT, f"{last - first + 1} messages can no longer be had")
             case events.Drain():
                 self._say(NOTE, "this daemon is leaving; moving to another")
+            case events.ErrorLine("room-unavailable"):
+                # The member asks again; a person hears of it once.
+                if not self._room_away:
+                    self._say(ALERT, "the room's part of the store is away; trying again …")
+                self._room_away = True
+            case events.ErrorLine("out-of-order" | "conflict"):
+                pass  # the member posts it under another id
             case events.ErrorLine(code, text):
                 self._say(ALERT, f"refused: {code} {text}")
             case _:
@@ -164,6 +172,7 @@ class Talk:
         """What `/who` and `/tell` come to, here and there."""
         match happened:
             case events.Members(_, members, daemons):
+                self._room_away = False
                 self._say(NOTE, f"{members} in the room, on {daemons} daemons")
             case events.From(sender, text):
                 self._say(WHISPER, f"{sender.decode()} tells you: {_shown(text)}")
@@ -171,6 +180,12 @@ class Talk:
                 self._say(NOTE, f"told {name.decode()}")
             case events.Told(name, _):
                 self._say(NOTE, f"{name.decode()} is not there")
+            case events.Said():
+                self._room_away = False
+            case GivenUp(requests.Say(_, _, text)):
+                self._say(ALERT, f"not known whether it was said: {_shown(text)}")
+            case GivenUp(requests.Join(room)):
+                self._member.join(room)
             case GivenUp(requests.Tell(name, _)):
                 self._say(ALERT, f"cut off while telling {name.decode()}: it may not have come")
 
@@ -186,7 +201,7 @@ class Talk:
             self._say(NOTE, f"reconnected at {time.strftime('%H:%M:%S')}, still {self.name}")
 
     def _joined(self, joined: events.Joined) -> None:
-        room = joined.room.decode()
+        room, self._room_away = joined.room.decode(), False
         if joined.how == "fresh":
             self._say(NOTE, f"in {room}")
         elif joined.how == "recovered":
