@@ -17,8 +17,8 @@ what was committed and sends the rest again. What the caller gets:
 
 Any request can be asked with `ask`, so that rooms need no second client: its answer comes
 out of `receive`, and what a fault left unanswered is asked again after it. (Membership
-ends with a connection: whoever adds rooms joins them again, at their last position, when
-`Resumed` comes.)
+ends with a connection: `room_member.RoomMember`, over a client of this kind, joins rooms again
+at their last position.)
 
 For one greenlet or thread at a time.
 """

@@ -29,9 +29,9 @@ HELP: Final = "/who   /tell NAME text   /quit   anything else is said in the roo
 
 # Between two looks at what was typed: nobody feels it, and 20 a second cost nothing.
 LOOK_S: Final = 0.05
-# A person waits less patiently than a load: a silent daemon is left after so long, and the
-# next is tried at most so long after that.
-PATIENCE: Final = Patience(reply_s_max=3.0, give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0)
+# A person waits less patiently than a load: for another attempt, and to be told. For an answer
+# as long as any client, or a slow store would be taken for a dead daemon.
+PATIENCE: Final = Patience(give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0)
 # Leaving waits so long for the fleet to hear of it.
 QUIT_S_MAX: Final = 2.0
 # Typed and not taken yet: more than a script writes at once waits in its pipe.

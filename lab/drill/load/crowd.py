@@ -167,7 +167,7 @@ class Client(Someone):
         """Another session, or that of `token`: under another name, connections count from 1."""
         self.begun += 1
         self.client = self.session(f"{self.name}.{self.begun}", token)
-        self.member = RoomMember(self.client)
+        self.member = RoomMember(self.client, self.chance)
         for room in self.rooms:
             self.member.join(room)
 
