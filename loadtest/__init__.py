@@ -14,6 +14,7 @@ The session port (§2, §3), in the order of a line on its way out and its reply
     session_connection.py   one connection that holds the server to the protocol
     session_requests.py     what a client asks; pure
     session.py              what the server may say to that, line by line; pure
+    room_posts.py           a room's posts on their way, and what becomes of a refusal; pure
     room_member.py          its rooms: joined again, posted again; over session_client
     room_ledger.py          every message on every path, and its fate; pure
     session_events.py, session_rooms.py, session_notes.py
@@ -22,6 +23,8 @@ The session port (§2, §3), in the order of a line on its way out and its reply
 
 Both:
 
+    entrances.py            which of several addresses to try next; pure
+    sockets.py              how to connect, and to notice that nobody is there
     errors.py, backoff.py   what can go wrong, and the wait after it
 
 Locust's part; nothing above knows of it, so drills and tests use that too:

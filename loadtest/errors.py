@@ -45,7 +45,10 @@ class WrongReply(ClientError):  # noqa: N818 — as ConnectFailed
 
 
 class EarlyClose(ClientError):  # noqa: N818 — as ConnectFailed
-    """The connection ended with replies due; `kind` is `end of stream` or an errno's name."""
+    """The connection ended with replies due; `kind` is `end of stream` or an errno's name.
+
+    `ETIMEDOUT`: the other kernel is not there any more (sockets.py).
+    """
 
 
 class ReplyTimeout(ClientError):  # noqa: N818 — as ConnectFailed

@@ -76,7 +76,7 @@ def check_targets(environment: Environment) -> None:
     given = environment.parsed_options
     if environment.host:
         try:
-            options.target(environment.host)
+            options.targets(environment.host)
             options.session_targets(environment.host, given.session_host if given else "")
         except ValueError as error:
             sys.exit(str(error))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 import os
 from argparse import ArgumentParser, ArgumentTypeError
+from functools import cache
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 from loadtest.client import REPLY_S_MAX
+from loadtest.entrances import ENTRANCES_MAX, Address, Entrances
 
 DEFAULT_TARGET = "tcp://127.0.0.1:1234"
 PLAIN_PORT = 1234
@@ -108,7 +110,7 @@ def add_options(parser: ArgumentParser) -> None:
     add(
         "session_host",
         "",
-        "SessionUser, RoomUser: tcp://HOST:PORT, several with commas; else as --host",
+        "SessionUser, RoomUser: as --host; by default that, with 1235 in the place of 1234",
     )
     add(
         "give_up_s",
@@ -128,7 +130,19 @@ def add_options(parser: ArgumentParser) -> None:
     add("summary", "", "write the run's counts to this file, as JSON", include_in_web_ui=False)
 
 
-def session_targets(url: str, session_urls: str) -> list[tuple[str, int]]:
+@cache
+def entrances(urls: str) -> Entrances:
+    """Those of `targets(urls)`, one for all users of a process: they share what they learn."""
+    return Entrances(*targets(urls))
+
+
+@cache
+def session_entrances(urls: str, session_urls: str) -> Entrances:
+    """As `entrances`, of `session_targets`."""
+    return Entrances(*session_targets(urls, session_urls))
+
+
+def session_targets(urls: str, session_urls: str) -> list[Address]:
     """Where sessions are: `--session-host`, else `--host` with its plain port's neighbour.
 
     So one `--host` serves users of both ports.
@@ -137,12 +151,24 @@ def session_targets(url: str, session_urls: str) -> list[tuple[str, int]]:
         ValueError: with the form that it must have.
     """
     if session_urls:
-        return [target(part.strip()) for part in session_urls.split(",")]
-    host, port = target(url)
-    return [(host, SESSION_PORT if port == PLAIN_PORT else port)]
+        return targets(session_urls)
+    return [(host, SESSION_PORT if port == PLAIN_PORT else port) for host, port in targets(urls)]
 
 
-def target(url: str) -> tuple[str, int]:
+def targets(urls: str) -> list[Address]:
+    """`tcp://host:port,host:port` → (host, port) of each; from the second on `tcp://` is free.
+
+    Raises:
+        ValueError: with the form that it must have.
+    """
+    first, *others = (part.strip() for part in urls.split(","))
+    if len(others) >= ENTRANCES_MAX:
+        raise ValueError(f"--host={first},…: {len(others) + 1} targets, at most {ENTRANCES_MAX}")
+    more = (other if "://" in other else f"tcp://{other}" for other in others)
+    return [target(first), *map(target, more)]
+
+
+def target(url: str) -> Address:
     """`tcp://host:port` → (host, port).
 
     Raises:

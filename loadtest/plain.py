@@ -21,6 +21,7 @@ from dataclasses import dataclass
 # which also bounds how many different errors a load's statistics can hold.
 CODES = frozenset(
     {
+        "bad-request",  # no PROXY v2 header where one is required
         "busy",
         "draining",
         "idle-timeout",

@@ -26,12 +26,13 @@ from locust.event import EventHook
 from locust.exception import StopTest
 
 from loadtest import session_events as events
-from loadtest.errors import ClientError, RolledBack, SessionLost, WrongReply
+from loadtest.errors import ClientError, RolledBack, ServerError, SessionLost, WrongReply
 from loadtest.load_user import LoadUser
-from loadtest.options import DEFAULT_TARGET, session_targets
+from loadtest.options import DEFAULT_TARGET, session_entrances
 from loadtest.room_ledger import BROKEN, Path
-from loadtest.room_member import POSTS_IN_FLIGHT_MAX, Post, RoomMember
+from loadtest.room_member import POSTS_IN_FLIGHT_MAX, GivenUp, Post, RoomMember
 from loadtest.session_client import SessionClient
+from loadtest.session_requests import Join, Say
 from loadtest.session_retry import Patience, Resumed
 from loadtest.session_rooms import LedgerRooms
 
@@ -58,7 +59,9 @@ class RoomUser(LoadUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         try:
-            self.addresses = session_targets(self.host or DEFAULT_TARGET, self.options.session_host)
+            self.entrances = session_entrances(
+                self.host or DEFAULT_TARGET, self.options.session_host
+            )
         except ValueError as error:
             raise StopTest(str(error)) from None
         self.patience = Patience(
@@ -104,7 +107,7 @@ class RoomUser(LoadUser):
 
     def client(self) -> SessionClient:
         """Another session; what comes of rooms is for the ledger to judge."""
-        return SessionClient(*self.addresses, patience=self.patience, rooms=LedgerRooms)
+        return SessionClient(entrances=self.entrances, patience=self.patience, rooms=LedgerRooms)
 
     def enter(self) -> RoomMember:
         """Begin a session that is in the room from its first connection on."""
@@ -135,6 +138,12 @@ class RoomUser(LoadUser):
                 self.path.gap(first, last)
             case events.Said():
                 self.said()
+            case GivenUp(Say(_, id_)):
+                self.given_up(id_)
+            case GivenUp(Join()) if self.member is not None:
+                error = ServerError("room-unavailable")
+                self.report("rejoin" if self.path.life else "join", None, error=error)
+                self.member.join(self.room)
 
     def joined(self, life: bytes, offset: int, how: str) -> None:
         """In the room, for the first time or again."""
@@ -149,14 +158,22 @@ class RoomUser(LoadUser):
         self.resumed_s = 0.0
 
     def said(self) -> None:
-        """Posts are answered in the order in which they were sent."""
-        while self.saying and self.saying[0][0].offset is not None:
-            post, since_s = self.saying.popleft()
+        """Report the posts that are answered; nearly always it is the first that waits."""
+        waiting, self.saying = self.saying, deque()
+        for post, since_s in waiting:
+            if post.offset is None:
+                self.saying.append((post, since_s))
+                continue
             self.report("say", monotonic() - since_s, len(post.text))
-            if post.offset is not None and post.offset > self.path.offset:
+            if post.offset > self.path.offset:
                 self.hearing[post.offset] = since_s
             else:
                 self.report("heard", monotonic() - since_s)  # it came before its answer
+
+    def given_up(self, id_: int) -> None:
+        """The room was away for too long, or the post was refused again and again."""
+        self.saying = deque(one for one in self.saying if one[0].id != id_)
+        self.report("say", None, error=ServerError("room-unavailable"))
 
     def report_fates(self) -> None:
         """Tell what is new in the ledger; what may not be is a failure."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from loadtest import session_events as events
 from loadtest.session_requests import (
+    LINE_BYTES_MAX,
     Echo,
     Hello,
     Join,
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from loadtest.session_events import ErrorLine, Event, Welcome
     from loadtest.session_requests import Request
 
-LINE_BYTES_MAX: Final = 8_192
 # What a server may add to a client's line (PROTOCOL, before §1).
 ADDED_BYTES_MAX: Final = 160
 
@@ -293,16 +293,18 @@ class Dialogue:
         error = events.error(words[0], words[1], head)
         if error is None or not self._may_stand(head, error):
             raise _Wrong(self._owed(head))
-        if not error.closes:
+        if not error.closes and self._open:
             self._due.popleft()
             return error
-        self.over = True
+        self.over = True  # §4: `bad-request` closes too where it answers the first line
         return replace(error, request=None)
 
     def _may_stand(self, head: Request | None, error: ErrorLine) -> bool:
         """Whether this may be said now; one that does not close must answer `head`."""
+        if not error.closes and self._open:
+            return self._may_refuse(head, error)
         if not error.closes:
-            return self._open and self._may_refuse(head, error)
+            return error.code == "bad-request"
         if self._open:
             return error.code != "busy"
         if not isinstance(head, Hello):

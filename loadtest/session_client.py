@@ -17,8 +17,8 @@ what was committed and sends the rest again. What the caller gets:
 
 Any request can be asked with `ask`, so that rooms need no second client: its answer comes
 out of `receive`, and what a fault left unanswered is asked again after it. (Membership
-ends with a connection: whoever adds rooms joins them again, at their last position, when
-`Resumed` comes.)
+ends with a connection: `room_member.RoomMember`, over a client of this kind, joins rooms again
+at their last position.)
 
 For one greenlet or thread at a time.
 """
@@ -34,6 +34,8 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Final, Self
 
 from loadtest import session_events as events
+from loadtest import sockets
+from loadtest.entrances import Entrances, blames
 from loadtest.errors import (
     ClientError,
     ConnectFailed,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from loadtest.entrances import Address
     from loadtest.history import Recorder
     from loadtest.session_events import ErrorLine, Event, Welcome
 
@@ -89,9 +92,13 @@ class SessionClient:
 
     Attributes:
         memory: the session as it is known here: token, lines that wait.
+        entrance: the latest that was tried, (host, port); None before the first.
 
     Args:
-        addresses: where sessions are served; the next is taken after each failure.
+        addresses: where sessions are served, each (host, port); after each failure another
+            is taken (entrances.py). By default 127.0.0.1:1235.
+        entrances: in the place of `addresses`: these, and what is known of them; clients of
+            one process may share it.
         name: the client's in the history; a random one by default.
         token: of a session to resume instead of a new one.
         patience: waits and limits.
@@ -104,7 +111,8 @@ class SessionClient:
 
     def __init__(  # noqa: PLR0913 — one constructor, settings by name
         self,
-        *addresses: tuple[str, int],
+        *addresses: Address,
+        entrances: Entrances | None = None,
         name: str = "",
         token: bytes = b"",
         patience: Patience = PATIENCE,
@@ -127,8 +135,9 @@ class SessionClient:
         # Looked up now: gevent may have patched `time` since this file was read.
         self._clock = clock or time.monotonic
         self._sleep = sleep or time.sleep
-        self._addresses = addresses or (DEFAULT_ADDRESS,)
-        self._address = self._random.randrange(len(self._addresses))
+        self._entrances = entrances or Entrances(*(addresses or (DEFAULT_ADDRESS,)))
+        self._known: list[Address] = []  # the entrances, names resolved, at the latest attempt
+        self.entrance: Address | None = None
         self._connection: SessionConnection | None = None
         self._leave_at_s = math.inf  # the connection's moment within a DRAIN's time
         self._awaited: Request | None = None  # by `ping` or `quit`
@@ -150,6 +159,11 @@ class SessionClient:
     def connected(self) -> bool:
         """Whether the session is open on a connection, as far as is known here."""
         return self._connection is not None and self._connection.welcomed
+
+    @property
+    def now_s(self) -> float:
+        """The client's clock."""
+        return self._clock()
 
     # Waiting for the answer. Raises: ClientError, as in the module's docstring.
 
@@ -189,8 +203,8 @@ class SessionClient:
         Raises:
             ValueError: for what is not a text; nothing is sent then.
         """
-        for text in texts:
-            encode(Echo(1, text))
+        for n, text in enumerate(texts, self.memory.next):
+            encode(Echo(n, text))
         lines = [self.memory.add(text) for text in texts]
         self._push_if_connected()
         return lines
@@ -215,7 +229,7 @@ class SessionClient:
         """What happens within `wait_s`: at least one thing, or nothing.
 
         Faults are mended meanwhile. A connect, which is part of that, may take longer than
-        `wait_s`: up to `connect_s_max`.
+        `wait_s`: up to `connect_s_max`, and as long as the system takes to resolve names.
 
         Raises:
             ClientError: as in the module's docstring.
@@ -308,7 +322,6 @@ class SessionClient:
             # §2.4: what was in flight is finished.
             self._drop("by client")
             self._cut("Drain()")
-            self._address += 1
         else:
             if connection.welcomed:
                 if now_s >= connection.sent_s + self.patience.ping_every_s:
@@ -385,6 +398,8 @@ class SessionClient:
                 raise WrongReply("WELCOME can't be true", untrue) from None
             self.memory.overtaken(welcome)
             self._error = Overtaken("shared session", untrue)
+        if self.entrance is not None:
+            self._entrances.served(self.entrance)
         resumed = self._retry.back(self._clock())
         if resumed is not None:
             self._happened.append(resumed)
@@ -415,9 +430,12 @@ class SessionClient:
         if self._clock() < self._retry.due_s:
             return
         self._retry.trying()
-        address = self._addresses[self._address % len(self._addresses)]
+        self._known = sockets.resolve(self._entrances.addresses)
+        self.entrance = self._entrances.choose(
+            self._clock(), self._random, known=self._known, last=self.entrance
+        )
         self._connection = SessionConnection(
-            address, self._notes, self.patience, self._clock, self._rooms
+            self.entrance, self._notes, self.patience, self._clock, self._rooms
         )
         memory = self.memory
         acked = memory.acked if memory.token and not memory.accepting else None
@@ -425,14 +443,22 @@ class SessionClient:
 
     def _fail(self, error: ClientError) -> None:
         """Close; the caller gets what it has to decide, or what lasts too long."""
+        elsewhere = self._blame(error)
         self._drop(_how(error))
         if isinstance(error, SessionLost) and self._outbox.quit_sent:
             self._ended()
             return
-        self._address += 1
         self._cut(repr(error))
-        if self._retry.failed(self._clock()) or not _survived(error):
+        if self._retry.failed(self._clock(), elsewhere=elsewhere) or not _survived(error):
             self._error = error
+
+    def _blame(self, error: ClientError) -> bool:
+        """Leave the entrance alone, if it was its fault; whether there is another to go to."""
+        entrance = self.entrance
+        if entrance is None or not blames(error, served=self.connected):
+            return False
+        self._entrances.failed(entrance, self._clock())
+        return self._entrances.others(entrance, known=self._known)
 
     def _ended(self) -> None:
         """The answer to QUIT was lost, QUIT was not."""

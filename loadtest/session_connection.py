@@ -8,10 +8,13 @@ fault itself use it alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
+from loadtest import sockets
 from loadtest.errors import ConnectFailed, EarlyClose, ReplyTimeout, WrongReply, kind_of
 from loadtest.session import Dialogue
 from loadtest.session_events import Answered, Drain, From, Gap, Msg, Welcome
@@ -45,7 +48,7 @@ class SessionConnection:
         sent_s: when something was last sent, by the clock.
 
     Args:
-        address: host and port.
+        address: the entrance: host and port.
         notes: its client's.
         patience: how long it waits.
         clock: seconds; the monotonic one by default.
@@ -68,6 +71,9 @@ class SessionConnection:
         self.lines = 0
         self.line_bytes = 0
         self._dialogue = Dialogue(rooms=rooms)
+        self._owed: deque[int] = deque()  # bytes of each request not answered yet
+        self._owed_bytes = 0
+        self._patient = False  # with the other kernel, see sockets.SURE_BYTES_MAX
         self._notes = notes or Notes()
         self._patience = patience
         self._clock = clock or time.monotonic
@@ -79,9 +85,7 @@ class SessionConnection:
     def _connect(self, address: tuple[str, int]) -> None:
         self._notes.connecting(address)
         try:
-            self._socket = socket.create_connection(address, self._patience.connect_s_max)
-            # A second line must not wait for the acknowledgement of the first.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket = sockets.connect(address, self._patience.connect_s_max)
         except OSError as error:
             self._notes.note("closed", how=kind_of(error))
             raise ConnectFailed(kind_of(error), f"{address[0]}:{address[1]}") from error
@@ -100,13 +104,16 @@ class SessionConnection:
 
         Raises:
             ReplyTimeout: the server took nothing for `reply_s_max`.
+            EarlyClose: nobody is there any more, as the network says.
             ValueError: for what can't be sent; nothing was.
         """
         self.sent_s = self._clock()
         if not self.owing:
             self._unanswered_s = self.sent_s
-        data = b"".join([self._dialogue.sent(request) for request in asked])
-        for request in asked:
+        lines = [self._dialogue.sent(request) for request in asked]
+        for request, line in zip(asked, lines, strict=True):
+            self._owed.append(len(line))
+            self._owed_bytes += len(line)
             self._notes.request(request)
             if isinstance(request, Echo):
                 self.lines += 1
@@ -114,15 +121,17 @@ class SessionConnection:
             self.quitting |= isinstance(request, Quit)
         if self._socket is None:
             return  # receive says so
+        self._bear()
         try:
             self._socket.settimeout(self._patience.reply_s_max)
-            self._socket.sendall(data)
-        except TimeoutError:
-            raise ReplyTimeout("silence", "and nothing taken") from None
-        except OSError:
+            self._socket.sendall(b"".join(lines))
+        except OSError as error:
+            if sockets.is_ours(error):
+                raise ReplyTimeout("silence", "and nothing taken") from None
+            if error.errno == errno.ETIMEDOUT:
+                raise EarlyClose(kind_of(error)) from error
             # The server has closed. It may have said why: that can still be read, and the
             # end of it says the rest.
-            pass
 
     def receive(self, until_s: float) -> list[Event]:
         """What comes until then, by the clock: nothing, or at least one event.
@@ -131,7 +140,8 @@ class SessionConnection:
 
         Raises:
             WrongReply: when the events before it have been returned.
-            EarlyClose: the server has ended the connection, with or without replies due.
+            EarlyClose: the server has ended the connection, with or without replies due; or
+                nobody is there any more, as the network says (`ETIMEDOUT`).
             ReplyTimeout: no answer for `reply_s_max`, with one due.
         """
         if self._dialogue.fault is not None:
@@ -147,6 +157,7 @@ class SessionConnection:
         said = self._dialogue.received(data)
         for event in said:
             self._heard(event)
+        self._bear()
         if not said and self._dialogue.fault is not None:
             raise WrongReply("not a line that may stand there", self._dialogue.fault)
         return said
@@ -167,6 +178,8 @@ class SessionConnection:
 
     def _heard(self, event: Event) -> None:
         self._notes.event(event)
+        while len(self._owed) > self._dialogue.owing:
+            self._owed_bytes -= self._owed.popleft()
         if not isinstance(event, _UNASKED):
             self._unanswered_s = self._clock()
         if isinstance(event, Answered):
@@ -175,6 +188,15 @@ class SessionConnection:
         elif isinstance(event, Welcome):
             self.welcomed = True
 
+    def _bear(self) -> None:
+        """Let the other kernel's silence mean the peer's death only where it must mean that."""
+        patient = self._owed_bytes > sockets.SURE_BYTES_MAX
+        if patient != self._patient and self._socket is not None:
+            self._patient = patient
+            sockets.be_patient(
+                self._socket, self._patience.reply_s_max if patient else sockets.UNACKED_S_MAX
+            )
+
     def _recv(self, until_s: float) -> bytes | None:
         """Bytes, none at the end of the stream, None where nothing came."""
         if self._socket is None:
@@ -182,7 +204,7 @@ class SessionConnection:
         self._socket.settimeout(max(0.0, until_s - self._clock()))
         try:
             return self._socket.recv(_RECV_BYTES)
-        except (TimeoutError, BlockingIOError):
-            return None
         except OSError as error:
+            if sockets.is_ours(error):
+                return None
             raise EarlyClose(kind_of(error)) from error

@@ -74,9 +74,14 @@ class Memory:
         """The session's public name; empty before it has one."""
         return self.token.partition(b".")[0].decode()
 
+    @property
+    def next(self) -> int:
+        """The number of the line that is added next."""
+        return (self.acked or 0) + len(self.waiting) + 1
+
     def add(self, text: bytes) -> Line:
         """A line to be sent."""
-        line = Line((self.acked or 0) + len(self.waiting) + 1, text)
+        line = Line(self.next, text)
         self.waiting.append(line)
         return line
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Final
+
+# PROTOCOL, before §1: a line, its LF included. The server's default; one that takes less says so.
+LINE_BYTES_MAX: Final = 8_192
 
 # §3.
 _ROOM = re.compile(rb"[A-Za-z0-9_.:-]{1,64}")
@@ -98,8 +102,16 @@ def encode(request: Request) -> bytes:
 
     Raises:
         ValueError: for what the protocol can't carry: an LF in a text, a CR at its end
-            (it would belong to the terminator), a name of a room that is none.
+            (it would belong to the terminator), a name of a room that is none, a line of
+            more than `LINE_BYTES_MAX` bytes.
     """
+    line = _encode(request)
+    if len(line) > LINE_BYTES_MAX:
+        raise ValueError(f"a line is at most {LINE_BYTES_MAX} bytes, this one has {len(line)}")
+    return line
+
+
+def _encode(request: Request) -> bytes:
     match request:
         case Echo(n, text):
             return b"ECHO %d %b\n" % (n, _text(text))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from loadtest.backoff import BACKOFF_S_FIRST, BACKOFF_S_MAX, backoff_s
+from loadtest.sockets import CONNECT_S_MAX
 
 if TYPE_CHECKING:
     from random import Random
@@ -19,7 +20,7 @@ class Patience:
     """How long a client waits, and how much it has under way.
 
     Attributes:
-        connect_s_max: for TCP; a SYN that is lost twice is sent again after 1 s and 3 s.
+        connect_s_max: for TCP, at one entrance; the next attempt follows (sockets.py).
         reply_s_max: without an answer, while one is due; then the connection is given up.
             Above the daemon's `commit_s_max` of 2 s, with a cluster 6 s, so that its
             `ERR unavailable` comes first. Lower, a frozen daemon is left sooner, and a slow
@@ -34,7 +35,7 @@ class Patience:
             sockets buffer, so that neither side waits for the other to read.
     """
 
-    connect_s_max: float = 5.0
+    connect_s_max: float = CONNECT_S_MAX
     reply_s_max: float = 8.0
     give_up_s: float = 30.0
     ping_every_s: float = 20.0
@@ -87,15 +88,18 @@ class Retry:
         if self._cut_s is None:
             self._cut_s, self._cause = now_s, cause
 
-    def failed(self, now_s: float) -> bool:
+    def failed(self, now_s: float, *, elsewhere: bool = False) -> bool:
         """A connection failed; whether that has lasted for `give_up_s`.
+
+        `elsewhere`: another entrance is there that has not failed. Then the wait is as after a
+        first failure, and the row of failures begins when all have failed.
 
         Who goes on after that is given as long again.
         """
         patience = self._patience
-        self._failures += 1
+        self._failures += not elsewhere
         wait_s = backoff_s(
-            self._failures,
+            self._failures or 1,
             self._random,
             first_s=patience.backoff_s_first,
             max_s=patience.backoff_s_max,

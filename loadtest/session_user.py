@@ -29,7 +29,7 @@ from locust.exception import StopTest
 
 from loadtest.errors import ClientError, RolledBack, SessionLost
 from loadtest.load_user import LoadUser
-from loadtest.options import DEFAULT_TARGET, session_targets
+from loadtest.options import DEFAULT_TARGET, session_entrances
 from loadtest.session_client import Acknowledged, SessionClient
 from loadtest.session_retry import Patience, Resumed
 
@@ -61,7 +61,9 @@ class SessionUser(LoadUser):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         try:
-            self.addresses = session_targets(self.host or DEFAULT_TARGET, self.options.session_host)
+            self.entrances = session_entrances(
+                self.host or DEFAULT_TARGET, self.options.session_host
+            )
         except ValueError as error:
             raise StopTest(str(error)) from None
         self.patience = Patience(
@@ -104,7 +106,7 @@ class SessionUser(LoadUser):
     def open(self) -> SessionClient:
         """Begin a session, and report it."""
         began_s = monotonic()
-        client = SessionClient(*self.addresses, patience=self.patience)
+        client = SessionClient(entrances=self.entrances, patience=self.patience)
         try:
             client.connect()
         except BaseException:

@@ -27,7 +27,7 @@ from loadtest.backoff import backoff_s
 from loadtest.client import PlainClient, PlainError
 from loadtest.latency import omitted_s
 from loadtest.load_user import LoadUser
-from loadtest.options import DEFAULT_TARGET, target
+from loadtest.options import DEFAULT_TARGET, entrances
 
 if TYPE_CHECKING:
     from locust.env import Environment
@@ -49,7 +49,7 @@ class PlainUser(LoadUser):
         super().__init__(environment)
         self.failures = 0  # in a row
         try:
-            self.address = target(self.host or DEFAULT_TARGET)
+            self.entrances = entrances(self.host or DEFAULT_TARGET)
         except ValueError as error:
             raise StopTest(str(error)) from None
 
@@ -65,7 +65,7 @@ class PlainUser(LoadUser):
         """Connect, and report it."""
         started = perf_counter()
         try:
-            client = PlainClient(*self.address, reply_s_max=self.options.reply_s_max)
+            client = PlainClient(entrances=self.entrances, reply_s_max=self.options.reply_s_max)
         except PlainError as error:
             self.report("connect", perf_counter() - started, error=error)
             raise

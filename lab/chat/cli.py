@@ -6,14 +6,23 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.errors import LabError
-from lab.fleet import control, ports
+from lab.fleet import control
 from lab.fleet.control import ControlError
 from lab.fleet.ports import HOST
 from lab.fleet.up import PORT_MAX, whole
+from loadtest.entrances import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.entrances import Address
 
 PORT = 1235
+# At the end of a host: its own port. An IPv6 host is in brackets.
+_PORT = re.compile(r"(?:\]|^[^:\[\]]*):[^:]*$")
 # PROTOCOL §3.
 ROOM = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -29,11 +38,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--room", type=_room, default="lobby", help="name of the room [%(default)s]"
     )
     parser.add_argument(
-        "--host", help=f"address of the session port [{HOST}, or the running `fleet up`]"
-    )
+        "--host", metavar="HOST[:PORT],…",
+        help="entrances of the session port; after a fault another is tried"
+        f" [{HOST}, or the running `fleet up`]",
+    )  # fmt: skip
     parser.add_argument(
         "--port", type=whole(1, PORT_MAX), nargs="+", metavar="PORT",
-        help=f"session ports; after a fault the next one is tried [{PORT}]",
+        help=f"session ports of each host that has none of its own [{PORT}]",
     )  # fmt: skip
     parser.add_argument(
         "--dir", type=Path, metavar="DIR", help="folder of the `fleet up`, if several run"
@@ -61,17 +72,31 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _addresses(args: argparse.Namespace) -> list[tuple[str, int]]:
+def _addresses(args: argparse.Namespace) -> list[Address]:
     """As asked; else the running `fleet up`; else where the containers listen."""
     if args.host or args.port:
-        return [(args.host or HOST, port) for port in args.port or [PORT]]
+        return _asked(args.host or HOST, args.port or [PORT])
     try:
         ready = control.ask(control.find(args.dir), {"do": "look"})["fleet"]
     except ControlError:
         if args.dir is not None:
             raise
         return [(HOST, PORT)]
-    return [ports.split(ready["session"])]
+    return parse(ready["session"])
+
+
+def _asked(hosts: str, ports: Sequence[int]) -> list[Address]:
+    """Each host at its own port, or at each of `ports`."""
+    parts = [host.strip() for host in hosts.split(",")]
+    whole = [
+        address
+        for part in parts
+        for address in ([part] if _PORT.search(part) else [f"{part}:{port}" for port in ports])
+    ]
+    try:
+        return parse(",".join(whole))
+    except ValueError as error:
+        raise LabError(f"--host={hosts}: {error}") from None
 
 
 def _room(text: str) -> str:

@@ -60,7 +60,6 @@ class Chat(App[None]):
         """What was shown, the last `LINES_MAX`."""
         self.talk = Talk(addresses, room, lambda *shown: self.post_message(Came(*shown)))
         self._room = room
-        self._where = ", ".join(f"{host}:{port}" for host, port in addresses)
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def compose(self) -> ComposeResult:
@@ -93,7 +92,8 @@ class Chat(App[None]):
 
     def _show_state(self) -> None:
         name = self.talk.name or "nobody yet"
-        self.query_one("#state", Static).update(Text(f"{name} at {self._where}: {self.talk.state}"))
+        at = f" at {self.talk.where}" if self.talk.where else ""
+        self.query_one("#state", Static).update(Text(f"{name}{at}: {self.talk.state}"))
 
     def _run(self) -> None:
         """The talk's thread."""

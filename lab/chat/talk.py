@@ -29,11 +29,9 @@ HELP: Final = "/who   /tell NAME text   /quit   anything else is said in the roo
 
 # Between two looks at what was typed: nobody feels it, and 20 a second cost nothing.
 LOOK_S: Final = 0.05
-# A person waits less patiently than a load: a silent daemon is left after so long, and the
-# next is tried at most so long after that.
-PATIENCE: Final = Patience(
-    connect_s_max=2.0, reply_s_max=3.0, give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0
-)
+# A person waits less patiently than a load: for another attempt, and to be told. For an answer
+# as long as any client, or a slow store would be taken for a dead daemon.
+PATIENCE: Final = Patience(give_up_s=10.0, ping_every_s=5.0, backoff_s_max=1.0)
 # Leaving waits so long for the fleet to hear of it.
 QUIT_S_MAX: Final = 2.0
 # Typed and not taken yet: more than a script writes at once waits in its pipe.
@@ -47,7 +45,7 @@ class Talk:
     """See the module.
 
     Args:
-        addresses: Session ports, each (host, port).
+        addresses: Entrances to the session port, each (host, port).
         room: Its name.
         show: Called with a line to be shown: what it is, and its printable text.
 
@@ -67,8 +65,15 @@ class Talk:
         self._typed: queue.Queue[str] = queue.Queue(TYPED_MAX)
         self._over = False
         self._away = False
+        self._room_away = False
         self._member = RoomMember(self._client())
         self._member.join(self._room)
+
+    @property
+    def where(self) -> str:
+        """The entrance of the latest connection, host:port; empty before the first."""
+        entrance = self._member.client.entrance
+        return "{}:{}".format(*entrance) if entrance else ""
 
     def type(self, line: str) -> None:
         """A line that a person has typed; any thread may."""
@@ -151,6 +156,13 @@ class Talk:
                 self._say(ALERT, f"{last - first + 1} messages can no longer be had")
             case events.Drain():
                 self._say(NOTE, "this daemon is leaving; moving to another")
+            case events.ErrorLine("room-unavailable"):
+                # The member asks again; a person hears of it once.
+                if not self._room_away:
+                    self._say(ALERT, "the room's part of the store is away; trying again …")
+                self._room_away = True
+            case events.ErrorLine("out-of-order" | "conflict"):
+                pass  # the member posts it under another id
             case events.ErrorLine(code, text):
                 self._say(ALERT, f"refused: {code} {text}")
             case _:
@@ -160,6 +172,7 @@ class Talk:
         """What `/who` and `/tell` come to, here and there."""
         match happened:
             case events.Members(_, members, daemons):
+                self._room_away = False
                 self._say(NOTE, f"{members} in the room, on {daemons} daemons")
             case events.From(sender, text):
                 self._say(WHISPER, f"{sender.decode()} tells you: {_shown(text)}")
@@ -167,6 +180,12 @@ class Talk:
                 self._say(NOTE, f"told {name.decode()}")
             case events.Told(name, _):
                 self._say(NOTE, f"{name.decode()} is not there")
+            case events.Said():
+                self._room_away = False
+            case GivenUp(requests.Say(_, _, text)):
+                self._say(ALERT, f"not known whether it was said: {_shown(text)}")
+            case GivenUp(requests.Join(room)):
+                self._member.join(room)
             case GivenUp(requests.Tell(name, _)):
                 self._say(ALERT, f"cut off while telling {name.decode()}: it may not have come")
 
@@ -182,7 +201,7 @@ class Talk:
             self._say(NOTE, f"reconnected at {time.strftime('%H:%M:%S')}, still {self.name}")
 
     def _joined(self, joined: events.Joined) -> None:
-        room = joined.room.decode()
+        room, self._room_away = joined.room.decode(), False
         if joined.how == "fresh":
             self._say(NOTE, f"in {room}")
         elif joined.how == "recovered":

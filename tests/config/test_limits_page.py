@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from echod.rooms.delivery import GATHERED_BYTES_MAX
 from echod.rooms.kept import KEPT_BYTES_MAX
 from echod.rooms.pages import RECOVERY_PAGES_MAX, ROOM_PAGES_MAX
 from echod.store.shard import FREES_MAX
+from loadtest.session_retry import Patience
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "limits.md").read_text()
@@ -54,6 +57,16 @@ def test_where_and_by_what() -> None:
         named = set(re.findall(r"`([\w.]+)`", tried))
         assert named
         assert named <= tests, named - tests
+
+
+def test_the_clients_limits_are_there() -> None:
+    """Each with the value that the code has, and with tests that are there."""
+    tests = {path.name for path in (ROOT / "tests").rglob("test_*.py")}
+    for name, value, _, _, where, tried in table("The clients'"):
+        module = importlib.import_module(f"loadtest.{where.strip('`').removesuffix('.py')}")
+        limits = vars(module) | {one.name: one.default for one in fields(Patience)}
+        assert limits[name.strip("`")] == float(value), name
+        assert set(re.findall(r"`([\w.]+)`", tried)) <= tests, name
 
 
 def test_constants_are_there() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from lab.wait import until
 from loadtest import session_events as events
+from loadtest.entrances import Entrances
 from loadtest.room_ledger import DELIVERED, Ledger
 from loadtest.room_member import GivenUp, RoomMember
 from loadtest.session_client import SessionClient
@@ -78,8 +79,9 @@ def test_the_talk_goes_on_when_a_daemon_dies(
     """Posts under way when the daemon dies are posted once; both members get all, in order."""
     one, two = (echod(store=own_redis.url, name=f"d{n}") for n in (1, 2))
     ann, bob = people(one), people(two)
-    ann.client._addresses = tuple((d.host, d.session_port) for d in (one, two))  # noqa: SLF001
-    ann.client._address = 0  # noqa: SLF001 — begins on the first
+    first, second = ((d.host, d.session_port) for d in (one, two))
+    ann.client._entrances = Entrances(first, second)  # noqa: SLF001
+    ann.client.entrance = second  # was there last: it begins on the first
     both = [ann, bob]
     for person in both:
         person.join(b"lobby")

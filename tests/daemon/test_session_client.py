@@ -99,9 +99,12 @@ def test_a_session_from_beginning_to_end(echod: Callable[..., Echod]) -> None:
 
 
 def test_a_line_that_is_too_long_is_the_callers(echod: Callable[..., Echod]) -> None:
-    """It would be too long again."""
-    with client(echod()) as one, pytest.raises(ServerError, match="line-too-long"):
-        one.echo(b"x" * 9_000)
+    """It would be too long again: the client sends none above the default, and says what it hears."""
+    with client(echod(line_bytes_max=4_096)) as one:
+        with pytest.raises(ServerError, match="line-too-long"):
+            one.echo(b"x" * 5_000)
+        with pytest.raises(ValueError, match="at most 8192"):
+            one.send(b"x" * 9_000)
 
 
 def test_resumed_without_a_line(echod: Callable[..., Echod]) -> None:

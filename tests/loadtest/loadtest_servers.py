@@ -12,6 +12,8 @@ import struct
 import threading
 from typing import TYPE_CHECKING, Self
 
+from tests.loadtest import black_hole
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -115,6 +117,11 @@ class Server:
         self._threads[0].start()
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
+
+    @property
     def url(self) -> str:
         """As Locust's --host takes it."""
         return f"tcp://{self.host}:{self.port}"
@@ -124,6 +131,20 @@ class Server:
         """Connections that neither side has ended."""
         with self._lock:
             return len(self._open)
+
+    def vanish(self) -> None:
+        """As a machine without power: nothing arrives, nobody is told (black_hole.py)."""
+        with self._lock:
+            for connection in [self._listener, *self._open]:
+                black_hole.vanish(connection)
+
+    def come_back(self) -> None:
+        """Others may connect again; who was connected still gets no answer."""
+        black_hole.come_back(self._listener)
+
+    def narrow(self, receive_bytes: int) -> None:
+        """Connections from now on have so small a receive buffer."""
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
 
     def __enter__(self) -> Self:
         return self

@@ -432,7 +432,6 @@ def test_backoff_grows_with_full_jitter_and_ends_with_the_latest_error() -> None
                 one.echo(b"a")
             assert 60 <= clock.now_s - began_s < 80
     expected = random.Random(1)
-    expected.randrange(1)
     limits = itertools.chain([0.5, 1, 2, 4], itertools.repeat(8.0))
     # A wait longer than a step is slept in parts.
     waits, total = [expected.uniform(0, next(limits)) for _ in range(8)], 0.0

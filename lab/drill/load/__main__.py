@@ -1,6 +1,6 @@
 """The load's process: all clients as greenlets, their ready line, their two stages.
 
-    python -m lab.drill.load --session HOST:PORT --history FILE --load JSON …
+    python -m lab.drill.load --session HOST:PORT,HOST:PORT --history FILE --load JSON …
 
     s… q… x… m… p…   `clients.py`
     g…               `ghosts.py`
@@ -36,6 +36,7 @@ from lab.drill.scenario import Load
 from lab.fleet.ports import split
 from loadtest import session_connection
 from loadtest import session_events as events
+from loadtest.entrances import Entrances, parse
 from loadtest.history import HistoryFile
 from loadtest.session import Dialogue
 from loadtest.session_requests import Echo
@@ -116,16 +117,23 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="lab.drill.load", description=__doc__)
-    place: dict[str, Any] = {"type": split, "metavar": "HOST:PORT"}
+    place: dict[str, Any] = {"type": _entrances, "metavar": "HOST:PORT,…"}
     parser.add_argument("--session", required=True, help="where sessions are served", **place)
     parser.add_argument("--plain", required=True, help="where the plain port is", **place)
     parser.add_argument("--memory", help="a daemon with a store of its own", **place)
     parser.add_argument("--memory-plain", help="its plain port", **place)
     parser.add_argument("--idle", help="a daemon on Redis, alone", **place)
-    parser.add_argument("--direct", nargs="*", default=[], help="daemons", **place)
+    parser.add_argument(
+        "--direct", nargs="*", default=[], type=split, metavar="HOST:PORT", help="daemons"
+    )
     parser.add_argument("--history", type=Path, required=True, metavar="FILE")
     parser.add_argument("--load", required=True, metavar="JSON", help="of scenario.Load")
     return parser.parse_args()
+
+
+def _entrances(text: str) -> Entrances:
+    """All clients share them, and so what each learns of them."""
+    return Entrances(*parse(text))
 
 
 def _say(event: str, **fields: Any) -> None:  # noqa: ANN401 — JSON

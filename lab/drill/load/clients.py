@@ -25,6 +25,8 @@ from loadtest.session_requests import Join
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from loadtest.entrances import Entrances
+
 # Never without a wait: a greenlet that only looks lets no other run.
 LOOK_S_MIN = 0.001
 # Who has just lost a session to the other claimant leaves it that for a moment.
@@ -194,9 +196,9 @@ class Member(Talker):
 class Plain(Someone):
     """A client of the plain port: the article's, without its pauses."""
 
-    def __init__(self, crowd: Crowd, name: str, address: tuple[str, int] | None = None) -> None:
+    def __init__(self, crowd: Crowd, name: str, entrances: Entrances | None = None) -> None:
         super().__init__(crowd, name)
-        self._address = address or crowd.plain
+        self._entrances = entrances or crowd.plain
         self._connection = 0
 
     def run(self) -> None:
@@ -213,7 +215,7 @@ class Plain(Someone):
 
     def _converse(self) -> None:
         with PlainClient(
-            *self._address, connect_s_max=CONNECT_S_MAX, reply_s_max=PLAIN_REPLY_S_MAX
+            entrances=self._entrances, connect_s_max=CONNECT_S_MAX, reply_s_max=PLAIN_REPLY_S_MAX
         ) as client:
             while not self.crowd.finishing:
                 client.ask(self.some_bytes() + b"\n")

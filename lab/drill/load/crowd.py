@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.drill.scenario import Load
+    from loadtest.entrances import Entrances
     from loadtest.history import HistoryFile
 
 # A client tries as long as it takes. A connect that is not answered in a second is tried
@@ -37,8 +38,8 @@ MARK_BYTES = 10
 class Crowd:
     """What all clients share."""
 
-    session: tuple[str, int]
-    plain: tuple[str, int]
+    session: Entrances
+    plain: Entrances
     direct: Sequence[tuple[str, int]]
     load: Load
     history: HistoryFile
@@ -124,7 +125,7 @@ class Client(Someone):
     def __init__(self, crowd: Crowd, name: str, rooms: Sequence[bytes] = ()) -> None:
         super().__init__(crowd, name)
         self.rooms = rooms
-        self.address = crowd.session
+        self.entrances = crowd.session
         self.patience = Patience(
             connect_s_max=CONNECT_S_MAX,
             reply_s_max=crowd.load.reply_s_max,
@@ -166,14 +167,14 @@ class Client(Someone):
         """Another session, or that of `token`: under another name, connections count from 1."""
         self.begun += 1
         self.client = self.session(f"{self.name}.{self.begun}", token)
-        self.member = RoomMember(self.client)
+        self.member = RoomMember(self.client, self.chance)
         for room in self.rooms:
             self.member.join(room)
 
     def session(self, name: str, token: bytes = b"") -> SessionClient:
         """A client of a new session, or of one that may be there."""
         return SessionClient(
-            self.address,
+            entrances=self.entrances,
             name=name,
             token=token,
             patience=self.patience,

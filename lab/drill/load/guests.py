@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from lab.drill.lives import Short
     from lab.drill.load.crowd import Crowd
+    from loadtest.entrances import Entrances
 
 VERBS = ("echo", "ping", "say", "who", "tell", "joinpart")
 # Of a life, how long one waits who comes back in time: the rest is for a busy machine.
@@ -188,12 +189,10 @@ ALONE, MIXED, LISTENERS, HOMES = 2, 6, 3, 3
 LONERS = 8
 
 
-def everyone(
-    crowd: Crowd, short: Short, memory: tuple[str, int], idle: tuple[str, int]
-) -> list[Sitter]:
+def everyone(crowd: Crowd, short: Short, memory: Entrances, idle: Entrances) -> list[Sitter]:
     """On both stores; `crowd.session` is the fleet on Redis, `idle` a daemon of it alone."""
     on_redis = Ground(crowd, short, "r", crowd.session)
-    found = [Sitter(replace(on_redis, address=idle), "idle", visit)]
+    found = [Sitter(replace(on_redis, entrances=idle), "idle", visit)]
     for ground in (Ground(crowd, short, "m", memory), on_redis):
         steady, coming = (
             [Sitter(ground, f"{kind}{n}", does, rooms=rooms)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from lab.drill.lives import Short
+    from loadtest.entrances import Entrances
 
 # Of what it may be silent for: the rest is for a machine that is busy.
 PACE = 0.6
@@ -55,7 +56,7 @@ class Ground:
     crowd: Crowd
     short: Short
     letter: str
-    address: tuple[str, int]
+    entrances: Entrances
     names: dict[str, bytes] = field(default_factory=dict)
     filled: Event = field(default_factory=Event)
     long_life: bytes | None = None
@@ -98,7 +99,7 @@ class Sitter(Client):
         names = [ground.room(room) for room in rooms]
         super().__init__(ground.crowd, f"L{ground.letter}-{name}", names)
         self.ground = ground
-        self.address = ground.address
+        self.entrances = ground.entrances
         self.patience = replace(
             self.patience, reply_s_max=self.reply_s_max, ping_every_s=float("inf"),
             backoff_s_max=BACKOFF_S_MAX,

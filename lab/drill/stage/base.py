@@ -98,7 +98,10 @@ class Stage(AbstractContextManager["Stage"]):
 
     @property
     def addresses(self) -> dict[str, str]:
-        """`session` and `plain`, host:port; of a soak, also the daemons' that are beside it."""
+        """`session` and `plain`, each host:port, or several, separated by commas.
+
+        Of a soak, also the daemons' that are beside it.
+        """
         ports = {"session": "session", "plain": "echo"}
         return {name: self.way("clients", self.haproxy[port]) for name, port in ports.items()}
 
