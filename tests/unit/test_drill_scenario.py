@@ -76,7 +76,8 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "claimants", "cut-reply", "mix", "kill-master", "freeze-master", "restart-master",
         "kill-replica", "kill-replicas", "kill-master-and-replica", "hand-over", "lose-node",
         "lone-master", "shards-move", "rooms-ghosts", "stale-replica", "cut-shard",
-        "half-open-shard", "late-shard", "restart-nodes-elsewhere",
+        "half-open-shard", "late-shard", "restart-nodes-elsewhere", "clock-ahead",
+        "isolate-master", "isolate-master-and-daemon",
     } <= set(names)  # fmt: skip
 
 

@@ -6,16 +6,19 @@ with the cluster whole.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lab.drill.drills.faults import (
+    OF_A_DAEMON,
     OF_A_SHARD,
     cut,
     freeze,
     half_open,
     hand_over,
     in_order,
+    isolate,
     kill,
     lose,
     restart_at_once,
@@ -23,7 +26,9 @@ from lab.drill.drills.faults import (
 from lab.drill.drills.rooms import LOAD as MEMBERS
 from lab.drill.judge.expectations import (
     bites,
+    clocks_seen,
     goes_on,
+    heard,
     nothing_lost,
     nothing_silent,
     others_go_on,
@@ -32,7 +37,8 @@ from lab.drill.judge.expectations import (
     told_of_loss,
 )
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import REDIS, SHARD
+from lab.drill.stage.base import NODE, REDIS, SHARD
+from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +63,10 @@ UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
 BEGIN_S = 5.0
 # So many shards take turns to lose a node.
 SHARDS = 3
+# Of a node's clock: a session's life, so that each has expired there.
+AHEAD_S = 300
+# The daemons look at the clocks every 5 s, at most of the nodes.
+SEEN_S_MAX = 20.0
 # So many slots move before the master is killed, and so many after it.
 SLOTS = 6
 
@@ -158,6 +168,70 @@ def lone_master() -> Drill:
         needs_shards=True,
         only_local="the containers have one Redis",
     )  # fmt: skip
+
+
+def clock_ahead() -> Drill:
+    """Sessions live shorter than was promised (docs/alerts.md, ClocksApart): that is told."""
+
+    def clocks(stage: Stage) -> dict[str, object]:
+        apart_s: dict[str, float] = {}
+
+        def seen() -> bool:
+            apart_s.update(
+                (name, stage.samples(name).get("echod_clocks_apart_seconds") or 0.0)
+                for name in stage.daemons
+            )
+            return min(apart_s.values()) >= AHEAD_S - 1
+
+        with contextlib.suppress(TimeoutError):  # then the drill fails
+            until(seen, SEEN_S_MAX, "the daemons to see it")
+        return {"clocks_apart_s": apart_s}
+
+    early, back = hand_over(SHARD).steps(4)[0], hand_over(SHARD).steps(8)[0]
+    return Drill(
+        "clock-ahead",
+        f"A replica's clock is {AHEAD_S} s ahead, and it becomes master: sessions expire early, and"
+        " are told; nothing else is lost.",
+        [
+            Step(
+                3, f"start {REPLICA} again with its clock {AHEAD_S} s ahead",
+                lambda stage: stage.set_clock(REPLICA, AHEAD_S), lasts=False,
+            ),
+            replace(early, expires=True),
+            back,
+        ],
+        seconds=11,
+        expects=[
+            told_of_loss(OF_A_SHARD), bites(OF_A_SHARD), nothing_lost, goes_on(1.0),
+            clocks_seen(AHEAD_S - 1),
+        ],
+        load=ALL_KINDS,
+        afterwards=clocks,
+        needs_shards=True,
+        preloads=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
+def isolate_master(name: str, what: str, *daemons: str) -> Drill:
+    """It may take lines, and answers none of them: no replica has them."""
+    served: list[Expectation] = (
+        [bites(OF_A_DAEMON), heard("unavailable", OF_A_DAEMON)]
+        if daemons
+        else [shard_serves(FROZEN_S), others_go_on()]
+    )
+    return Drill(
+        name,
+        what,
+        isolate(MASTER, *daemons).steps(BEGIN_S, BEGIN_S + 8),
+        seconds=BEGIN_S + 13,
+        expects=[nothing_lost, goes_on(1.0), *served],
+        links=frozenset({NODE, REDIS} if daemons else {NODE}),
+        load=ALL_KINDS,
+        needs_shards=True,
+        preloads=True,
+        only_local="the containers have one Redis",
+    )
 
 
 def lose_node(times: int = 3) -> Drill:
@@ -280,6 +354,16 @@ ALL = (
         HANDED_OVER_S,
         spares(),
     ),
+    isolate_master(
+        "isolate-master",
+        "A shard's master is cut off from all other nodes; every daemon still reaches it.",
+    ),
+    isolate_master(
+        "isolate-master-and-daemon",
+        "A shard's master and a daemon are cut off together from all other nodes.",
+        "echod1",
+    ),
+    clock_ahead(),
     stale_replica(),
     lone_master(),
     lose_node(),
