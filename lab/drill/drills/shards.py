@@ -32,12 +32,13 @@ from lab.drill.judge.expectations import (
     nothing_lost,
     nothing_silent,
     others_go_on,
+    served_again,
     shard_serves,
     spares,
     told_of_loss,
 )
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import NODE, REDIS, SHARD
+from lab.drill.stage.base import AT_HOME, NODE, REDIS, SHARD
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -52,11 +53,15 @@ MASTER, REPLICA, REPLICAS = (
 )
 
 # One daemon's links to that shard's nodes, and to the one that is its master at first.
-TO_SHARD = f"redis:echod1/{SHARD}"
+TO_SHARD = f"redis:{AT_HOME}/{SHARD}"
 TO_MASTER = f"{TO_SHARD}/redis-{SHARD}-0"
 
 # From the fault on until the shard's sessions are served: two node timeouts and an election.
 KILLED_S, FROZEN_S = 4.0, 5.0
+# Of `ALL_KINDS`, those that one daemon's link to its home shard has at least.
+OF_A_LINK = 5
+# `commit_s_max`, 6 s, and to come back.
+HALF_OPEN_S = 8.0
 # A replica that has gone is waited for by nobody, a shard is handed over in a tenth of a second.
 UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
 # Before the first fault: what is usual is known then.
@@ -67,6 +72,8 @@ SHARDS = 3
 AHEAD_S = 300
 # The daemons look at the clocks every 5 s, at most of the nodes.
 SEEN_S_MAX = 20.0
+# So many slots are half-moved.
+HALF_SLOTS = 4
 # So many slots move before the master is killed, and so many after it.
 SLOTS = 6
 
@@ -91,14 +98,14 @@ def on_a_node(
     )
 
 
-def on_a_link(name: str, what: str, steps: Sequence[Step]) -> Drill:
-    """A daemon waits for one shard, and nobody is cut."""
+def on_a_link(name: str, what: str, steps: Sequence[Step], *cut: Expectation) -> Drill:
+    """A daemon waits for one shard; nobody is cut, unless `cut` says of whom more."""
     return Drill(
         name,
         what,
         steps,
         seconds=steps[-1].at_s + 4,
-        expects=[nothing_lost, spares(), goes_on(1.0)],
+        expects=[nothing_lost, goes_on(1.0), *(cut or [spares()])],
         links=frozenset({REDIS}),
         load=ALL_KINDS,
         needs_shards=True,
@@ -288,6 +295,34 @@ def shards_move(times: int = 1) -> Drill:
     )
 
 
+def half_moved(name: str, what: str, victim: str, *, loses: bool) -> Drill:
+    """Slots are half-way from one shard to another when one of the two masters dies."""
+    there = (SHARD + 1) % SHARDS
+    of = MASTER if victim == "source" else f"master of shard {there}"
+    dead, again = kill(of, loses=loses).steps(4, 9.5)
+    return Drill(
+        name,
+        what,
+        [
+            Step(
+                3, f"half-move {HALF_SLOTS} slots from shard {SHARD} to shard {there}",
+                lambda stage: stage.half_move(HALF_SLOTS, SHARD, there),
+            ),
+            dead,
+            Step(
+                9 if loses else 5, "`fleet shards` finishes what is half-moved",
+                lambda stage: stage.finish_moves(), heals=True,
+            ),
+            again,
+        ],
+        seconds=14,
+        expects=[goes_on(1.0), *([told_of_loss()] if loses else [nothing_lost])],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
 ALL = (
     on_a_link(
         "cut-shard",
@@ -298,6 +333,8 @@ ALL = (
         "half-open-shard",
         "One daemon's links to one shard are half open: the shard's ends are reset.",
         half_open(TO_SHARD, "far").steps(3),
+        # A master that is silent, and that nobody replaces, is waited for as long as a line may.
+        *(bites(OF_A_LINK), served_again(HALF_OPEN_S)),
     ),
     on_a_link(
         "late-shard",
@@ -385,4 +422,16 @@ ALL = (
         only_local="the containers have one Redis",
     ),
     shards_move(),
+    half_moved(
+        "half-moved-target",
+        "Some keys of slots have gone to another shard when its master dies; then the move goes on.",
+        "target",
+        loses=False,
+    ),
+    half_moved(
+        "half-moved-source",
+        "Some keys of slots have gone to another shard when their own's master dies.",
+        "source",
+        loses=True,
+    ),
 )

@@ -28,6 +28,8 @@ Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "fr
 # The Redis that drills break: one Redis; of a cluster, all nodes of this shard.
 REDIS: Final = "redis"
 SHARD: Final = 1
+# In the name of a link: a daemon whose new sessions live on `SHARD`, so that lines are there to wait.
+AT_HOME: Final = "a daemon at home there"
 # The kind of link between a cluster's nodes.
 NODE: Final = "node"
 # Those that `Stage.move` has moved.

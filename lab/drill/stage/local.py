@@ -27,7 +27,18 @@ from echod.config import flag_of
 from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
 from lab.drill.stage import detour
-from lab.drill.stage.base import DATA, MOVED, NODE, REDIS, SHARD, UP_S_MAX, Deed, DrillError, Stage
+from lab.drill.stage.base import (
+    AT_HOME,
+    DATA,
+    MOVED,
+    NODE,
+    REDIS,
+    SHARD,
+    UP_S_MAX,
+    Deed,
+    DrillError,
+    Stage,
+)
 from lab.fleet import control, metrics, ports, preload, processes
 from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
 from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
@@ -159,6 +170,7 @@ class LocalStage(Stage):
         """What a fault was on, by what the drill calls it, until it is undone."""
         self._turns: Counter[int] = Counter()
         self._moved: set[int] = set()
+        self._at_home = ""
 
     def start(self) -> None:
         self.fleet.start()
@@ -188,11 +200,22 @@ class LocalStage(Stage):
         store = self.fleet.store
         if even and isinstance(store, RedisCluster):
             masters = store.masters().values()
+
+            def spread() -> bool:
+                counts = [len(_at_home(node, self.daemons)) for node in masters]
+                return max(counts) < 2 + min(counts)
+
             until(
-                lambda: max(_homes(node) for node in masters) < 2 + min(map(_homes, masters)),
+                spread,
                 UP_S_MAX,
                 "the daemons' homes to be spread over the shards",
             )
+
+    def link(self, name: str) -> Link:
+        """`AT_HOME` is the same daemon each time."""
+        if AT_HOME in name and not self._at_home:
+            self._at_home = min(_at_home(self._cluster.master(SHARD), self.daemons))
+        return super().link(name.replace(AT_HOME, self._at_home))
 
     def names(self, part: str) -> list[str]:
         return [node.name for node in self._nodes(part)] or [part]
@@ -339,7 +362,7 @@ class LocalStage(Stage):
         )
         for slot in wanted[:count]:
             held = sorted(by_slot[slot])
-            cluster.begin_move(slot, target, *(key.decode() for key in held[::2]))
+            cluster.begin_move(slot, target, *(key.decode() for key in held[1::2]))
             self._moved.add(slot)
         cluster.await_whole()
 
@@ -430,13 +453,17 @@ def between(one: str, other: str) -> str:
     return f"{NODE}:{min(one, other)}/{max(one, other)}"
 
 
-def _homes(master: Node) -> int:
-    """How many daemons have their home on a shard, as its leases say."""
+def _at_home(master: Node, daemons: Collection[str]) -> list[str]:
+    """Which daemons have their home on a shard, as its leases say."""
     with redis.Redis.from_url(master.admin_url) as client:
         leases = [
-            lease for key in client.scan_iter(b"l:*", count=1000) for lease in client.hvals(key)
+            (inbox.decode(), lease.split(b" ")[1])
+            for key in client.scan_iter(b"l:*", count=1000)
+            for inbox, lease in client.hgetall(key).items()
         ]
-    return sum(lease.split(b" ")[1] == b"1" for lease in leases)
+    # An inbox is `{<tag>}:<daemon>:<run>`.
+    here = {inbox.split(":")[1] for inbox, at_home in leases if at_home == b"1"}
+    return [name for name in daemons if name in here]
 
 
 def limit_files(pid: int, *, full: bool) -> None:
