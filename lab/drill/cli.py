@@ -23,7 +23,7 @@ from lab.drill.run import play
 from lab.drill.stage.base import DrillError
 from lab.drill.stage.compose import ComposeStage
 from lab.drill.stage.local import LocalStage
-from lab.fleet import grafana
+from lab.fleet import grafana, preload
 from lab.fleet.local import SHARD_REPLICAS
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         for drill in drills.ALL:
             where = f"  (not --compose: {drill.only_local})" if drill.only_local else ""
             where += "  (only with --shards)" if drill.needs_shards else ""
+            where += f"  (not here: {preload.why_not()})" if _lacks(drill) else ""
             where += f"  (not --shards: {drill.only_alone})" if drill.only_alone else ""
             print(f"{drill.name:<22} {drill.what}{where}")
         return 0
@@ -204,8 +205,15 @@ def _why_not(drill: Drill, args: argparse.Namespace) -> str:
     if args.compose and drill.only_local:
         return f"not on containers: {drill.name}: {drill.only_local}"
     if (args.shards or 1) > 1:
+        if _lacks(drill):
+            return f"not here: {drill.name}: {preload.why_not()}"
         return f"not on a cluster: {drill.name}: {drill.only_alone}" if drill.only_alone else ""
     return f"{drill.name} is about a cluster: --shards 3" if drill.needs_shards else ""
+
+
+def _lacks(drill: Drill) -> bool:
+    """Whether this machine has no compiler, and the drill needs one."""
+    return drill.preloads and bool(preload.why_not())
 
 
 def _fit(drill: Drill, args: argparse.Namespace, shards: int) -> Drill:

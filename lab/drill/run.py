@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lab.drill.judge.checker import Checker, Loss
+from lab.drill.judge.checker import Checker, Expiry, Loss
 from lab.drill.judge.figures import Figures
 from lab.drill.judge.outcome import Mark, Outcome
 from lab.drill.lives import shorten
@@ -106,9 +106,11 @@ def judge(  # noqa: PLR0913 — all that is known of a drill
 ) -> Outcome:
     """Read a history, hold it to the rules, count."""
     losses = [Loss(mark.t, mark.slots) for mark in marks if mark.loses]
+    expiries = [Expiry(mark.t, mark.done, mark.slots) for mark in marks if mark.expires]
     checker = Checker(
-        losses, shorten(factor or 1.0), troubled(marks), haunts=lambda name: name[0] in HAUNTING
-    )
+        losses, shorten(factor or 1.0), troubled(marks),
+        expiries=expiries, haunts=lambda name: name[0] in HAUNTING,
+    )  # fmt: skip
     figures = Figures(patient=lambda name: name[0] in PATIENT)
     for event in history.read(path):
         checker.feed(event)
@@ -168,7 +170,9 @@ def _act(drill: Drill, stage: Stage, load: Process, say: Callable[[str], None]) 
         owed += -step.heals if step.heals else step.lasts
         step.act(stage)
         done = time.monotonic()
-        marks.append(Mark(began, done, step.text, step.heals, step.loses, step.lasts, slots))
+        marks.append(
+            Mark(began, done, step.text, step.heals, step.loses, step.lasts, step.expires, slots)
+        )
     return marks
 
 

@@ -38,6 +38,8 @@ class Step:
     """It undoes a fault, rather than making one."""
     loses: bool = False
     """It may lose data that Redis had acknowledged: of the slots of what it is on."""
+    expires: bool = False
+    """It may let what lives for a time expire early, and loses nothing else: of those slots."""
     of: str = ""
     """What of the store it is on, as `Stage.names` has it; "" for nothing of it."""
     lasts: bool = True
@@ -94,7 +96,7 @@ class Drill:
     expects: Sequence[Expectation] = ()
     """Beside `ALWAYS`."""
     links: frozenset[str] = frozenset()
-    """Which links are there to be cut: `redis`, `daemon`, `clients`."""
+    """Which links are there to be cut: `redis`, `daemon`, `clients`, `node`."""
     load: Load = field(default_factory=Load)
     afterwards: Callable[[Stage], dict[str, Any]] = lambda _: {}
     """What is looked at when all clients have left; into `Outcome.facts`."""
@@ -104,6 +106,8 @@ class Drill:
     """Fields that are others where the store is a cluster."""
     needs_shards: bool = False
     """It is about what only a cluster has."""
+    preloads: bool = False
+    """It gives a node another clock, or other ways to others: a C compiler is needed (`preload`)."""
     only_alone: str = ""
     """Why it can't be made with a cluster; empty if it can."""
 

@@ -377,6 +377,9 @@ class RedisCluster(Store[ClusterNode]):
             if own is None or own.slots:
                 return False  # it has still to hear who has them
             if "master" in own.flags:
+                # Keys of a slot that was on its way there when it ended: they are its new master's,
+                # and a node with keys can't become a replica.
+                node.ask("FLUSHALL")
                 self._replicate(node)
             return True
 

@@ -88,6 +88,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
     secrets: Path | None = None,
     shard: str = "",
     more: Mapping[str, str] | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> RedisServer:
     """Start a server whose data and log (`redis.log`) are in `directory`; it answers then.
 
@@ -99,6 +100,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
         secrets: The folder of its users' passwords (`secret_files`); None for no users.
         shard: Of a cluster's node: it copies only who has the same (deploy/redis/start.sh).
         more: Redis's own settings by name, beside those here or in their place.
+        env: Variables beside this process's own.
 
     Raises:
         lab.fleet.processes.StartError: It did not start; the text has its last words.
@@ -126,7 +128,7 @@ def start(  # noqa: PLR0913 — each is one independent choice of the caller
             **(more or {}),
         }
         words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        return [*program, *words], {"SHARD": shard}
+        return [*program, *words], {"SHARD": shard, **(env or {})}
 
     process = ports.start_listening(
         "Redis",

@@ -13,10 +13,11 @@ import pytest
 from lab.drill import drills
 from lab.drill.drills import mixture
 from lab.drill.judge import violations as rules
-from lab.drill.judge.expectations import all_served
+from lab.drill.judge.expectations import all_served, nothing_lost
 from lab.drill.report import verdicts
 from lab.drill.run import play
 from lab.drill.stage.local import LocalStage
+from loadtest import room_ledger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,13 @@ def played(drill: Drill, directory: Path, program: tuple[str, ...] = ECHOD) -> O
 
 CLAIMANTS = short("claimants", 4)
 LONE_MASTER = short("lone-master")
+SHARDS_MOVE = short("shards-move")
+STALE_REPLICA = short("stale-replica")
+# So many posts that a batch without an answer has some.
+LATE_ANSWERS = dataclasses.replace(
+    short("cut-redis-in"), name="late-answers", load=LONE_MASTER.load, expects=[nothing_lost]
+)
+
 
 # The bug, the drill that shows it, the rule that catches it.
 #
@@ -73,6 +81,16 @@ MUTANTS = [
     ("answers_without_replicas", LONE_MASTER, rules.LOST),
     # A daemon finds that its members heard what the store lacks.
     ("publishes_at_once", LONE_MASTER, rules.LOST),
+    ("overtakes_on_a_move", SHARDS_MOVE, rules.REPLY),
+    # What comes late sets the marker back.
+    ("forgets_its_former_link", short("late-shard"), rules.LOST),
+    ("takes_a_move_for_a_loss", SHARDS_MOVE, rules.LOST),
+]
+
+# As above, and what becomes of messages (`loadtest.room_ledger`).
+MUTANTS_OF_ROOMS = [
+    ("skips_what_it_missed", short("rooms-deaf"), room_ledger.LOST),
+    ("posts_again", LATE_ANSWERS, room_ledger.DUPLICATED),
 ]
 
 
@@ -87,7 +105,35 @@ def test_every_mutant_is_caught(name: str, drill: Drill, rule: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "drill", {drill.name: drill for _, drill, _ in MUTANTS}.values(), ids=lambda drill: drill.name
+    "name, drill, fate", MUTANTS_OF_ROOMS, ids=[name for name, _, _ in MUTANTS_OF_ROOMS]
+)
+def test_every_mutant_of_rooms_is_caught(
+    name: str, drill: Drill, fate: str, tmp_path: Path
+) -> None:
+    """The ledger finds messages that have the fate which the bug makes."""
+    outcome = played(drill, tmp_path, ("-m", f"tests.mutants.{name}"))
+    ledger = outcome.checker.rooms.ledger
+
+    assert ledger.counts[fate]
+    assert any(fault.fate == fate for fault in ledger.faults)
+
+
+def test_a_loss_that_is_not_told_is_caught(tmp_path: Path) -> None:
+    """No rule is broken: whoever is connected writes its line anew. But they must be told (§5)."""
+    program = ("-m", "tests.mutants.takes_a_loss_for_a_move")
+    outcome = played(STALE_REPLICA, tmp_path, program)
+    failed = [one.question for one in verdicts(STALE_REPLICA, outcome) if not one.passed]
+
+    assert "Are clients told `rolled-back`?" in failed
+
+
+DRILLS = [drill for _, drill, _ in (*MUTANTS, *MUTANTS_OF_ROOMS)] + [STALE_REPLICA]
+
+
+@pytest.mark.parametrize(
+    "drill",
+    {drill.name: drill for drill in DRILLS}.values(),
+    ids=lambda drill: drill.name,
 )
 def test_the_daemon_passes_what_the_mutants_fail(drill: Drill, tmp_path: Path) -> None:
     """The same drills on the daemon as it is: nothing to complain of."""
@@ -101,7 +147,7 @@ def test_the_daemon_passes_what_the_mutants_fail(drill: Drill, tmp_path: Path) -
 ON_A_CLUSTER = [
     short("kill-master"),
     short("freeze-master"),
-    short("shards-move"),
+    SHARDS_MOVE,
     short("late-shard"),
     short("redis-truncate"),
     *(mixture.mix(seed, 20.0, shards=SHARDS) for seed in (1, 2)),

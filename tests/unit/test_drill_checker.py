@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from echod.store.slots import ALL_SLOTS, slot_of
 from lab.drill import judge
 from lab.drill.judge import violations as rules
-from lab.drill.judge.checker import KEPT_MAX, Checker, Loss
+from lab.drill.judge.checker import KEPT_MAX, Checker, Expiry, Loss
 from tests.unit.drill_model import Model
 
 if TYPE_CHECKING:
@@ -410,6 +410,56 @@ def test_every_corruption_is_caught(corrupt: Callable[..., bool], seed: int) -> 
     assert found
     assert found[0].rule == CORRUPTIONS[corrupt]
     assert found[0].events
+
+
+NAME = "n"
+SLOT = slot_of(NAME.encode())
+
+
+@pytest.mark.parametrize("code", ["unknown-session", "rolled-back"])
+@pytest.mark.parametrize(
+    "expiry, asked_s, fine",
+    [
+        pytest.param(Expiry(5, 6, [SLOT]), 4.0, True, id="it was there before"),
+        pytest.param(Expiry(5, 6, [SLOT]), 5.5, True, id="it was there meanwhile"),
+        pytest.param(Expiry(5, 6, [SLOT]), 7.0, False, id="it was there afterwards"),
+        pytest.param(Expiry(5, 6, [SLOT + 1]), 4.0, False, id="another slot"),
+        pytest.param(Expiry(11, 12, [SLOT]), 4.0, False, id="it is heard before"),
+    ],
+)
+def test_who_may_expire_early(code: str, expiry: Expiry, asked_s: float, *, fine: bool) -> None:
+    """A session of that slot that was not seen since; nothing else is excused."""
+    checker = Checker(expiries=[expiry])
+
+    def feed(t: float, **fields: object) -> None:
+        checker.feed(cast("Event", {"t": t, "c": "s", "k": 1, **fields}))
+
+    feed(0, e="hello", name="", acked=None)
+    feed(0, e="welcome", name=NAME, epoch=1, seq=0, text=None)
+    feed(asked_s, e="sent", n=1, text="x")
+    feed(8, e="answered", n=1, previous=None, text="x")
+    feed(10, e="error", code=code, text="")
+
+    assert checker.counts == ({} if fine else {rules.LOST: 1})
+
+
+def test_a_session_that_expired_early_does_not_come_back() -> None:
+    """Whatever it is told: it has expired, and not gone back."""
+    checker = Checker(expiries=[Expiry(5, 6, [SLOT])])
+
+    def feed(t: float, connection: int, **fields: object) -> None:
+        checker.feed(cast("Event", {"t": t, "c": "s", "k": connection, **fields}))
+
+    feed(0, 1, e="hello", name="", acked=None)
+    feed(0, 1, e="welcome", name=NAME, epoch=1, seq=0, text=None)
+    feed(7, 1, e="error", code="rolled-back", text="")
+    feed(8, 2, e="hello", name=NAME, acked=None)
+    feed(9, 2, e="error", code="unknown-session", text="")
+    assert checker.counts == {}
+
+    feed(10, 3, e="hello", name=NAME, acked=None)
+    feed(11, 3, e="welcome", name=NAME, epoch=2, seq=0, text=None)
+    assert checker.counts == {rules.ENDED: 1}
 
 
 def test_connections_in_the_metrics() -> None:

@@ -75,8 +75,9 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "cut-redis-in", "cut-haproxy-daemon", "kill-haproxy", "reload-haproxy", "storm",
         "claimants", "cut-reply", "mix", "kill-master", "freeze-master", "restart-master",
         "kill-replica", "kill-replicas", "kill-master-and-replica", "hand-over", "lose-node",
-        "lone-master", "shards-move", "shards-add-remove", "rooms-ghosts", "stale-replica", "cut-shard",
-        "half-open-shard", "late-shard", "restart-nodes-elsewhere",
+        "lone-master", "shards-move", "shards-add-remove", "rooms-ghosts", "stale-replica",
+        "cut-shard", "half-open-shard", "late-shard", "restart-nodes-elsewhere", "clock-ahead",
+        "isolate-master", "isolate-master-and-daemon",
     } <= set(names)  # fmt: skip
 
 

@@ -112,6 +112,16 @@ def cut(link: str, *ways: str) -> Fault:
     )  # fmt: skip
 
 
+def isolate(part: str, *daemons: str) -> Fault:
+    """Nodes are cut off from all others; `daemons` too, and reach these alone."""
+    beside = f", {' and '.join(daemons)} beside it" if daemons else ""
+    return Fault(
+        f"cut {part} off from all other nodes{beside}", part,
+        lambda stage: stage.isolate(part, *daemons),
+        f"heal the links of {part}", lambda stage: stage.rejoin(part, *daemons), (0.5, 5),
+    )  # fmt: skip
+
+
 def half_open(link: str, end: str) -> Fault:
     """One end of each connection is gone, the other does not know."""
     text = f"half-open {link}, the {end} end is reset"

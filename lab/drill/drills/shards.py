@@ -6,16 +6,19 @@ with the cluster whole.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lab.drill.drills.faults import (
+    OF_A_DAEMON,
     OF_A_SHARD,
     cut,
     freeze,
     half_open,
     hand_over,
     in_order,
+    isolate,
     kill,
     lose,
     restart_at_once,
@@ -23,16 +26,20 @@ from lab.drill.drills.faults import (
 from lab.drill.drills.rooms import LOAD as MEMBERS
 from lab.drill.judge.expectations import (
     bites,
+    clocks_seen,
     goes_on,
+    heard,
     nothing_lost,
     nothing_silent,
     others_go_on,
+    served_again,
     shard_serves,
     spares,
     told_of_loss,
 )
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import REDIS, SHARD
+from lab.drill.stage.base import AT_HOME, NODE, REDIS, SHARD
+from lab.wait import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,17 +53,27 @@ MASTER, REPLICA, REPLICAS = (
 )
 
 # One daemon's links to that shard's nodes, and to the one that is its master at first.
-TO_SHARD = f"redis:echod1/{SHARD}"
+TO_SHARD = f"redis:{AT_HOME}/{SHARD}"
 TO_MASTER = f"{TO_SHARD}/redis-{SHARD}-0"
 
 # From the fault on until the shard's sessions are served: two node timeouts and an election.
 KILLED_S, FROZEN_S = 4.0, 5.0
+# Of `ALL_KINDS`, those that one daemon's link to its home shard has at least.
+OF_A_LINK = 5
+# `commit_s_max`, 6 s, and to come back.
+HALF_OPEN_S = 8.0
 # A replica that has gone is waited for by nobody, a shard is handed over in a tenth of a second.
 UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
 # Before the first fault: what is usual is known then.
 BEGIN_S = 5.0
 # So many shards take turns to lose a node.
 SHARDS = 3
+# Of a node's clock: a session's life, so that each has expired there.
+AHEAD_S = 300
+# The daemons look at the clocks every 5 s, at most of the nodes.
+SEEN_S_MAX = 20.0
+# So many slots are half-moved.
+HALF_SLOTS = 4
 # So many slots move before the master is killed, and so many after it.
 SLOTS = 6
 
@@ -81,14 +98,14 @@ def on_a_node(
     )
 
 
-def on_a_link(name: str, what: str, steps: Sequence[Step]) -> Drill:
-    """A daemon waits for one shard, and nobody is cut."""
+def on_a_link(name: str, what: str, steps: Sequence[Step], *cut: Expectation) -> Drill:
+    """A daemon waits for one shard; nobody is cut, unless `cut` says of whom more."""
     return Drill(
         name,
         what,
         steps,
         seconds=steps[-1].at_s + 4,
-        expects=[nothing_lost, spares(), goes_on(1.0)],
+        expects=[nothing_lost, goes_on(1.0), *(cut or [spares()])],
         links=frozenset({REDIS}),
         load=ALL_KINDS,
         needs_shards=True,
@@ -121,7 +138,7 @@ def stale_replica() -> Drill:
             ),
         ],
         seconds=13,
-        expects=[bites(OF_A_SHARD), told_of_loss(), goes_on(1.0)],
+        expects=[bites(OF_A_SHARD), heard("rolled-back", OF_A_SHARD), goes_on(1.0)],
         load=CLIENTS,
         needs_shards=True,
         only_local="the containers have one Redis",
@@ -158,6 +175,70 @@ def lone_master() -> Drill:
         needs_shards=True,
         only_local="the containers have one Redis",
     )  # fmt: skip
+
+
+def clock_ahead() -> Drill:
+    """Sessions live shorter than was promised (docs/alerts.md, ClocksApart): that is told."""
+
+    def clocks(stage: Stage) -> dict[str, object]:
+        apart_s: dict[str, float] = {}
+
+        def seen() -> bool:
+            apart_s.update(
+                (name, stage.samples(name).get("echod_clocks_apart_seconds") or 0.0)
+                for name in stage.daemons
+            )
+            return min(apart_s.values()) >= AHEAD_S - 1
+
+        with contextlib.suppress(TimeoutError):  # then the drill fails
+            until(seen, SEEN_S_MAX, "the daemons to see it")
+        return {"clocks_apart_s": apart_s}
+
+    early, back = hand_over(SHARD).steps(4)[0], hand_over(SHARD).steps(8)[0]
+    return Drill(
+        "clock-ahead",
+        f"A replica's clock is {AHEAD_S} s ahead, and it becomes master: sessions expire early, and"
+        " are told; nothing else is lost.",
+        [
+            Step(
+                3, f"start {REPLICA} again with its clock {AHEAD_S} s ahead",
+                lambda stage: stage.set_clock(REPLICA, AHEAD_S), lasts=False,
+            ),
+            replace(early, expires=True),
+            back,
+        ],
+        seconds=11,
+        expects=[
+            told_of_loss(OF_A_SHARD), bites(OF_A_SHARD), nothing_lost, goes_on(1.0),
+            clocks_seen(AHEAD_S - 1),
+        ],
+        load=ALL_KINDS,
+        afterwards=clocks,
+        needs_shards=True,
+        preloads=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
+def isolate_master(name: str, what: str, *daemons: str) -> Drill:
+    """It may take lines, and answers none of them: no replica has them."""
+    served: list[Expectation] = (
+        [bites(OF_A_DAEMON), heard("unavailable", OF_A_DAEMON)]
+        if daemons
+        else [shard_serves(FROZEN_S), others_go_on()]
+    )
+    return Drill(
+        name,
+        what,
+        isolate(MASTER, *daemons).steps(BEGIN_S, BEGIN_S + 8),
+        seconds=BEGIN_S + 13,
+        expects=[nothing_lost, goes_on(1.0), *served],
+        links=frozenset({NODE, REDIS} if daemons else {NODE}),
+        load=ALL_KINDS,
+        needs_shards=True,
+        preloads=True,
+        only_local="the containers have one Redis",
+    )
 
 
 def lose_node(times: int = 3) -> Drill:
@@ -214,6 +295,34 @@ def shards_move(times: int = 1) -> Drill:
     )
 
 
+def half_moved(name: str, what: str, victim: str, *, loses: bool) -> Drill:
+    """Slots are half-way from one shard to another when one of the two masters dies."""
+    there = (SHARD + 1) % SHARDS
+    of = MASTER if victim == "source" else f"master of shard {there}"
+    dead, again = kill(of, loses=loses).steps(4, 9.5)
+    return Drill(
+        name,
+        what,
+        [
+            Step(
+                3, f"half-move {HALF_SLOTS} slots from shard {SHARD} to shard {there}",
+                lambda stage: stage.half_move(HALF_SLOTS, SHARD, there),
+            ),
+            dead,
+            Step(
+                9 if loses else 5, "`fleet shards` finishes what is half-moved",
+                lambda stage: stage.finish_moves(), heals=True,
+            ),
+            again,
+        ],
+        seconds=14,
+        expects=[goes_on(1.0), *([told_of_loss()] if loses else [nothing_lost])],
+        load=ALL_KINDS,
+        needs_shards=True,
+        only_local="the containers have one Redis",
+    )  # fmt: skip
+
+
 ALL = (
     on_a_link(
         "cut-shard",
@@ -224,6 +333,8 @@ ALL = (
         "half-open-shard",
         "One daemon's links to one shard are half open: the shard's ends are reset.",
         half_open(TO_SHARD, "far").steps(3),
+        # A master that is silent, and that nobody replaces, is waited for as long as a line may.
+        *(bites(OF_A_LINK), served_again(HALF_OPEN_S)),
     ),
     on_a_link(
         "late-shard",
@@ -280,6 +391,16 @@ ALL = (
         HANDED_OVER_S,
         spares(),
     ),
+    isolate_master(
+        "isolate-master",
+        "A shard's master is cut off from all other nodes; every daemon still reaches it.",
+    ),
+    isolate_master(
+        "isolate-master-and-daemon",
+        "A shard's master and a daemon are cut off together from all other nodes.",
+        "echod1",
+    ),
+    clock_ahead(),
     stale_replica(),
     lone_master(),
     lose_node(),
@@ -301,4 +422,16 @@ ALL = (
         only_local="the containers have one Redis",
     ),
     shards_move(),
+    half_moved(
+        "half-moved-target",
+        "Some keys of slots have gone to another shard when its master dies; then the move goes on.",
+        "target",
+        loses=False,
+    ),
+    half_moved(
+        "half-moved-source",
+        "Some keys of slots have gone to another shard when their own's master dies.",
+        "source",
+        loses=True,
+    ),
 )

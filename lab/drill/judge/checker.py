@@ -59,6 +59,27 @@ class Loss(NamedTuple):
         return slot_of(name.encode()) in self.slots
 
 
+class Expiry(NamedTuple):
+    """Sessions of these slots may have expired early, all at once, and nothing else was lost.
+
+    A node took over whose clock is ahead: between `t` and `done` on the history's clock. A client
+    hears `unknown-session`, or `rolled-back` first, from a daemon that knows how long its session
+    was to live. Either way the session is gone.
+    """
+
+    t: float
+    done: float
+    slots: Collection[int]
+
+    def concerns(self, name: str, answered_s: float, heard_s: float) -> bool:
+        """Whether a session that is gone at `heard_s` may have gone by it.
+
+        Not if it was there afterwards: then it has its whole life since. `answered_s` is when the
+        last question was sent that was answered there.
+        """
+        return self.t < heard_s and answered_s <= self.done and slot_of(name.encode()) in self.slots
+
+
 class Checker:
     """Feed it every event of every client, in the order of time; then look at `violations`.
 
@@ -67,6 +88,7 @@ class Checker:
             or `unknown-session`.
         short: The daemons' lives, if they are shortened.
         troubled: From when to when a fault was there.
+        expiries: After one of its slot a client may hear the same, once, and its session is gone.
         haunts: Which clients, by name, post in rooms and are no good members of them: nothing is
             owed to them there.
 
@@ -82,11 +104,14 @@ class Checker:
         losses: Sequence[Loss] = (),
         short: Short = ORDINARY,
         troubled: Sequence[tuple[float, float]] = (),
+        *,
+        expiries: Sequence[Expiry] = (),
         haunts: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self.violations: list[Violation] = []
         self.counts: Counter[str] = Counter()
         self._losses = losses
+        self._expiries = expiries
         self._sessions: dict[str, Session] = {}
         self._connections: dict[tuple[str, int], Connection] = {}
         self.signs = Signs(short, troubled, self._sessions, self.broken)
@@ -188,6 +213,8 @@ class Checker:
             self.broken(rules.FOREIGN, session.name, text, connection.hello, event)
             return
         tenure = connection.tenure = Tenure(event)
+        if connection.hello is not None:
+            session.there_s = max(session.there_s, connection.hello["t"])
         if (
             session.ended is not None
             and (connection.hello is None or connection.hello["t"] > session.ended["t"])
@@ -309,10 +336,12 @@ class Checker:
         elif due.late is not None:
             wrong = f"a {due.event['e']} was sent after a takeover, and is answered"
             self.broken(rules.OWNER, session.name, wrong, due.late, due.event, event)
-        elif kind == "answered":
-            self._answered(session, tenure, event)
-        elif kind == "bye":
-            self._bye(session, tenure, event)
+        else:
+            session.there_s = max(session.there_s, due.event["t"])
+            if kind == "answered":
+                self._answered(session, tenure, event)
+            elif kind == "bye":
+                self._bye(session, tenure, event)
 
     def _answered(self, session: Session, tenure: Tenure, event: Event) -> None:
         """A line is: no later owner may have been told less."""
@@ -366,12 +395,16 @@ class Checker:
         """A client hears that its session, or a part of it, is gone."""
         code, how = event["code"], ""
         excused = self._lost_between(session.name, -math.inf, event["t"])
+        expired = not excused and session.ended is None and self._expired(session, event)
+        excused = excused or expired
         if code == "unknown-session":
             excused = excused or session.gone
             if connection.kind:
                 late, how = self.signs.lost(connection, session, event)
                 excused = excused or late
             session.ended = session.ended or event
+        elif expired:
+            session.ended = event
         else:
             session.forget()
         if not excused:
@@ -387,6 +420,11 @@ class Checker:
         ):
             return rules.FOREIGN
         return rule
+
+    def _expired(self, session: Session, event: Event) -> bool:
+        return any(
+            expiry.concerns(session.name, session.there_s, event["t"]) for expiry in self._expiries
+        )
 
     def _lost_between(self, name: str, since_s: float, until_s: float) -> bool:
         return any(since_s < loss.t < until_s and loss.concerns(name) for loss in self._losses)

@@ -162,12 +162,21 @@ def newcomers(outcome: Outcome, least: int, refused_share_max: float) -> Verdict
 
 
 @expectation
-def told_of_loss(outcome: Outcome) -> Verdict:
-    """Clients heard that data was lost: `rolled-back` or `unknown-session`."""
+def told_of_loss(outcome: Outcome, least: int = 1) -> Verdict:
+    """At least so many clients heard that data was lost: `rolled-back` or `unknown-session`."""
     codes = outcome.figures.codes
     back, gone = codes["rolled-back"], codes["unknown-session"]
     text = f"`rolled-back` {back} times, `unknown-session` {gone} times."
-    return Verdict("Are clients told that data was lost?", back + gone > 0, text)
+    return Verdict("Are clients told that data was lost?", back + gone >= least, text)
+
+
+@expectation
+def clocks_seen(outcome: Outcome, least_s: float) -> Verdict:
+    """Every daemon says how far the nodes' clocks are apart; above a second it is an alert."""
+    apart_s: Mapping[str, float] = outcome.facts["clocks_apart_s"]
+    text = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in apart_s.items())
+    passed = bool(apart_s) and min(apart_s.values()) >= least_s
+    return Verdict("Do the daemons see that clocks are apart?", passed, f"{text}.")
 
 
 @expectation

@@ -24,6 +24,7 @@ class Mark:
     heals: bool
     loses: bool
     lasts: bool = True
+    expires: bool = False
     slots: Collection[int] = ()
     """That the nodes had which it was on."""
 

@@ -131,6 +131,7 @@ class Session:
     blur: Event | None = None  # a WELCOME that may belong to this era or to the one before
     quit: tuple[Event, int] | None = None  # may have been obeyed; and its owner's epoch
     ended: Event | None = None  # the BYE, or the `unknown-session`
+    there_s: float = -math.inf  # when the last question was sent that was answered
 
     # In a soak, on the history's clock.
     by: Connection | None = None  # who had it last

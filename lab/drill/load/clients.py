@@ -148,9 +148,6 @@ class Member(Talker):
         self._posts = 0
         self._who_s = self._served_s = 0.0
 
-    def _lost(self) -> None:
-        """It asks again, as after any fault: to the ledger it is one member all the time."""
-
     def _turn(self) -> None:
         now_s, member = time.monotonic(), self.member
         if self._pauses and self._served_s and now_s - self._served_s >= PAUSE_AT_S:

@@ -28,6 +28,10 @@ Deed = Literal["kill", "drain", "freeze", "thaw", "start", "reload", "fill", "fr
 # The Redis that drills break: one Redis; of a cluster, all nodes of this shard.
 REDIS: Final = "redis"
 SHARD: Final = 1
+# In the name of a link: a daemon whose new sessions live on `SHARD`, so that lines are there to wait.
+AT_HOME: Final = "a daemon at home there"
+# The kind of link between a cluster's nodes.
+NODE: Final = "node"
 # Those that `Stage.move` has moved.
 MOVED: Final = "slots that have moved"
 
@@ -63,8 +67,8 @@ class Stage(AbstractContextManager["Stage"]):
 
     Args:
         directory: Of what it writes; made if it is not there.
-        links: Which kinds of links the drill cuts: `redis`, `daemon`, `clients`. Elsewhere the
-            parts are connected directly.
+        links: Which kinds of links the drill cuts: `redis`, `daemon`, `clients`, `node` (between
+            the nodes of a cluster). Elsewhere the parts are connected directly.
     """
 
     parts: Mapping[str, Any]
@@ -192,6 +196,32 @@ class Stage(AbstractContextManager["Stage"]):
 
     def hand_over(self, shard: int) -> None:
         """A replica becomes its shard's master, without a loss."""
+        raise NotImplementedError
+
+    def set_clock(self, part: str, ahead_s: int) -> None:
+        """Start nodes of a cluster again, their time of day so far ahead; they are whole then."""
+        raise NotImplementedError
+
+    def isolate(self, part: str, *daemons: str) -> None:
+        """Cut nodes of a cluster off from all others, and from all daemons but those named.
+
+        None named: every daemon still reaches all nodes. Daemons that are named reach these alone.
+        """
+        raise NotImplementedError
+
+    def rejoin(self, part: str, *daemons: str) -> None:
+        """Undo `isolate`: what was on its way comes late."""
+        raise NotImplementedError
+
+    def half_move(self, count: int, source: int, target: int) -> None:
+        """As `move`, and half-way: some of each slot's keys are there, the others still here.
+
+        The target's replicas have those that are there.
+        """
+        raise NotImplementedError
+
+    def finish_moves(self) -> None:
+        """What an operator does about half-moved slots: `fleet shards` again."""
         raise NotImplementedError
 
     def await_whole(self) -> None:

@@ -1,6 +1,7 @@
 """A fleet of local processes, as a stage on which every fault can be made.
 
     clients ──(link)──▶ HAProxy ──(link)──▶ echod1 … ──(link)──▶ Redis, or each node of a cluster
+                                                                 └──(link)──▶ each other node
        ├──────────────────▶ idle   ─────────────────────────────▶ Redis     a soak's: in no balance
        └──────────────────▶ memory                        a soak's: alone, with its own store
 
@@ -14,7 +15,8 @@ import re
 import resource
 import subprocess
 import sys
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,22 +27,38 @@ from echod.config import flag_of
 from echod.store.slots import slot_of_key
 from lab.drill.lives import shorten
 from lab.drill.stage import detour
-from lab.drill.stage.base import DATA, MOVED, REDIS, SHARD, UP_S_MAX, Deed, DrillError, Stage
+from lab.drill.stage.base import (
+    AT_HOME,
+    DATA,
+    MOVED,
+    NODE,
+    REDIS,
+    SHARD,
+    UP_S_MAX,
+    Deed,
+    DrillError,
+    Stage,
+)
 from lab.drill.stage.shards_command import ShardsCommand
-from lab.fleet import control, metrics, ports, processes
+from lab.fleet import control, metrics, ports, preload, processes
 from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
 from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
+from lab.fleet.shards.cluster import Cluster, Login
+from lab.fleet.shards.mover import Mover
 from lab.wait import until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from lab.fleet.haproxy_server import Daemon
+    from lab.fleet.links import Link
     from lab.fleet.metrics import Samples
     from lab.fleet.processes import Process
     from lab.fleet.redis_node import Node
 
 FROZEN_S_MAX: Final = 2.0
+# A clock that was set is not further from what it shall be.
+CLOCK_S: Final = 2.0
 # Beside a soak's fleet.
 MEMORY, IDLE = "memory", "idle"
 
@@ -56,6 +74,36 @@ class LinkedFleet(Fleet):
     def __init__(self, plan: Plan, way: Callable[[str, str], str]) -> None:
         super().__init__(plan)
         self._way = way
+
+    def link_nodes(self) -> None:
+        """A link between each two nodes of a cluster that does not run yet (`preload`)."""
+        store = self.store
+        if not isinstance(store, RedisCluster):
+            return
+        for node in store.nodes:  # known before they run, because each needs all
+            node.port, node.bus_port = ports.reserve(), ports.reserve()
+        for node in store.nodes:
+            detours = self.plan.directory / f"detours-{node.name}"
+            detours.parent.mkdir(parents=True, exist_ok=True)
+            ways = {
+                port: ports.split(
+                    self._way(between(node.name, other.name), f"{ports.HOST}:{port}")
+                )[1]
+                for other in store.nodes
+                if other is not node
+                for port in (other.port, other.bus_port)
+            }
+            preload.write_detours(detours, ways)
+            self.preload(node, detours=detours)
+
+    def preload(self, node: Node, *, ahead_s: int = 0, detours: Path | None = None) -> None:
+        """From its next start on a node has these, beside the detours that it had."""
+        library = self.plan.directory / preload.LIBRARY
+        if not library.exists():
+            preload.build(library)
+        had: dict[str, str] = node.options.get("env", {})
+        env = had | preload.variables(library, ahead_s=ahead_s, detours=detours)
+        node.options = {**node.options, "env": env}
 
     def store_url_of(self, daemon: str, redis_url: str) -> str:
         """Through a link of its own; of a cluster, whose nodes say where they are, by detours."""
@@ -116,12 +164,15 @@ class LocalStage(Stage):
             daemon_settings=settings,
         )
         self.fleet = LinkedFleet(plan, self.way)
+        if NODE in links:
+            self.fleet.link_nodes()
         self.parts = self.fleet.parts
         self.shards = ShardsCommand(self.fleet)
         self._harmed: dict[str, list[str]] = {}
         """What a fault was on, by what the drill calls it, until it is undone."""
         self._turns: Counter[int] = Counter()
         self._moved: set[int] = set()
+        self._at_home = ""
 
     def start(self) -> None:
         self.fleet.start()
@@ -152,11 +203,22 @@ class LocalStage(Stage):
         store = self.fleet.store
         if even and isinstance(store, RedisCluster):
             masters = store.masters().values()
+
+            def spread() -> bool:
+                counts = [len(_at_home(node, self.daemons)) for node in masters]
+                return max(counts) < 2 + min(counts)
+
             until(
-                lambda: max(_homes(node) for node in masters) < 2 + min(map(_homes, masters)),
+                spread,
                 UP_S_MAX,
                 "the daemons' homes to be spread over the shards",
             )
+
+    def link(self, name: str) -> Link:
+        """`AT_HOME` is the same daemon each time."""
+        if AT_HOME in name and not self._at_home:
+            self._at_home = min(_at_home(self._cluster.master(SHARD), self.daemons))
+        return super().link(name.replace(AT_HOME, self._at_home))
 
     def names(self, part: str) -> list[str]:
         return [node.name for node in self._nodes(part)] or [part]
@@ -255,6 +317,63 @@ class LocalStage(Stage):
         (replica,) = self._nodes(f"replica of shard {shard}")
         self._cluster.hand_over(replica)
 
+    def set_clock(self, part: str, ahead_s: int) -> None:
+        cluster = self._cluster
+        for node in self._nodes(part):
+            cluster.kill(node)
+            self.fleet.preload(node, ahead_s=ahead_s)
+            cluster.start_again(node)
+            self.parts[node.name] = node.process
+            seconds, _ = node.ask("TIME")
+            if abs(seconds - time.time() - ahead_s) > CLOCK_S:
+                raise DrillError(f"{node.name}: its clock can't be set, it takes no preloaded one")
+        cluster.await_whole()
+
+    def isolate(self, part: str, *daemons: str) -> None:
+        names = self._harmed[part] = self.names(part)
+        for link in self._around(names, daemons):
+            link.hold()
+
+    def rejoin(self, part: str, *daemons: str) -> None:
+        for link in self._around(self._harmed.pop(part), daemons):
+            link.heal()
+
+    def _around(self, names: Collection[str], daemons: Sequence[str]) -> Iterator[Link]:
+        """What to cut: between these nodes and all others, and between those daemons and others."""
+        if self._network is None:
+            raise DrillError("the nodes of this drill have no links")
+        for name, link in self._network.links.items():
+            kind, _, ends = name.partition(":")
+            if kind == NODE and any(end in names for end in ends.split("/")):
+                yield link
+            elif daemons and kind == REDIS:
+                daemon, _, node = ends.split("/")
+                if (daemon in daemons) is (node not in names):
+                    yield link
+
+    def half_move(self, count: int, source: int, target: int) -> None:
+        cluster = self._cluster
+        with redis.Redis.from_url(cluster.master(source).admin_url) as client:
+            keys = [key for key in client.scan_iter(count=1000) if b"{" in key]
+        by_slot: defaultdict[int, list[bytes]] = defaultdict(list)
+        for key in keys:
+            by_slot[slot_of_key(key)].append(key)
+        # Rooms' first: they have most keys. Those with one alone can't be half here.
+        wanted = sorted(
+            (slot for slot, held in by_slot.items() if len(held) > 1),
+            key=lambda slot: not any(key.startswith(b"m:{") for key in by_slot[slot]),
+        )
+        for slot in wanted[:count]:
+            held = sorted(by_slot[slot])
+            cluster.begin_move(slot, target, *(key.decode() for key in held[1::2]))
+            self._moved.add(slot)
+        cluster.await_whole()
+
+    def finish_moves(self) -> None:
+        nodes = [node for node in self._cluster.nodes if node.reachable]
+        name, password = nodes[0].login or (None, None)
+        Mover(Cluster([node.address for node in nodes], Login(name, password))).level()
+
     def await_whole(self) -> None:
         self._cluster.await_whole()
 
@@ -332,13 +451,22 @@ class LocalStage(Stage):
         )
 
 
-def _homes(master: Node) -> int:
-    """How many daemons have their home on a shard, as its leases say."""
+def between(one: str, other: str) -> str:
+    """The name of the link between two nodes, whoever connects."""
+    return f"{NODE}:{min(one, other)}/{max(one, other)}"
+
+
+def _at_home(master: Node, daemons: Collection[str]) -> list[str]:
+    """Which daemons have their home on a shard, as its leases say."""
     with redis.Redis.from_url(master.admin_url) as client:
         leases = [
-            lease for key in client.scan_iter(b"l:*", count=1000) for lease in client.hvals(key)
+            (inbox.decode(), lease.split(b" ")[1])
+            for key in client.scan_iter(b"l:*", count=1000)
+            for inbox, lease in client.hgetall(key).items()
         ]
-    return sum(lease.split(b" ")[1] == b"1" for lease in leases)
+    # An inbox is `{<tag>}:<daemon>:<run>`.
+    here = {inbox.split(":")[1] for inbox, at_home in leases if at_home == b"1"}
+    return [name for name in daemons if name in here]
 
 
 def limit_files(pid: int, *, full: bool) -> None:
