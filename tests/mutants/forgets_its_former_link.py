@@ -8,14 +8,18 @@ from gevent import monkey
 monkey.patch_all()
 
 import sys
+from typing import TYPE_CHECKING
 
 from echod.__main__ import main
 from echod.store.redis.store import RedisStore
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _connect = RedisStore.connect
 
 
-def afresh(self: RedisStore) -> bool:
+def afresh(self: RedisStore) -> Collection[int]:
     """As if it were the first link: nothing to kill, no key that late bytes don't know."""
     self._formers.clear()
     self._run_id = b""
