@@ -21,8 +21,15 @@ from echod.values import store_url
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
 from lab.fleet.processes import StartError
-from tests.contract.stores import REDISES, SHARDS
-from tests.contract.test_store import OneShard, commit, redis_store, session, write
+from tests.contract.stores import REDISES, SHARDS, Daemon
+from tests.contract.test_store import (
+    OneShard,
+    commit,
+    redis_store,
+    session,
+    sessions_apart,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -116,6 +123,21 @@ def test_lost_data_is_noticed_once_by_all(stores: Stores, node: redis_py.Redis) 
     assert [shard.store.generation for shard in shards] == [1, 1]
     shards[0].store.reset()
     assert not shards[0].store.connect()
+
+
+@ALL
+def test_a_loss_is_told_of_its_own_shard(stores: Stores) -> None:
+    """Whoever lives on another goes on."""
+    way = Daemon(stores.places(LIVES, None), LIVES, expected=frozenset({"rolled-back"}))
+    sessions = sessions_apart()
+    way.commit([write(each, 1) for each in sessions])
+    stores.at(sessions[1].state_key).flushall()
+    way.commit([write(each, 2) for each in sessions])
+    (concerns,) = way.lost
+    way.lost.clear()
+    alone = len(stores.nodes) == 1
+    assert [concerns(each.slot) for each in sessions] == [alone, True, alone]
+    way.stop()
 
 
 @ALL
