@@ -38,7 +38,7 @@ from lab.drill.judge.expectations import (
     told_of_loss,
 )
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import AT_HOME, NODE, REDIS, SHARD
+from lab.drill.stage.base import AT_HOME, FIRST, NODE, REDIS, SHARD
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def clock_ahead() -> Drill:
 
 
 def isolate_master(name: str, what: str, *daemons: str) -> Drill:
-    """It may take lines, and answers none of them: no replica has them."""
+    """The first node is master at first. It may take lines, and answers none: no replica has them."""
     served: list[Expectation] = (
         [bites(OF_A_DAEMON), heard("unavailable", OF_A_DAEMON)]
         if daemons
@@ -230,7 +230,7 @@ def isolate_master(name: str, what: str, *daemons: str) -> Drill:
     return Drill(
         name,
         what,
-        isolate(MASTER, *daemons).steps(BEGIN_S, BEGIN_S + 8),
+        isolate(FIRST, *daemons).steps(BEGIN_S, BEGIN_S + 8),
         seconds=BEGIN_S + 13,
         expects=[nothing_lost, goes_on(1.0), *served],
         links=frozenset({NODE, REDIS} if daemons else {NODE}),
