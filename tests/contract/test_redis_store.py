@@ -16,7 +16,7 @@ import redis as redis_py
 from echod.store.base import Lives, StoreError
 from echod.store.keys import decode_state, generation_key
 from echod.store.redis.link import Link
-from echod.store.slots import ALL_SLOTS
+from echod.store.slots import ALL_SLOTS, slot_of_key
 from echod.values import store_url
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
@@ -179,7 +179,8 @@ def test_two_daemons_of_one_name_lose_nothing(stores: Stores) -> None:
 def test_generation_is_seen_with_the_next_batch(stores: Stores, node: redis_py.Redis) -> None:
     """Another daemon's finding reaches this one with its heartbeat, and is a loss to it, too."""
     shard = settled(stores)
-    node.set(generation_key(shard.place.slots[0]), 7)
+    (marker, *_) = markers(node)
+    node.set(generation_key(slot_of_key(marker)), 7)
     with pytest.raises(StoreError) as caught:
         shard.commit([])
     assert caught.value.kind == "rolled-back"
