@@ -207,6 +207,28 @@ def test_a_shard_without_any_disk_is_formed_anew_when_told(cluster: Cluster) -> 
     assert cluster.read(KEYS[1]) is None
 
 
+def test_a_master_hands_over_before_it_ends(cluster: Cluster) -> None:
+    """Another has its slots when it has left, and nobody had to take it for dead."""
+    master, replica = cluster.master(0), cluster.replica(0)
+    cluster.write(KEYS[0], "handed")
+    cluster.leave(master)
+    assert cluster.is_master(replica)
+    assert not cluster.is_master(master)
+    assert cluster.read(KEYS[0]) == "handed"
+    assert all("fail" not in seen.flags for name in NAMES for seen in cluster.view(name))
+    cluster.await_whole()
+
+
+def test_who_has_nothing_to_hand_over_leaves(cluster: Cluster) -> None:
+    """A replica, and a master whose replica is away, which keeps its slots."""
+    master, replica = cluster.master(1), cluster.replica(1)
+    cluster.leave(replica)
+    assert cluster.is_master(master)
+    cluster.kill(replica)
+    cluster.leave(master)
+    assert cluster.is_master(master)
+
+
 def test_it_ends_in_order(cluster: Cluster) -> None:
     """On SIGTERM the server itself ends, and what ran beside it too."""
     replica = cluster.replica(0)

@@ -252,5 +252,7 @@ def words_of(container: Object) -> Iterator[str]:
     yield from container.get("args", ())
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         yield from container.get(probe, {}).get("exec", {}).get("command", ())
+    before = container.get("lifecycle", {}).get("preStop", {})
+    yield from before.get("exec", {}).get("command", ())
     for each in container.get("env", ()):
         yield each.get("value", "")

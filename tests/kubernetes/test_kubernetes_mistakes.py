@@ -222,6 +222,13 @@ MISTAKES = {
     "a rule file left out": Mistake(
         lambda o: the(o, "ConfigMap", "prometheus")["data"].pop("store.yml"), references.missing, "has no key store.yml"
     ),
+    "a script's name misspelt": Mistake(
+        lambda o: container(o, "StatefulSet", "redis-0")["lifecycle"]["preStop"]["exec"].update(
+            command=["sh", "/etc/redis/nodes.sh", "leave"]
+        ),
+        references.missing,
+        "no file /etc/redis/nodes.sh",
+    ),
     "a mount of no volume": Mistake(
         lambda o: container(o)["volumeMounts"][0].update(name="secret"), references.missing, "no volume secret"
     ),

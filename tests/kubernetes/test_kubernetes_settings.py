@@ -20,7 +20,7 @@ from lab import web
 from lab.fleet import haproxy_server, secret_files
 from lab.wait import until
 from tests.config.checks import ROOT
-from tests.kubernetes import references
+from tests.kubernetes import composed, references
 from tests.kubernetes.rendered import (
     KUBERNETES,
     OVERLAYS,
@@ -83,6 +83,25 @@ def test_haproxy_has_the_time_to_leave(name: str) -> None:
     waits_s = spec["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert waits_s >= 15
     assert waits_s + seconds("hard-stop-after") < spec["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("name", ["cluster", "monitoring-operator"])
+def test_a_master_has_the_time_to_hand_over(name: str) -> None:
+    """To either of its replicas, before it is stopped as in deploy/cluster.yml."""
+    script = (ROOT / "deploy" / "redis" / "node.sh").read_text()
+    ask_s, look_s, looks = (
+        int(re.findall(rf"^{word}=(\d+)$", script, re.MULTILINE)[0])
+        for word in ("ASK_S_MAX", "LOOK_S", "HANDOVER_LOOKS")
+    )
+    hands_over_s = 2 * (2 * ask_s + looks * look_s)
+    stops_s = composed.seconds(
+        composed.services("deploy/cluster.yml")["redis-0-0"]["stop_grace_period"]
+    )
+    for number in range(3):
+        spec = pod_of(the(overlay(name), "StatefulSet", f"redis-{number}"))["spec"]
+        asked = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+        assert asked == ["sh", "/etc/redis/node.sh", "leave", "/run/secrets"]
+        assert hands_over_s + stops_s <= spec["terminationGracePeriodSeconds"]
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
