@@ -217,18 +217,33 @@ settle() {
       *)
         if [ "$3" -gt "$newest" ]; then
           leader=$1
+          called=$name
           newest=$3
         fi
         ;;
     esac
   done
   if [ -n "$leader" ]; then
+    if ! shares "$called"; then
+      say "who answers as $called is not of its shard: its name is old"
+      return
+    fi
     said=$(ask "$NODE" CLUSTER REPLICATE "$leader")
     say "$NODE is a replica of $leader: $said"
   elif [ "${NODE##*-}" = 0 ] && all_answer && ! had_a_master "$begin"; then
     said=$(ask "$NODE" CLUSTER ADDSLOTSRANGE "$begin" "$end")
     say "$NODE is the master of $begin to $end: $said"
   fi
+}
+
+# shares NAME: whether who answers there is of this shard. DNS may be old, and lead to where
+# another shard's node is now; that one has another password for replicas (start.sh).
+shares() {
+  secret=
+  IFS= read -r secret <"$secrets/redis_replica" || [ -n "$secret" ]
+  answer=$(REDISCLI_AUTH=$secret$shard timeout "$ASK_S_MAX" \
+    redis-cli --user replica -h "$1" PING 2>/dev/null)
+  [ "$answer" = PONG ]
 }
 
 all_answer() {
