@@ -335,7 +335,6 @@ keep() {
 
 # start USERS SECRETS SERVER [OPTION…]
 start() {
-  shard=${NODE%-*}
   shards=0
   count=0
   mine=0
@@ -394,8 +393,10 @@ leads() {
 # asks is about to stop the node.
 leave() {
   for name in $NODES; do
-    [ "${name%-*}" = "${NODE%-*}" ] && [ "$name" != "$NODE" ] || continue
+    [ "${name%-*}" = "$shard" ] && [ "$name" != "$NODE" ] || continue
     leads || return 0
+    # Another shard's replica would take over there.
+    shares "$name" || continue
     case $(ask "$name" INFO replication) in
       *role:slave*master_link_status:up*) ;;
       *) continue ;;
@@ -420,6 +421,7 @@ case $task in
     exit 2
     ;;
 esac
+shard=${NODE%-*}
 admin=
 IFS= read -r admin <"$secrets/redis_admin" || [ -n "$admin" ] || exit
 $task "$@"
