@@ -150,6 +150,7 @@ ON_A_CLUSTER = [
     short("freeze-master"),
     SHARDS_MOVE,
     short("late-shard"),
+    short("half-moved-target"),
     short("isolate-master"),
     short("clock-ahead"),
     short("redis-truncate"),

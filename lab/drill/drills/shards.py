@@ -70,6 +70,8 @@ BEGIN_S = 5.0
 SHARDS = 3
 # Of a node's clock: a session's life, so that each has expired there.
 AHEAD_S = 300
+# The daemon has a heartbeat to send at least.
+HELD_S_MAX = 5.0
 # The daemons look at the clocks every 5 s, at most of the nodes.
 SEEN_S_MAX = 20.0
 # So many slots are half-moved.
@@ -114,8 +116,10 @@ def on_a_link(name: str, what: str, steps: Sequence[Step], *cut: Expectation) ->
 
 
 def _hold_next_batch(stage: Stage) -> None:
-    stage.link(TO_MASTER).hold("out")
-    stage.link(TO_MASTER).release("in")
+    link = stage.link(TO_MASTER)
+    link.hold("out")
+    link.release("in")
+    until(lambda: link.count()["held"]["out"], HELD_S_MAX, "a batch to be on its way")
 
 
 def _hand_back(stage: Stage) -> None:
