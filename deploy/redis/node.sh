@@ -228,6 +228,9 @@ settle() {
       say "who answers as $called is not of its shard: its name is old"
       return
     fi
+    # Who has no slot may still have keys of one that was on its way here: it would be refused.
+    # They are where their slot is, or with its master.
+    ask "$NODE" FLUSHALL >/dev/null
     said=$(ask "$NODE" CLUSTER REPLICATE "$leader")
     say "$NODE is a replica of $leader: $said"
   elif [ "${NODE##*-}" = 0 ] && all_answer && ! had_a_master "$begin"; then

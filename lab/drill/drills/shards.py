@@ -32,7 +32,6 @@ from lab.drill.judge.expectations import (
     nothing_lost,
     nothing_silent,
     others_go_on,
-    served_again,
     shard_serves,
     spares,
     told_of_loss,
@@ -58,10 +57,6 @@ TO_MASTER = f"{TO_SHARD}/redis-{SHARD}-0"
 
 # From the fault on until the shard's sessions are served: two node timeouts and an election.
 KILLED_S, FROZEN_S = 4.0, 5.0
-# Of `ALL_KINDS`, those that one daemon's link to its home shard has at least.
-OF_A_LINK = 5
-# `commit_s_max`, 6 s, and to come back.
-HALF_OPEN_S = 8.0
 # A replica that has gone is waited for by nobody, a shard is handed over in a tenth of a second.
 UNNOTICED_S, HANDED_OVER_S = 1.0, 2.0
 # Before the first fault: what is usual is known then.
@@ -340,8 +335,6 @@ ALL = (
         "half-open-shard",
         "One daemon's links to one shard are half open: the shard's ends are reset.",
         half_open(TO_SHARD, "far").steps(3),
-        # A master that is silent, and that nobody replaces, is waited for as long as a line may.
-        *(bites(OF_A_LINK), served_again(HALF_OPEN_S)),
     ),
     on_a_link(
         "late-shard",

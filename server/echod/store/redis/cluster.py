@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 ASK_S_MAX = CONNECT_S_MAX = 0.3
 # Nodes asked at once; the URL's are among them when fewer than this are known.
 ASKED_MAX = 8
-# A master is silent so long before it is asked who serves its slots.
+# A master is silent so long before it is asked who serves its slots, and whether it is the link.
 SILENCE_S = 0.5
 # What is asked for within this time after an answer gets that answer.
 FRESH_S = 0.02
@@ -149,7 +149,7 @@ class Cluster:
         return filled, int(seconds) + int(micros) / 1e6 - here_s
 
     def _link(
-        self, address: Address, timeout_s: float, on_silence: Callable[[], None] | None = None
+        self, address: Address, timeout_s: float, on_silence: Callable[[], bool] | None = None
     ) -> Link:
         place = dataclasses.replace(self._url, host=address.host, port=address.port)
         return Link(
@@ -172,13 +172,16 @@ class Cluster:
         if address is None or not shard.slots:
             raise StoreError("unreachable", f"nobody serves shard {shard.number}")
 
-        def silent() -> None:
-            self.check(shard, master_id)
+        def alive() -> bool:
+            return self.check(shard, master_id)
 
-        return self._link(address, self._timeout_s, silent)
+        return self._link(address, self._timeout_s, alive)
 
-    def check(self, shard: Shard, master_id: str) -> None:
-        """The master may not serve any more: ask the others.
+    def check(self, shard: Shard, master_id: str) -> bool:
+        """The master is silent, and may not serve any more: ask the others, and itself anew.
+
+        Returns:
+            Whether it answers, so that it is the link that does not: its other end has gone.
 
         Raises:
             StoreError: of kind `moved`: another node is the shard's master now.
@@ -186,6 +189,11 @@ class Cluster:
         try:
             self.refresh()
         except StoreError:
-            return  # then nobody knows better
-        if shard.master_id != master_id:
+            return False  # then nobody knows better
+        if shard.master_id != master_id or shard.master is None:
             raise StoreError("moved", f"shard {shard.number} has another master")
+        try:
+            self._ask(shard.master)
+        except StoreError:
+            return False
+        return True

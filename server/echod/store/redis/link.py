@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import select
 import socket
 import ssl
 import stat
@@ -69,13 +70,13 @@ class Link:
         *,
         connect_s_max: float = math.inf,
         silence_s: float = math.inf,
-        on_silence: Callable[[], None] | None = None,
+        on_silence: Callable[[], bool] | None = None,
     ) -> None:
         """Connect; each later wait is bounded by `timeout_s` too.
 
         The password is the URL's, or in the file: read now, so that another one is used
         from the next connection on. With `on_silence`, a wait of `silence_s` calls it, and goes
-        on unless it raises.
+        on unless it raises, or says that the other end answers elsewhere.
 
         Raises:
             StoreError: with the kind `password` (it can't be read), `version` (it is too old),
@@ -200,12 +201,19 @@ class Link:
 
         Raises:
             TimeoutError: It has been too long.
-            StoreError: Somebody knows better than to wait.
+            StoreError: Somebody knows better than to wait; of kind `silent`, the link is dead.
         """
         if self._on_silence is None or (before + 1) * self._silence_s >= self._timeout_s:
             raise TimeoutError("nothing came in time")
-        self._on_silence()
+        if self._on_silence() and not self._readable():
+            raise StoreError("silent", "the other end answers elsewhere, and not here")
         return before + 1
+
+    def _readable(self) -> bool:
+        """Whether something has come meanwhile."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _receive(self, *, patient: bool = False) -> bytes:
         """What comes next, of which there is at least a byte."""

@@ -51,8 +51,9 @@ if TYPE_CHECKING:
 # What the connection before this one can have been, for the name of the marker's key.
 RUN_BYTES = 4
 HSET_REPLIES = 3
-# One WAIT at most, and half of the deadline at most: then the deadline is looked at.
-WAIT_MS = 500
+# One WAIT at most, and half of the deadline at most: then the deadline is looked at. Shorter than
+# a silence after which the link counts as dead (`cluster.SILENCE_S`).
+WAIT_MS = 300
 # A batch as it leaves: its writes, and what `RedisStore._pack` said of it.
 Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
 NOTHING: Begun = ((), None, 0)
