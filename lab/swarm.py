@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.errors import LabError
+from lab.fleet.docker import docker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -138,29 +139,10 @@ def dumped(document: Mapping[str, Any]) -> str:
 # --- docker ---
 
 
-def docker(
-    words: Sequence[str], env: Mapping[str, str] | None = None, feed: str | None = None
-) -> str:
-    """Run docker, and return what it prints.
-
-    Raises:
-        SwarmError: It failed, or is not there.
-    """
-    try:
-        done = subprocess.run(
-            ["docker", *words], env=env, input=feed, capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise SwarmError("docker is not on PATH") from None
-    if done.returncode:
-        raise SwarmError(f"docker {shlex.join(words)}: {done.stderr.strip()}")
-    return done.stdout
-
-
 def configured(stack_files: Sequence[Path], env: Mapping[str, str]) -> dict[str, Any]:
     """The whole stack as Swarm would get it; no engine is needed."""
     words = [word for path in stack_files for word in ("--compose-file", str(path))]
-    document: dict[str, Any] = yaml.safe_load(docker(["stack", "config", *words], env))
+    document: dict[str, Any] = yaml.safe_load(docker("stack", "config", *words, env=env))
     return document
 
 
@@ -170,13 +152,13 @@ def machines_there() -> tuple[dict[str, dict[str, str]], set[str]]:
     Raises:
         SwarmError: This engine is no manager; or two machines have the same name.
     """
-    names = docker(["node", "ls", "--format", "{{.ID}}"]).split()
+    names = docker("node", "ls", "--format", "{{.ID}}").split()
     line = (
         "{{.Description.Hostname}} {{.Spec.Availability}} {{.Status.State}} {{json .Spec.Labels}}"
     )
     machines: dict[str, dict[str, str]] = {}
     ready = set()
-    for text in docker(["node", "inspect", "--format", line, *names]).splitlines():
+    for text in docker("node", "inspect", "--format", line, *names).splitlines():
         name, availability, state, own = text.split(" ", 3)
         if name in machines:
             raise SwarmError(f"two machines have the name {name}")
@@ -189,12 +171,15 @@ def machines_there() -> tuple[dict[str, dict[str, str]], set[str]]:
 def services_there(stack: str) -> set[str]:
     """The services that this stack has now."""
     label = f"label=com.docker.stack.namespace={stack}"
-    names = docker(["service", "ls", "--filter", label, "--format", "{{.Name}}"]).split()
+    names = docker("service", "ls", "--filter", label, "--format", "{{.Name}}").split()
     return {name.removeprefix(f"{stack}_") for name in names}
 
 
 class Commands:
-    """Commands that change something: each is printed before it runs; none runs in a dry run."""
+    """Commands that change something: each is printed before it runs; none runs in a dry run.
+
+    What they print is for who waits, so `lab.fleet.docker`, which returns it, does not do.
+    """
 
     def __init__(self, *, dry: bool) -> None:
         self.dry = dry
@@ -214,6 +199,7 @@ def deploy(stack: str, store: str, *, pages: bool, commands: Commands) -> None:
 
     Raises:
         SwarmError: Something is missing, or the stack has the other store.
+        DockerError: Docker does not do it.
     """
     variables = settings((ROOT / ".env").read_text(), os.environ)
     missing = [name for name in OWN_IMAGES if not variables.get(name)]
@@ -244,7 +230,7 @@ def deploy(stack: str, store: str, *, pages: bool, commands: Commands) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit status: 1 for a `SwarmError`."""
+    """Returns the exit status: 1 for a `LabError`."""
     parser = argparse.ArgumentParser(prog="make swarm", description="Deploy the fleet on a swarm.")
     parser.add_argument("--name", default="echofleet", help="the stack's name (%(default)s)")
     parser.add_argument("--store", choices=STORES, default="redis", help="(%(default)s)")
@@ -253,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         deploy(args.name, args.store, pages=args.pages, commands=Commands(dry=args.dry_run))
-    except SwarmError as error:
+    except LabError as error:
         print(f"make swarm: {error}", file=sys.stderr)
         return 1
     return 0

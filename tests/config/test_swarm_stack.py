@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from lab import swarm
+from lab.fleet.docker import docker
 from tests.config.test_compose_config import CLUSTER, DEFAULTS, configured, daemon, document
 from tests.config.test_haproxy_config import OUT_OF_DNS_S, seconds
 
@@ -48,7 +49,7 @@ Service = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def docker() -> None:
+def program() -> None:
     """The program; no engine."""
     if shutil.which("docker") is None:
         pytest.skip("docker is not on PATH")
@@ -74,7 +75,7 @@ def store(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def stack(docker: None, store: str) -> dict[str, Any]:  # noqa: ARG001 — it may skip
+def stack(program: None, store: str) -> dict[str, Any]:  # noqa: ARG001 — it may skip
     """The stack on this store, with its pages."""
     return rendered(store, pages=True)
 
@@ -235,6 +236,14 @@ def test_names_are_resolved_to_every_address(stack: dict[str, Any]) -> None:
     assert {one["deploy"]["endpoint_mode"] for one in stack["services"].values()} == {"dnsrr"}
 
 
+def test_haproxy_is_on_every_machine(stack: dict[str, Any]) -> None:
+    """It alone; whatever ends is started again."""
+    for name, service in stack["services"].items():
+        mode = "global" if name == "haproxy" else "replicated"
+        assert service["deploy"].get("mode", "replicated") == mode, name
+        assert service["deploy"]["restart_policy"]["condition"] == "any", name
+
+
 def test_who_has_a_disk_stays_on_its_machine(stack: dict[str, Any], store: str) -> None:
     """By a label that `make swarm` gives; no shard has two nodes on a machine."""
     places: dict[str, str] = {}
@@ -291,7 +300,7 @@ def test_haproxy_lets_a_leaving_daemon_finish(stack: dict[str, Any]) -> None:
     assert leaves_s < float(server["stop_grace_period"].removesuffix("s"))
 
 
-def test_names_change_with_the_content(docker: None, tmp_path: Path) -> None:  # noqa: ARG001 — it may skip
+def test_names_change_with_the_content(program: None, tmp_path: Path) -> None:  # noqa: ARG001 — it may skip
     """Of the one secret whose file has changed, and of no other."""
     secrets = tmp_path / "secrets"
     shutil.copytree(swarm.ROOT / "secrets" / "default", secrets)
@@ -325,10 +334,10 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
 def test_a_rendered_stack_is_a_stack_file(stack: dict[str, Any], store: str) -> None:
     """Read once more it is the same, with the `$` of commands; so is each service of it alone."""
     words = ["stack", "config", "--compose-file", "-"]
-    assert yaml.safe_load(swarm.docker(words, feed=swarm.dumped(stack))) == stack
+    assert yaml.safe_load(docker(*words, feed=swarm.dumped(stack))) == stack
     for name in swarm.nodes(stack):
         alone = swarm.one_service(stack, name)
-        assert yaml.safe_load(swarm.docker(words, feed=swarm.dumped(alone))) == alone
+        assert yaml.safe_load(docker(*words, feed=swarm.dumped(alone))) == alone
     assert len(swarm.nodes(stack)) == (9 if store == "cluster" else 0)
 
 
