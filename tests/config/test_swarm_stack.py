@@ -31,12 +31,17 @@ ARGUMENTS = {"redis": [], "cluster": [*CLUSTER]}
 # What both have under the same name and with the same value.
 SAME = (
     *("command", "entrypoint", "user", "init", "read_only", "cap_drop", "logging"),
-    *("stop_grace_period", "ulimits", "tmpfs"),
+    *("stop_grace_period", "ulimits"),
 )
 # What is compared by a test of its own, or has a reason in stack.yml why it can't be the same.
 COMPARED = {
     *("image", "build", "environment", "mem_limit", "cpus", "pids_limit", "deploy"),
-    *("networks", "secrets", "volumes", "healthcheck", "ports"),
+    *("networks", "secrets", "volumes", "tmpfs", "healthcheck", "ports"),
+}
+# What `docker stack deploy` gives a service; it takes more words, and leaves them out silently.
+GIVEN = {
+    *(*SAME, "image", "environment", "deploy", "healthcheck"),
+    *("networks", "ports", "volumes", "configs", "secrets"),
 }
 ABSENT = {"cpu_shares", "security_opt", "restart", "depends_on"}
 # Swarm ends who fails a check.
@@ -97,6 +102,12 @@ def test_nothing_of_compose_is_forgotten(both: Both) -> None:
     """Whatever is new in docker-compose.yml is compared, or said to be Compose's alone."""
     for name, (composed, _) in both.items():
         assert set(composed) <= {*SAME, *COMPARED, *ABSENT}, name
+
+
+def test_no_word_is_left_out(stack: dict[str, Any]) -> None:
+    """`docker stack config` takes words that a deployed service never gets: tmpfs, security_opt."""
+    for name, service in stack["services"].items():
+        assert set(service) <= GIVEN, name
 
 
 def test_the_same_words(both: Both) -> None:
@@ -196,7 +207,10 @@ def test_the_same_files(both: Both, stack: dict[str, Any]) -> None:
         assert set(names) == {one["source"] for one in composed.get("secrets", [])}, name
         for inside, path in names.items():
             assert inside == path.name
-        named = {one["source"]: one["target"] for one in swarmed.get("volumes", [])}
+        mounts = swarmed.get("volumes", [])
+        temporary = [one["target"] for one in mounts if one["type"] == "tmpfs"]
+        assert temporary == (composed.get("tmpfs") or []), name
+        named = {one["source"]: one["target"] for one in mounts if one["type"] == "volume"}
         assert named == {
             one["source"]: one["target"]
             for one in composed.get("volumes", [])
@@ -223,7 +237,8 @@ def test_whatever_is_named_is_there(stack: dict[str, Any]) -> None:
     """Configs, secrets, volumes and networks; and none that nobody uses, but a replica's."""
     services = stack["services"].values()
     for kind in ("configs", "secrets", "volumes"):
-        used = {one["source"] for service in services for one in service.get(kind, [])}
+        named = [one for service in services for one in service.get(kind, [])]
+        used = {one["source"] for one in named if one.get("type") != "tmpfs"}
         assert used == set(stack.get(kind, {})), kind
     assert {name for one in services for name in one["networks"]} == set(stack["networks"])
     for kind in ("configs", "secrets"):
