@@ -3,6 +3,7 @@
 #
 #   NODE=NAME NODES="NAME …" node.sh start USERS SECRETS SERVER [OPTION…]
 #   NODE=NAME node.sh healthy SECRETS
+#   NODE=NAME NODES="NAME …" node.sh leave SECRETS
 #
 # A name is redis-SHARD-NUMBER, is found by DNS, and stays whatever address its container
 # has: a node is a replica of its shard's master, whoever that is. The working directory is
@@ -17,6 +18,8 @@
 #   addresses  after any of them have changed, or all, the nodes find each other;
 #   shards     a node copies nobody but its own shard's master, whatever address that one had
 #              before;
+#   handover   a master that is told to leave, before it is stopped, has given its slots to a
+#              replica in step, if there is one: nobody waits until its death is noticed;
 #   once       a new cluster is formed when all nodes answer, each master by its own node. A
 #              range of slots that has ever had a master is given to nobody.
 #
@@ -30,6 +33,9 @@ ASK_S_MAX=2
 LOOK_S=1
 LOOK_LATER_S=10
 FIRST_LOOKS=60
+
+# How often it is looked whether a replica has taken over: Redis gives up after 5 s.
+HANDOVER_LOOKS=6
 
 SLOTS=16384
 IDENTITY=nodes.conf
@@ -211,18 +217,33 @@ settle() {
       *)
         if [ "$3" -gt "$newest" ]; then
           leader=$1
+          called=$name
           newest=$3
         fi
         ;;
     esac
   done
   if [ -n "$leader" ]; then
+    if ! shares "$called"; then
+      say "who answers as $called is not of its shard: its name is old"
+      return
+    fi
     said=$(ask "$NODE" CLUSTER REPLICATE "$leader")
     say "$NODE is a replica of $leader: $said"
   elif [ "${NODE##*-}" = 0 ] && all_answer && ! had_a_master "$begin"; then
     said=$(ask "$NODE" CLUSTER ADDSLOTSRANGE "$begin" "$end")
     say "$NODE is the master of $begin to $end: $said"
   fi
+}
+
+# shares NAME: whether who answers there is of this shard. DNS may be old, and lead to where
+# another shard's node is now; that one has another password for replicas (start.sh).
+shares() {
+  secret=
+  IFS= read -r secret <"$secrets/redis_replica" || [ -n "$secret" ]
+  answer=$(REDISCLI_AUTH=$secret$shard timeout "$ASK_S_MAX" \
+    redis-cli --user replica -h "$1" PING 2>/dev/null)
+  [ "$answer" = PONG ]
 }
 
 all_answer() {
@@ -310,11 +331,10 @@ keep() {
   done
 }
 
-# --- the two tasks ---
+# --- the three tasks ---
 
 # start USERS SECRETS SERVER [OPTION…]
 start() {
-  shard=${NODE%-*}
   shards=0
   count=0
   mine=0
@@ -360,16 +380,48 @@ healthy() {
   esac
 }
 
+# Whether it is a master with slots, as it says itself.
+leads() {
+  seen=$(look "$NODE")
+  set -- $(self "$NODE")
+  case "$# ${2-}" in
+    [0-3]\ * | *slave*) return 1 ;;
+  esac
+}
+
+# Hand the slots to a replica, the next if one does not take them. In vain it returns too: who
+# asks is about to stop the node.
+leave() {
+  for name in $NODES; do
+    [ "${name%-*}" = "$shard" ] && [ "$name" != "$NODE" ] || continue
+    leads || return 0
+    # Another shard's replica would take over there.
+    shares "$name" || continue
+    case $(ask "$name" INFO replication) in
+      *role:slave*master_link_status:up*) ;;
+      *) continue ;;
+    esac
+    said=$(ask "$name" CLUSTER FAILOVER)
+    say "$NODE hands over to $name: $said"
+    looks=0
+    while leads && [ "$looks" -lt "$HANDOVER_LOOKS" ]; do
+      looks=$((looks + 1))
+      sleep "$LOOK_S"
+    done
+  done
+}
+
 task=$1
 shift
 case $task in
   start) secrets=$2 ;;
-  healthy) secrets=$1 ;;
+  healthy | leave) secrets=$1 ;;
   *)
-    say "start or healthy, not $task"
+    say "start, healthy or leave, not $task"
     exit 2
     ;;
 esac
+shard=${NODE%-*}
 admin=
 IFS= read -r admin <"$secrets/redis_admin" || [ -n "$admin" ] || exit
 $task "$@"

@@ -127,15 +127,25 @@ def start(what: str, program: Path, directory: Path) -> Iterator[Stores]:
 
 
 class Daemon:
-    """A daemon's way to the store: a committer whose shards' greenlets run while a test waits."""
+    """A daemon's way to the store: a committer whose shards' greenlets run while a test waits.
 
-    def __init__(self, places: Places, lives: Lives) -> None:
+    Attributes:
+        failures: what the store said that it may not say here, as words for the metric.
+        lost: of each loss of data that was told, which slots it concerns.
+    """
+
+    def __init__(
+        self, places: Places, lives: Lives, *, expected: frozenset[str] = frozenset()
+    ) -> None:
+        """With the errors that are `expected`: a test's own doing."""
+        self._passing = PASSING | expected
         clock = Clock(0.0)
         clock.now_s = -1.0  # before the first renewal is due: a test asks for its own
         self._waiting: list[_Asked] = []
         self.failures: list[str] = []
+        self.lost: list[Callable[[int], bool]] = []
         self.committer = Committer(
-            *(places, Config(), lives, clock, _Watched(self._failed)), on_rollback=self._rolled_back
+            *(places, Config(), lives, clock, _Watched(self._failed)), on_rollback=self.lost.append
         )
         self.committer.start()
 
@@ -164,18 +174,16 @@ class Daemon:
             committer.submit(asked, session, operation)
 
     def _failed(self, kind: str) -> None:
-        if kind not in PASSING:
+        if kind not in self._passing:
             self.failures.append(kind)
             for asked in self._waiting:
                 asked.told.set_exception(AssertionError(f"the store said {kind}: see the log"))
 
-    def _rolled_back(self, _: object) -> None:
-        self.failures.append("rolled back")
-
     def stop(self) -> None:
-        """Leave; nothing may have gone wrong."""
+        """Leave; nothing may have gone wrong that the test has not looked at."""
         self.committer.stop()
         assert not self.failures
+        assert not self.lost
 
 
 class _Asked(Nobody):

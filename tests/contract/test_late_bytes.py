@@ -152,3 +152,40 @@ def test_a_late_opening_makes_no_session_anew(
     assert not way.connect()
     state = cluster.master(SHARD).ask("GET", session.state_key)
     assert state == encode_state(1, 0, b"x1").decode()
+
+
+def test_a_loss_between_two_masters_is_noticed(cluster: RedisCluster) -> None:
+    """What the former link has acknowledged counts until this one has acknowledged something."""
+    way = Way(cluster)
+    way.write(session_here(cluster, PlainSession), 1)
+    way.commit()
+    way.store.reset()
+    cluster.hand_over(cluster.replicas(SHARD)[0])
+    assert not way.connect()
+    master = cluster.master(SHARD)
+    for marker in master.ask("KEYS", "d:*"):
+        master.ask("DEL", marker)
+    way.store.reset()
+    assert way.connect()
+
+
+def test_a_link_is_killed_when_its_node_is_master_again(cluster: RedisCluster) -> None:
+    """Though there has been another one since, on another node."""
+    way = Way(cluster)
+    link = way.store._link  # noqa: SLF001 — kept open, as a stalled network would
+    assert link is not None
+    way.store._link = None  # noqa: SLF001
+    node = cluster.master(SHARD)
+
+    def alive() -> bool:
+        told = node.ask("CLIENT", "LIST").splitlines()
+        return any(line.startswith(f"id={link.id} ") for line in told)
+
+    cluster.hand_over(cluster.replicas(SHARD)[0])
+    assert not way.connect()
+    way.store.reset()
+    cluster.hand_over(node)
+    assert alive()
+    assert not way.connect()
+    assert not alive()
+    link.reset()

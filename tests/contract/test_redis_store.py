@@ -16,13 +16,20 @@ import redis as redis_py
 from echod.store.base import Lives, StoreError
 from echod.store.keys import decode_state, generation_key
 from echod.store.redis.link import Link
-from echod.store.slots import ALL_SLOTS
+from echod.store.slots import ALL_SLOTS, slot_of_key
 from echod.values import store_url
 from lab.fleet import ports, redis_server, secret_files
 from lab.fleet.ports import HOST
 from lab.fleet.processes import StartError
-from tests.contract.stores import REDISES, SHARDS
-from tests.contract.test_store import OneShard, commit, redis_store, session, write
+from tests.contract.stores import REDISES, SHARDS, Daemon
+from tests.contract.test_store import (
+    OneShard,
+    commit,
+    redis_store,
+    session,
+    sessions_apart,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -119,6 +126,21 @@ def test_lost_data_is_noticed_once_by_all(stores: Stores, node: redis_py.Redis) 
 
 
 @ALL
+def test_a_loss_is_told_of_its_own_shard(stores: Stores) -> None:
+    """Whoever lives on another goes on."""
+    way = Daemon(stores.places(LIVES, None), LIVES, expected=frozenset({"rolled-back"}))
+    sessions = sessions_apart()
+    way.commit([write(each, 1) for each in sessions])
+    stores.at(sessions[1].state_key).flushall()
+    way.commit([write(each, 2) for each in sessions])
+    (concerns,) = way.lost
+    way.lost.clear()
+    alone = len(stores.nodes) == 1
+    assert [concerns(each.slot) for each in sessions] == [alone, True, alone]
+    way.stop()
+
+
+@ALL
 def test_an_older_copy_is_noticed(stores: Stores, node: redis_py.Redis) -> None:
     """A marker that is behind is as telling as none."""
     shard = settled(stores)
@@ -157,7 +179,8 @@ def test_two_daemons_of_one_name_lose_nothing(stores: Stores) -> None:
 def test_generation_is_seen_with_the_next_batch(stores: Stores, node: redis_py.Redis) -> None:
     """Another daemon's finding reaches this one with its heartbeat, and is a loss to it, too."""
     shard = settled(stores)
-    node.set(generation_key(shard.place.slots[0]), 7)
+    (marker, *_) = markers(node)
+    node.set(generation_key(slot_of_key(marker)), 7)
     with pytest.raises(StoreError) as caught:
         shard.commit([])
     assert caught.value.kind == "rolled-back"

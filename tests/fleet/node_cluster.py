@@ -177,6 +177,11 @@ class Cluster:
         env = {**os.environ, **self.env(name)}
         return subprocess.run(words, env=env, capture_output=True, check=False).returncode == 0
 
+    def leave(self, name: str) -> None:
+        """Tell a node that it will be stopped, and wait until it has done what it does before."""
+        words = ["sh", str(SCRIPT), "leave", str(self.secrets)]
+        subprocess.run(words, env={**os.environ, **self.env(name)}, check=True, timeout=DEADLINE_S)
+
     def await_whole(self) -> None:
         """Wait until all are well, and know all others where they are and nobody else.
 

@@ -194,6 +194,32 @@ def test_a_former_master_follows_though_slots_have_left_meanwhile(cluster: Redis
     cluster.move_slot(moved, 0)
 
 
+def test_a_former_master_follows_though_it_has_keys_that_were_on_their_way(
+    cluster: RedisCluster,
+) -> None:
+    """A slot was half-way to it when it ended: its keys there would keep it from being a replica."""
+    former, source, key = cluster.master(0), cluster.master(1), a_key(cluster, 1)
+    moved = [slot(a_key(cluster, 0)) for _ in range(3)]
+    write(source, key, "value")
+    cluster.begin_move(slot(key), 0, key)
+    assert former.ask("WAIT", 1, 5000) == 1
+    cluster.kill(former)
+    new = replaced(cluster, former)
+    cluster.begin_move(slot(key), 0)
+    cluster.finish_move(slot(key), 0)
+    for each in moved:
+        cluster.move_slot(each, 1)
+
+    cluster.start_again(former)
+
+    cluster.await_whole()
+    assert cluster.replicas(0) == [former]
+    assert get(new, key) == "value"
+    for each in moved:
+        cluster.move_slot(each, 0)
+    cluster.move_slot(slot(key), 1)
+
+
 def test_a_node_without_its_data_comes_back_as_a_replica(cluster: RedisCluster) -> None:
     """A master killed, its disk deleted and started at once: no acknowledged write is lost."""
     former, key = cluster.master(0), a_key(cluster, 0)

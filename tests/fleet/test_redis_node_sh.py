@@ -162,6 +162,28 @@ def test_all_elsewhere_find_each_other(cluster: Cluster) -> None:
         }
 
 
+def test_an_old_name_makes_nobody_another_shards_replica(cluster: Cluster) -> None:
+    """A new node finds another shard's master where its own was: it waits for the name."""
+    master, replica = cluster.master(0), cluster.replica(0)
+    cluster.write(KEYS[0], "its own")
+    cluster.kill(replica)
+    shutil.rmtree(cluster.data(replica))
+    here = cluster.address(master)
+    cluster.place(master, cluster.address(cluster.master(1)))
+    logged = len(cluster.log(replica))
+    cluster.start(replica)
+    until(lambda: cluster.view(replica), DEADLINE_S, "the new node")
+    until(
+        lambda: re.search("not of its shard|is a replica", cluster.log(replica)[logged:]),
+        DEADLINE_S,
+        "it to look for its master",
+    )
+    cluster.place(master, here)
+    cluster.await_whole()
+    assert cluster.replica(0) == replica
+    assert cluster.read(KEYS[0]) == "its own"
+
+
 def test_data_without_an_identity_are_left_alone(cluster: Cluster) -> None:
     """Redis would take the slots of the keys in them: it does not start."""
     replica = cluster.replica(0)
@@ -205,6 +227,28 @@ def test_a_shard_without_any_disk_is_formed_anew_when_told(cluster: Cluster) -> 
     cluster.await_whole()
     assert cluster.master(1) == "redis-1-0"
     assert cluster.read(KEYS[1]) is None
+
+
+def test_a_master_hands_over_before_it_ends(cluster: Cluster) -> None:
+    """Another has its slots when it has left, and nobody had to take it for dead."""
+    master, replica = cluster.master(0), cluster.replica(0)
+    cluster.write(KEYS[0], "handed")
+    cluster.leave(master)
+    assert cluster.is_master(replica)
+    assert not cluster.is_master(master)
+    assert cluster.read(KEYS[0]) == "handed"
+    assert all("fail" not in seen.flags for name in NAMES for seen in cluster.view(name))
+    cluster.await_whole()
+
+
+def test_who_has_nothing_to_hand_over_leaves(cluster: Cluster) -> None:
+    """A replica, and a master whose replica is away, which keeps its slots."""
+    master, replica = cluster.master(1), cluster.replica(1)
+    cluster.leave(replica)
+    assert cluster.is_master(master)
+    cluster.kill(replica)
+    cluster.leave(master)
+    assert cluster.is_master(master)
 
 
 def test_it_ends_in_order(cluster: Cluster) -> None:

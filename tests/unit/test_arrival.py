@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import pytest
+
 from echod.config import Config
 from echod.loop.clock import Clock
 from echod.metrics import Metrics
 from echod.store.base import Lives, Place
+from echod.store.batch import Nobody
 from echod.store.committer import Committer
+from echod.store.keys import Session
 from echod.store.memory.store import MemoryStore
 from echod.store.slots import ALL_SLOTS, slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Container, Sequence
 
 LIVES = Lives(60, 30)
 # What lives in slot 0's half, and in the other.
@@ -27,6 +31,7 @@ class Half(MemoryStore):
     def __init__(self) -> None:
         super().__init__(LIVES)
         self.learned: list[int] = []
+        self.unpublished: dict[bytes, list[bytes]] = {}
         self.losing: set[int] = set()
         self.told_all = False
 
@@ -39,6 +44,17 @@ class Half(MemoryStore):
     def learn(self, slots: Collection[int]) -> None:
         """See `Store`."""
         self.learned += slots
+
+    def give_unpublished(self, slots: Container[int]) -> dict[bytes, list[bytes]]:
+        """See `Store`."""
+        given = {room: said for room, said in self.unpublished.items() if slot_of(room) in slots}
+        for room in given:
+            del self.unpublished[room]
+        return given
+
+    def take_unpublished(self, room: bytes, messages: Sequence[bytes]) -> None:
+        """See `Store`."""
+        self.unpublished[room] = list(messages)
 
     def lose(self, slots: Collection[int] | None = None) -> None:
         """See `Store`."""
@@ -146,3 +162,33 @@ def test_a_loss_is_told_where_its_slots_are_now() -> None:
     high._connect()  # noqa: SLF001
     assert [each for each in ALL_SLOTS if told[-1](each)] == [slot]
     assert len(told) == 2
+
+
+def test_what_is_to_be_published_goes_along() -> None:
+    """Of what stays, its own shard publishes (ADR 23)."""
+    places, committer, _ = halves()
+    stays = next(
+        name for name in (b"room-%d" % n for n in range(99)) if slot_of(LOW) != slot_of(name) < HALF
+    )
+    places.low.store.unpublished = {LOW: [b"x", b"y"], stays: [b"z"]}
+    places.move(slot_of(LOW))
+    committer.tick()
+    assert places.low.store.unpublished == {stays: [b"z"]}
+    assert places.high.store.unpublished == {LOW: [b"x", b"y"]}
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_is_in_doubt_goes_on_under_new_keys(*, elsewhere: bool) -> None:
+    """Where another master serves: the former link is not known to be dead (ADR 24)."""
+    places, committer, _ = halves()
+    session = Session(HIGH, ())
+    session.own(1)
+    shard = committer.shard_of(HIGH)
+    before = session.state_key
+    shard.add(shard.open(Nobody(), session), b"", 1, b"x", 0)
+    shard._send()  # noqa: SLF001 — it is not answered
+    shard._reset()  # noqa: SLF001
+    places.high.store.elsewhere = elsewhere
+    shard._connect()  # noqa: SLF001
+    assert (session.state_key != before) is elsewhere
+    assert session.former_keys == ((before,) if elsewhere else ())

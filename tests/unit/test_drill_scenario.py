@@ -77,7 +77,7 @@ def test_every_drill_has_a_name_of_its_own() -> None:
         "kill-replica", "kill-replicas", "kill-master-and-replica", "hand-over", "lose-node",
         "lone-master", "shards-move", "shards-add-remove", "rooms-ghosts", "stale-replica",
         "cut-shard", "half-open-shard", "late-shard", "restart-nodes-elsewhere", "clock-ahead",
-        "isolate-master", "isolate-master-and-daemon",
+        "isolate-master", "isolate-master-and-daemon", "half-moved-target", "half-moved-source",
     } <= set(names)  # fmt: skip
 
 
@@ -261,6 +261,22 @@ def test_what_the_command_refuses(
     """Before anything is started."""
     assert main(["drill", *argv]) == 1
     assert complaint in capsys.readouterr().err
+
+
+def test_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A drill that needs one is named with the reason, and refused; the mixtures do without it."""
+    monkeypatch.setenv("CC", "no-such-compiler")
+
+    assert main(["drill", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    named = {line.split()[0] for line in lines if "no C compiler" in line}
+    assert named == {"clock-ahead", "isolate-master", "isolate-master-and-daemon"}
+
+    assert main(["drill", "clock-ahead", "--shards", "3"]) == 1
+    assert "not here: clock-ahead: no C compiler" in capsys.readouterr().err
+    assert "node" not in mixture.mix(shards=3).links
 
 
 def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,49 @@ def test_two_holes_are_one_moment() -> None:
     assert judge(one.sent) == (lab.room().epoch, 5)
 
 
+@pytest.mark.parametrize("finds", ["a page", "the audit"])
+def test_who_finds_that_a_message_is_gone_says_so_to_the_store(
+    monkeypatch: pytest.MonkeyPatch, finds: str
+) -> None:
+    """An older copy of the room: nothing is taken from it before the loss is told (ADR 24)."""
+    lab = Lab()
+    one = joined(lab)
+    lab.post(2)
+    lab.settle()
+    lost: list[bytes] = []
+    monkeypatch.setattr(lab.committer, "lose", lambda name, _: lost.append(name))
+    room = lab.room()
+    room.messages.pop()
+    room.offset = 1
+    if finds == "a page":
+        lab.fall()
+        lab.rise()
+        lab.deliver()
+        lab.execute()
+        lab.answer()
+    else:
+        while not lost:
+            lab.tick()
+            lab.execute(4)
+            lab.answer()
+    assert lost == [b"r"]
+    assert judge(one.sent) == (room.epoch, 2)
+
+
+def test_a_room_that_is_heard_no_more_is_asked_for_again() -> None:
+    """Nobody asked for that: its slot has moved (ADR 25)."""
+    lab = Lab()
+    one = joined(lab)
+    channel = lab.route.channel(b"r")
+    lab.heard.discard(channel)
+    lab.hub.unsubscribed(lab.feed, channel)
+    lab.post()
+    lab.tick()
+    assert channel in lab.heard
+    lab.settle()
+    assert judge(one.sent) == (lab.room().epoch, 1)
+
+
 def test_a_recovery_ends_while_posts_go_on() -> None:
     """A member that comes back arrives although a post overtakes every page that it reads."""
     lab = Lab()

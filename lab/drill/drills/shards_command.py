@@ -40,42 +40,33 @@ def _again(end: Callable[[ShardsCommand], object]) -> Callable[[Stage], None]:
     return act
 
 
-def _kill(victim: Callable[[ShardsCommand], int]) -> Callable[[Stage], None]:
-    return lambda stage: stage.do("kill", f"master of shard {victim(command(stage))}")
+def _kill(stage: Stage) -> None:
+    """The master of a shard that gives slots: what has just come to a shard may be told as lost."""
+    stage.do("kill", f"master of shard {command(stage).giving}")
 
 
-def _start(
-    victim: Callable[[ShardsCommand], int], *, elected: bool = False
-) -> Callable[[Stage], None]:
+def _start(*, elected: bool) -> Callable[[Stage], None]:
     def act(stage: Stage) -> None:
-        shard = victim(command(stage))
+        shards = command(stage)
         if elected:
-            command(stage).await_master(shard)
-        if shard in command(stage).shards:  # it may have gone, and its dead node with it
-            stage.do("start", f"master of shard {shard}")
+            shards.await_master(shards.giving)
+        if shards.giving in shards.shards:  # it may have gone, and its dead node with it
+            stage.do("start", f"master of shard {shards.giving}")
 
     return act
-
-
-def _itself(shards: ShardsCommand) -> int:
-    return shards.shard
-
-
-def _other(shards: ShardsCommand) -> int:
-    return shards.other
 
 
 # What is done while slots move, one after the other.
 DISTURBANCES: tuple[tuple[Disturbance, ...], ...] = (
     (),
     (
-        ("kill the master of the shard that comes or goes", _kill(_itself)),
-        ("start it again at once", _start(_itself)),
+        ("kill the master of a shard that gives slots", _kill),
+        ("start it again at once", _start(elected=False)),
     ),
     (("Ctrl-C, and once more", _again(lambda shards: shards.interrupt())),),
     (
-        ("kill the master of another shard", _kill(_other)),
-        ("start it again when there is another", _start(_other, elected=True)),
+        ("kill the master of a shard that gives slots", _kill),
+        ("start it again when there is another", _start(elected=True)),
     ),
     (("kill -9 the command, and once more", _again(lambda shards: shards.kill())),),
     (("a second one at the same time", lambda stage: command(stage).refused()),),

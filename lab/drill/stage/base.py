@@ -30,8 +30,9 @@ REDIS: Final = "redis"
 SHARD: Final = 1
 # In the name of a link: a daemon whose new sessions live on `SHARD`, so that lines are there to wait.
 AT_HOME: Final = "a daemon at home there"
-# The kind of link between a cluster's nodes.
+# The kind of link between a cluster's nodes, of which one can be cut off (`FIRST`).
 NODE: Final = "node"
+FIRST: Final = f"first node of shard {SHARD}"
 # Those that `Stage.move` has moved.
 MOVED: Final = "slots that have moved"
 
@@ -60,15 +61,15 @@ class Stage(AbstractContextManager["Stage"]):
     """A part's name is `echod1` …, `haproxy`, or a node's of the store.
 
     Of the store, drills say what a node is at that moment: `master of shard 1`, `replica of
-    shard 1` (any one), `replicas of shard 1`, `node of shard 1` (another each time), `nodes of
-    shard 1`, or `redis`, the nodes of shard `SHARD`.
+    shard 1` (any one), `replicas of shard 1`, `node of shard 1` (another each time), `first
+    node of shard 1` (always the same, at first the master), `nodes of shard 1`, or `redis`, the nodes of shard `SHARD`.
     With one Redis each is that one. What undoes a fault is done to the nodes that had it,
     whatever they are by then. The end of its `with` block ends it.
 
     Args:
         directory: Of what it writes; made if it is not there.
         links: Which kinds of links the drill cuts: `redis`, `daemon`, `clients`, `node` (between
-            the nodes of a cluster). Elsewhere the parts are connected directly.
+            the first node of `SHARD` and all others). Elsewhere the parts are connected directly.
     """
 
     parts: Mapping[str, Any]

@@ -1,7 +1,7 @@
 """A fleet of local processes, as a stage on which every fault can be made.
 
     clients ──(link)──▶ HAProxy ──(link)──▶ echod1 … ──(link)──▶ Redis, or each node of a cluster
-                                                                 └──(link)──▶ each other node
+                                                one of these ────└──(link)──▶ each other node
        ├──────────────────▶ idle   ─────────────────────────────▶ Redis     a soak's: in no balance
        └──────────────────▶ memory                        a soak's: alone, with its own store
 
@@ -45,6 +45,7 @@ from lab.fleet.local import SHARD_REPLICAS, Fleet, Plan
 from lab.fleet.redis_cluster import ELECTION_S_MAX, RedisCluster
 from lab.fleet.shards.cluster import Cluster, Login
 from lab.fleet.shards.mover import Mover
+from lab.fleet.store import node_name
 from lab.wait import until
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ CLOCK_S: Final = 2.0
 MEMORY, IDLE = "memory", "idle"
 
 # How drills name the store's nodes (`Stage`).
-OF_SHARD: Final = re.compile(r"(master|replica|replicas|node|nodes) of shard (\d+)")
+OF_SHARD: Final = re.compile(r"(master|replica|replicas|first node|node|nodes) of shard (\d+)")
 # What undoes a fault.
 HEALING: Final = frozenset({"start", "thaw", "free"})
 
@@ -75,22 +76,26 @@ class LinkedFleet(Fleet):
         super().__init__(plan)
         self._way = way
 
-    def link_nodes(self) -> None:
-        """A link between each two nodes of a cluster that does not run yet (`preload`)."""
-        store = self.store
-        if not isinstance(store, RedisCluster):
+    def link_node(self, name: str) -> None:
+        """A link between this node and each other one of a cluster that does not run yet.
+
+        Not between the others: should this process stand still for a second, one node is cut off,
+        and no more than what one may be is lost.
+        """
+        nodes = self.store.nodes
+        if not isinstance(self.store, RedisCluster):
             return
-        for node in store.nodes:  # known before they run, because each needs all
+        for node in nodes:  # known before they run, because they are told to each other
             node.port, node.bus_port = ports.reserve(), ports.reserve()
-        for node in store.nodes:
+        for node in nodes:
             detours = self.plan.directory / f"detours-{node.name}"
             detours.parent.mkdir(parents=True, exist_ok=True)
             ways = {
                 port: ports.split(
                     self._way(between(node.name, other.name), f"{ports.HOST}:{port}")
                 )[1]
-                for other in store.nodes
-                if other is not node
+                for other in nodes
+                if other is not node and name in (node.name, other.name)
                 for port in (other.port, other.bus_port)
             }
             preload.write_detours(detours, ways)
@@ -165,7 +170,7 @@ class LocalStage(Stage):
         )
         self.fleet = LinkedFleet(plan, self.way)
         if NODE in links:
-            self.fleet.link_nodes()
+            self.fleet.link_node(node_name(SHARD, 0))
         self.parts = self.fleet.parts
         self.shards = ShardsCommand(self.fleet)
         self._harmed: dict[str, list[str]] = {}
@@ -406,6 +411,7 @@ class LocalStage(Stage):
             self._turns[shard] += 1
             return [nodes[(self._turns[shard] - 1) % len(nodes)]]
         return {
+            "first node": [node for node in store.nodes if node.shard == shard][:1],
             "master": [master],
             "replica": [next((node for node in replicas if node.reachable), replicas[0])],
             "replicas": replicas,

@@ -65,8 +65,10 @@ class ShardsCommand:
         return sorted({node.shard for node in self._cluster.nodes})
 
     @property
-    def other(self) -> int:
-        """The oldest shard that neither comes nor goes."""
+    def giving(self) -> int:
+        """A shard that slots leave: the one that goes, or the oldest one that does not come."""
+        if self._words[:1] == ("remove",):
+            return self.shard
         return min(shard for shard in self.shards if shard != self.shard)
 
     def add(self) -> None:
@@ -108,9 +110,9 @@ class ShardsCommand:
         self._until(moved, f"{share:.0%} of the slots to move")
 
     def await_master(self, shard: int) -> None:
-        """Wait until a shard whose master was killed has another."""
+        """Wait until a shard whose master was killed has another, or has gone."""
         until(
-            lambda: self._cluster.master(shard).reachable,
+            lambda: shard not in self.shards or self._cluster.master(shard).reachable,
             ELECTION_S_MAX,
             f"another master of shard {shard}",
         )

@@ -58,8 +58,6 @@ Begun: TypeAlias = "tuple[Sequence[Write], list[int] | None, int]"
 NOTHING: Begun = ((), None, 0)
 # Nodes whose connection before is remembered: the shard's, and those that took their place.
 FORMERS_MAX = 32
-# Markers of a shard whose slots may move: a slot that has gone takes its marker along.
-MARKERS = 2
 
 
 class Marker:
@@ -187,10 +185,11 @@ class RedisStore:
             self._markers_before.append(self._markers)
         here = frozenset(slots)
         markers = [] if anew else [each for each in self._markers if each.slot in here]
-        for slot in (slots[0], slots[len(slots) // 2]):
-            if len(markers) < (1 if self._door.fixed else MARKERS) and all(
-                slot != each.slot for each in markers
-            ):
+        # Slots leave in order, from one end or the other: those of the markers not at once.
+        third = len(slots) // 3
+        places = (0,) if self._door.fixed else (third, 2 * third, 0)
+        for slot in (slots[place] for place in places):
+            if len(markers) < len(places[:2]) and all(slot != each.slot for each in markers):
                 self._marker_number += 1
                 run = b"%b.%d" % (self._run, self._marker_number)
                 markers.append(Marker(slot, self._daemon, run, self._marker_ms))
