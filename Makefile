@@ -12,7 +12,7 @@ UV_VERSION := 0.13.9
 
 # Notes that end a line with two #: `help` prints them.
 .DEFAULT_GOAL := help
-.PHONY: help setup local test check audit format bench model lock secrets up down
+.PHONY: help setup local test check audit format bench model lock secrets up down swarm
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' Makefile
@@ -89,3 +89,6 @@ up: ## the whole fleet in containers, until Ctrl-C
 
 down: ## remove the containers and their networks
 	docker compose down
+
+swarm: $(STAMP) ## the whole fleet on a Docker Swarm of several machines (ARGS: see docs/swarm.md)
+	@$(VENV)/bin/python -m lab.swarm $(ARGS)

@@ -6,6 +6,7 @@
       processes.StartError           a program ended, or said nothing, before it was ready
       haproxy_server.ConfigError     HAProxy refuses its configuration
       local.DirectoryError           the fleet's directory can't be used
+      swarm.SwarmError               the fleet can't be deployed on a swarm so
 
 `cli.main` prints it and exits with status 1. Everything else is a bug, with a traceback.
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # One command, on a busy machine.
@@ -23,8 +24,12 @@ def docker(
     directory: Path | None = None,
     wait_s: float = ANSWER_S_MAX,
     errors: bool = False,
+    env: Mapping[str, str] | None = None,
+    feed: str | None = None,
 ) -> str:
     """Run `docker` with these words, `compose …` in the directory of its file.
+
+    `env` replaces the environment, and `feed` is its standard input.
 
     Returns:
         Its stdout; with `errors` its stderr too, as a container's log has both.
@@ -37,6 +42,8 @@ def docker(
         done = subprocess.run(
             ["docker", *words],
             cwd=directory,
+            env=env,
+            input=feed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors else subprocess.PIPE,
             text=True,
@@ -44,7 +51,7 @@ def docker(
             timeout=wait_s,
         )
     except FileNotFoundError:
-        raise DockerError("docker is not on PATH; without --compose none is needed") from None
+        raise DockerError("docker is not on PATH; a local fleet needs none") from None
     except subprocess.TimeoutExpired:
         raise DockerError(f"{command}: no answer in {wait_s:g} s") from None
     except subprocess.CalledProcessError as error:
