@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import gevent
 import pytest
@@ -12,6 +13,9 @@ from echod.store.base import StoreError
 from echod.store.redis.link import Link
 from echod.values.store_url import StoreUrl
 from lab.fleet.ports import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TIMEOUT_S = 5.0
 SILENCE_S = 0.05
@@ -47,6 +51,7 @@ class HalfOpen:
         self._elsewhere = elsewhere
         self.asked = 0
         self.late = b""
+        self.meanwhile: Callable[[], None] = lambda: None
         place = StoreUrl("redis", HOST, self._server.getsockname()[1])
         maker = gevent.spawn(
             Link, place, 10 * SILENCE_S, silence_s=SILENCE_S, on_silence=self._silent
@@ -61,6 +66,7 @@ class HalfOpen:
 
     def _silent(self) -> bool:
         self.asked += 1
+        self.meanwhile()
         if self.late:
             self._far.sendall(self.late)
         return self._elsewhere
@@ -87,6 +93,16 @@ def test_a_server_that_answers_nobody_is_waited_for() -> None:
     with pytest.raises(StoreError) as caught:
         half.link.execute(("PING",))
     assert (caught.value.kind, half.asked) == ("timeout", 9)
+    half.end()
+
+
+def test_a_link_may_be_reset_meanwhile() -> None:
+    """Whoever asked elsewhere took a while, and the heartbeat found it deaf."""
+    half = HalfOpen(elsewhere=True)
+    half.meanwhile = half.link.reset
+    with pytest.raises(StoreError) as caught:
+        half.link.execute(("PING",))
+    assert caught.value.kind == "closed"
     half.end()
 
 

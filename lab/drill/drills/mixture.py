@@ -14,7 +14,6 @@ from lab.drill.drills.faults import (
     half_open,
     hand_over,
     in_order,
-    isolate,
     kill,
     lose,
     reset,
@@ -24,8 +23,7 @@ from lab.drill.drills.faults import (
 from lab.drill.drills.rooms import LOAD
 from lab.drill.judge.expectations import bites, nothing_lost
 from lab.drill.scenario import Drill, Load, Step
-from lab.drill.stage.base import FIRST, NODE, REDIS, DrillError
-from lab.fleet import preload
+from lab.drill.stage.base import REDIS, DrillError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,8 +37,8 @@ TWO_AT_ONCE = 0.3
 DAEMONS = ("echod1", "echod2", "echod3", "echod4")
 
 
-def faults(shards: int = 1, *, of_nodes: bool = True) -> list[Fault]:
-    """All, on every daemon and every shard; `of_nodes`: links between nodes are cut too."""
+def faults(shards: int = 1) -> list[Fault]:
+    """All, on every daemon and every shard."""
     found = [reset("clients")]
     if shards == 1:
         found += [kill(REDIS), freeze(REDIS)]
@@ -49,8 +47,6 @@ def faults(shards: int = 1, *, of_nodes: bool = True) -> list[Fault]:
         found += [kill(master), freeze(master), restart_at_once(master), hand_over(shard)]
         found += [kill(replica), freeze(replica), lose(f"node of shard {shard}")]
         found += [kill(f"nodes of shard {shard}")]
-    # While nothing else is on its shard.
-    found += [isolate(FIRST)] if shards > 1 and of_nodes else []
     for name in DAEMONS:
         redis, daemon = f"redis:{name}", f"daemon:{name}"
         found += [kill(name), freeze(name), terminate(name), cut(redis), cut(redis, "in")]
@@ -82,14 +78,13 @@ class Mixture:
 
 def mix(seed: int = 1, seconds: float = 24.0, load: Load | None = None, shards: int = 1) -> Drill:
     """With `seconds` infinite, until its lines are sent."""
-    of_nodes = shards > 1 and not preload.why_not()
     return Drill(
         "mix",
         f"Faults by chance (seed {seed}), one after the other or two at once; none loses data.",
-        Mixture(seed, seconds - 4, faults(shards, of_nodes=of_nodes)),
+        Mixture(seed, seconds - 4, faults(shards)),
         seconds=seconds,
         expects=[bites()],
-        links=frozenset({REDIS, "daemon", "clients", *([NODE] if of_nodes else [])}),
+        links=frozenset({REDIS, "daemon", "clients"}),
         load=load or Load(quitters=6, claimants=3),
         only_local="it needs links of its own",
     )
@@ -104,12 +99,11 @@ def rooms_mix(
         for name in DAEMONS
         for lasting in (False, True)
     ]
-    of_all = faults(shards, of_nodes=shards > 1 and not preload.why_not())
     return replace(
         mix(seed, seconds, load or LOAD, shards),
         name="rooms-mix",
         what=f"Faults by chance (seed {seed}), among them deafened daemons, under members of rooms.",
-        steps=Mixture(seed, seconds - 4, [*of_all, *deafness]),
+        steps=Mixture(seed, seconds - 4, [*faults(shards), *deafness]),
         expects=[bites(), nothing_lost],
     )
 

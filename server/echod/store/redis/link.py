@@ -211,8 +211,11 @@ class Link:
 
     def _readable(self) -> bool:
         """Whether something has come meanwhile."""
+        number = self._socket.fileno()
+        if number < 0:
+            raise StoreError("closed", "reset while somebody asked whether it is dead")
         poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(number, select.POLLIN)
         return bool(poll.poll(0))
 
     def _receive(self, *, patient: bool = False) -> bytes:
