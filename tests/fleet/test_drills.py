@@ -12,6 +12,7 @@ import pytest
 
 from lab.drill import drills
 from lab.drill.drills import mixture
+from lab.drill.drills.shards import shards_move
 from lab.drill.judge import violations as rules
 from lab.drill.judge.expectations import all_served, nothing_lost
 from lab.drill.report import verdicts
@@ -40,6 +41,11 @@ SHARDS = 3
 def short(name: str, seconds: float = 0) -> Drill:
     """A drill of the list, begun sooner, and ended after `seconds` if that is said."""
     (drill,) = (drill for drill in drills.ALL if drill.name == name)
+    return soon(drill, seconds)
+
+
+def soon(drill: Drill, seconds: float = 0) -> Drill:
+    """It, begun sooner."""
     steps = list(drill.steps)
     sooner_s = max(0.0, steps[0].at_s - FIRST_S) if steps else 0.0
     return dataclasses.replace(
@@ -58,11 +64,16 @@ def played(drill: Drill, directory: Path, program: tuple[str, ...] = ECHOD) -> O
 
 CLAIMANTS = short("claimants", 4)
 LONE_MASTER = short("lone-master")
-SHARDS_MOVE = short("shards-move")
+# So many that a session with a line on its way is among them.
+SHARDS_MOVE = soon(shards_move(slots=40))
 STALE_REPLICA = short("stale-replica")
-# So many posts that a batch without an answer has some.
+# So many posts that a batch without an answer has some; in so many rooms that none of them is
+# trimmed before a member is back that was cut.
 LATE_ANSWERS = dataclasses.replace(
-    short("cut-redis-in"), name="late-answers", load=LONE_MASTER.load, expects=[nothing_lost]
+    short("cut-redis-in"),
+    name="late-answers",
+    load=dataclasses.replace(LONE_MASTER.load, rooms=6),
+    expects=[nothing_lost],
 )
 
 

@@ -64,12 +64,12 @@ def test_it_connects_to_another_port(library: Path, tmp_path: Path) -> None:
         asked(master, "SET", "first", "1")
         until(lambda: asked(replica, "GET", "first"), WAIT_S_MAX, "the replica to have it")
 
-        def online() -> bool:
+        def acknowledged() -> bool:
             told = asked(master, "INFO", "replication")
-            return bool(told.get("slave0", {}).get("state") == "online")
+            return bool(told.get("slave0", {}).get("offset") == told["master_repl_offset"])
 
         # Until then the master keeps what it has for it.
-        until(online, WAIT_S_MAX, "the master to have heard so")
+        until(acknowledged, WAIT_S_MAX, "the master to have heard so")
         link.hold()
         asked(master, "SET", "second", "2")
 

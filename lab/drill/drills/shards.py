@@ -257,7 +257,7 @@ def lose_node(times: int = 3) -> Drill:
     )
 
 
-def shards_move(times: int = 1) -> Drill:
+def shards_move(times: int = 1, slots: int = SLOTS) -> Drill:
     """Slots go from one shard to another and back; between two of them their master is killed."""
 
     def move(at_s: float, count: int, *way: int, whole: bool = True) -> Step:
@@ -275,11 +275,11 @@ def shards_move(times: int = 1) -> Drill:
         at_s = 3.0 + 4 * n
         dead, again = kill(MASTER).steps(at_s + 0.1, at_s + 1)
         steps += [
-            move(at_s, SLOTS, *there),
+            move(at_s, slots, *there),
             dead,
-            move(at_s + 0.2, SLOTS, *there, whole=False),
+            move(at_s + 0.2, slots, *there, whole=False),
             again,
-            move(at_s + 2, 2 * SLOTS, *there[::-1]),
+            move(at_s + 2, 2 * slots, *there[::-1]),
         ]
     return Drill(
         "shards-move",
