@@ -37,6 +37,9 @@ FIRST_S = 1.0
 
 SHARDS = 3
 
+# A bug that shows only in what is on its way when the fault comes gets so many chances.
+TURNS = 3
+
 
 def short(name: str, seconds: float = 0) -> Drill:
     """A drill of the list, begun sooner, and ended after `seconds` if that is said."""
@@ -109,7 +112,10 @@ MUTANTS_OF_ROOMS = [
 @pytest.mark.parametrize("name, drill, rule", MUTANTS, ids=[name for name, _, _ in MUTANTS])
 def test_every_mutant_is_caught(name: str, drill: Drill, rule: str, tmp_path: Path) -> None:
     """The checker, which sees only what clients saw, finds the bug by the rule it breaks."""
-    outcome = played(drill, tmp_path, ("-m", f"tests.mutants.{name}"))
+    for turn in range(TURNS):
+        outcome = played(drill, tmp_path / str(turn), ("-m", f"tests.mutants.{name}"))
+        if rule in outcome.counts:
+            break
 
     assert rule in outcome.counts
     proof = next(one for one in outcome.violations if one.rule == rule)
@@ -123,8 +129,11 @@ def test_every_mutant_of_rooms_is_caught(
     name: str, drill: Drill, fate: str, tmp_path: Path
 ) -> None:
     """The ledger finds messages that have the fate which the bug makes."""
-    outcome = played(drill, tmp_path, ("-m", f"tests.mutants.{name}"))
-    ledger = outcome.checker.rooms.ledger
+    for turn in range(TURNS):
+        outcome = played(drill, tmp_path / str(turn), ("-m", f"tests.mutants.{name}"))
+        ledger = outcome.checker.rooms.ledger
+        if ledger.counts[fate]:
+            break
 
     assert ledger.counts[fate]
     assert any(fault.fate == fate for fault in ledger.faults)
