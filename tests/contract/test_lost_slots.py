@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -156,6 +156,30 @@ def test_a_loss_counts_for_slots_that_have_moved_since(cluster: RedisCluster) ->
     assert way.generation(slot) > first
     assert there.generation(there.slots[1]) == before
     cluster.move_slot(slot, SHARD)
+
+
+def test_what_is_found_missing_while_the_store_connects_is_told(
+    cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another greenlet looks at its room just then: neither this loss nor that one is forgotten."""
+    way = Way(cluster)
+    first, second = way.slots[3:5]
+    raise_ = way.store._raise  # noqa: SLF001 — the moment in which it waits for Redis
+
+    def found(*about: Any) -> None:  # noqa: ANN401 — as `_raise`
+        way.store.lose({second})
+        raise_(*about)
+
+    monkeypatch.setattr(way.store, "_raise", found)
+    way.store.lose({first})
+    assert way.again() == {first}
+    monkeypatch.undo()
+    with pytest.raises(StoreError) as caught:
+        way.commit()
+    assert caught.value.kind == "rolled-back"
+    assert way.again() == {second}
+    way.commit()
+    assert way.again() == set()
 
 
 def test_a_loss_is_told_above_what_any_slot_brings_along(cluster: RedisCluster) -> None:

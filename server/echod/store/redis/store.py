@@ -86,15 +86,13 @@ class Marker:
         return b"%b$%d\r\n%b%b" % (self._head, len(number), number, self._tail)
 
 
-def behind(kept: Iterable[tuple[Marker, object]]) -> bool:
+def behind(kept: Iterable[tuple[Marker, Reply]]) -> bool:
     """Whether what is kept of one link's markers, which are in the shard, shows a loss.
 
     One that is right is enough: the other's slot may have been elsewhere, and have come back.
     """
     witnesses = [
-        int(value or 0) < marker.acknowledged  # type: ignore[call-overload]
-        for marker, value in kept
-        if marker.acknowledged
+        _number(value) < marker.acknowledged for marker, value in kept if marker.acknowledged
     ]
     return bool(witnesses) and all(witnesses)
 
@@ -165,8 +163,9 @@ class RedisStore:
             if self._raised is not None:
                 self._raise(link, slots, *self._raised)
             if lost:
-                self._lost = False
-                self._lost_slots.clear()
+                self._lost = self._lost and not lost.issuperset(slots)
+                # What was found missing meanwhile is told after the next connect (`_remembered`).
+                self._lost_slots.difference_update(lost)
                 self._markers_before.clear()
                 for marker in self._markers:
                     marker.acknowledged = 0
@@ -200,7 +199,7 @@ class RedisStore:
             ("GET", markers[0].key),
         )
 
-    def _lost_on(self, link: Link, slots: Sequence[int]) -> Collection[int]:
+    def _lost_on(self, link: Link, slots: Sequence[int]) -> frozenset[int]:
         """The slots that have lost data, as far as this daemon knows or the shard shows."""
         here = frozenset(slots)
         groups = [
@@ -333,6 +332,8 @@ class RedisStore:
             StoreError: of kind `rolled-back`, something is. The batch goes again once all are
                 told, and it is raised everywhere: who raised it may have died in the middle.
         """
+        if self._lost or self._lost_slots:
+            raise StoreError("rolled-back", "something was found missing while it connected")
         markers = self._markers
         count = len(markers)
         if behind(zip(markers, replies[-count:], strict=True)):
@@ -488,6 +489,6 @@ class RedisStore:
                 self.connected = False
 
 
-def _number(reply: object) -> int:
+def _number(reply: Reply) -> int:
     """A count, of a reply that may be nil."""
-    return int(reply or 0)  # type: ignore[call-overload, no-any-return]
+    return int(reply or 0)
